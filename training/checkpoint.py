@@ -1,0 +1,41 @@
+"""The state of a run in one file, so that it is either all of one epoch or all of the other."""
+
+import json
+
+import numpy as np
+
+from zoo.errors import ZooError
+from zoo.files import atomic
+
+
+def save(path, variables, notes):
+    """Write variables and notes to one `.npz`, atomically.
+
+    Args:
+        path: the file.
+        variables: list of Keras variables: weights, optimizer slots, seed states.
+        notes: what JSON can hold, such as the history of the run.
+    """
+    arrays = {f"{index}:{variable.path}": np.asarray(variable) for index, variable in enumerate(variables)}
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, notes=np.array(json.dumps(notes)), **arrays)
+
+
+def restore(path, variables):
+    """Put the values of a checkpoint into variables and return its notes.
+
+    Raises:
+        ZooError: if the file is damaged or holds the state of another net or optimizer.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = dict(stored)
+        notes = json.loads(str(arrays.pop("notes")))
+    except Exception as error:  # a damaged archive raises what zipfile, zlib, NumPy or JSON choose to
+        raise ZooError(f"{path} is damaged ({error}); start anew in another folder") from error
+    values = list(arrays.values())
+    if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
+        raise ZooError(f"{path} holds the state of another net or optimizer; give the recipe that it was made with")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return notes

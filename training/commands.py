@@ -1,0 +1,151 @@
+"""The commands `zoo train`, `finetune`, `evaluate` and `predict`."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse unreadable pictures instead of leaving them out.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe, such as seed=2 or data.validation=0.2."),
+]
+Model = Annotated[str, typer.Argument(metavar="NAME-or-FILE", help="Such as lenet5.mnist, or a .keras file.")]
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a packaged recipe, or a .toml file.")],
+    settings: Settings = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; by default runs/RECIPE.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+):
+    """Train a model as a recipe says, into a run folder.
+
+    Example: zoo train lenet5-mnist --set seed=2 --out runs/lenet5-2
+    """
+    from training import recipe as recipes
+
+    checked = recipes.load(recipe, **dict(map(recipes.parse_setting, settings or ())))
+    out = out or Path("runs") / Path(recipe).stem
+    words = ["zoo", "train", recipe, *(f"--set={setting}" for setting in settings or ()), "--out", str(out)]
+    metrics = _run(checked, out, resume, shlex.join(words))
+    print(f"{_result(metrics)}\nnext: zoo export {out / 'best.keras'} --to onnx --out {out / 'best.onnx'}")
+
+
+def finetune(
+    model: Model,
+    data: Annotated[str, typer.Option(help="A folder with a folder of pictures a class, or a TFDS name.")],
+    out: Annotated[Path, typer.Option(help="The run folder.")],
+    settings: Settings = None,
+    strict: Strict = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+):
+    """Fine-tune a model on your own pictures; leaves best.keras and a report in the run folder.
+
+    Example: zoo finetune lenet5.mnist --data photos --out runs/photos
+    """
+    from training import recipe as recipes
+    from training.finetune import finetune as run
+
+    changes = dict(map(recipes.parse_setting, settings or ()))
+    words = ["zoo", "finetune", model, "--data", data, "--out", str(out), *(f"--set={each}" for each in settings or ())]
+    metrics = _resumable(lambda: run(model, data, out, resume=resume, strict=strict, **changes), shlex.join(words))
+    _name_problems(metrics["left_out"])
+    before = metrics["accuracy_before"]
+    print(f"accuracy before: {f'{before:.2f} %' if before is not None else 'none, the classes are new'}")
+    print(f"{_result(metrics)}\nnext: zoo export {out / 'best.keras'} --to onnx --out {out / 'best.onnx'}")
+
+
+def evaluate(
+    model: Model,
+    data: Annotated[str, typer.Option(help="A TFDS name such as mnist, or a folder with a folder a class.")],
+    part: Annotated[str, typer.Option(help="The part of the data; a folder without parts is used whole.")] = "test",
+    strict: Strict = False,
+    as_json: Json = False,
+):
+    """Measure how often a model is right.
+
+    Example: zoo evaluate lenet5.mnist --data mnist
+    """
+    from zoo import registry
+
+    classifier = registry.load(model)
+    from training.evaluate import evaluate as measure
+
+    evaluation, problems = measure(classifier, data, part, strict)
+    summary = evaluation.summary()
+    if as_json:
+        print(json.dumps({"model": model, "data": data, "part": part, **summary, "left_out": problems}, indent=2))
+        return
+    _name_problems(problems)
+    print(f"{model} on {data} ({part}): {summary['wrong']} wrong of {summary['pictures']:,}")
+    print(f"error {summary['error']:.2f} %, accuracy {summary['accuracy']:.2f} %, {summary['seconds']:.1f} s")
+    by_class = (f"{name} {error:.1f}" for name, error in summary["error_by_class"].items() if error is not None)
+    print(f"error by class, %: {', '.join(by_class)}")
+    name = "model" if registry.is_path(model) else model
+    print(f"next: zoo export {model} --to onnx --out {name}.onnx")
+
+
+def predict(
+    model: Model,
+    pictures: Annotated[list[Path], typer.Argument(help="Picture files, or folders of them.")],
+    strict: Strict = False,
+    as_json: Json = False,
+):
+    """Say what is on pictures.
+
+    Example: zoo predict lenet5.mnist seven.png photos/
+    """
+    from zoo import pictures as reading
+    from zoo import registry
+
+    paths = [path for given in pictures for path in (reading.find(given) if given.is_dir() else [given])]
+    classifier = registry.load(model)
+    read, kept, problems = reading.read_all(paths, classifier.picture, strict)
+    if not kept:
+        raise reading.PictureError(f"none of the pictures can be read; {problems[0]}")
+    scores = classifier.predict(read, batch_size=256, verbose=0)
+    answers = [
+        {"picture": str(paths[index]), "class": classifier.class_names[row.argmax()], "scores": row.tolist()}
+        for index, row in zip(kept, scores, strict=True)
+    ]
+    if as_json:
+        print(json.dumps({"model": model, "answers": answers, "left_out": problems}, indent=2))
+    else:
+        for answer, row in zip(answers, scores, strict=True):
+            second, first = row.argsort()[-2:] if len(row) > 1 else (None, 0)
+            runner_up = f", then {classifier.class_names[second]}" if second is not None else ""
+            lead = f"(leads by {row[first] - row[second]:.2f})" if second is not None else ""
+            print(f"{answer['picture']}: {answer['class']}{runner_up} {lead}")
+        _name_problems(problems)
+
+
+def _run(recipe, out, resume, command):
+    from training.fit import fit
+
+    return _resumable(lambda: fit(recipe, out, resume=resume), command)
+
+
+def _resumable(run, command):
+    """Run, and on Ctrl-C say how to go on."""
+    try:
+        return run()
+    except KeyboardInterrupt:
+        print(f"\nstopped; the finished epochs are kept. To go on: {command} --resume")
+        raise typer.Exit(1) from None
+
+
+def _result(metrics):
+    return (
+        f"{metrics['evaluated_on']} error {metrics['error']:.2f} % ({metrics['wrong']} of {metrics['pictures']:,}), "
+        f"validation error {metrics['validation_error']:.2f} %, best epoch {metrics['best_epoch']}, "
+        f"{metrics['wall_seconds']:.0f} s"
+    )
+
+
+def _name_problems(problems):
+    for problem in problems:
+        print(f"left out: {problem}")

@@ -1,0 +1,242 @@
+"""Labelled pictures as arrays: decoded once, kept as raw uint8 in the size that the model takes.
+
+A source is a TFDS name, or a folder with a folder a class, which may lie in folders train, validation and test.
+"""
+
+import hashlib
+import json
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.progress import Progress
+
+from zoo import pictures
+from zoo.errors import ZooError, did_you_mean
+from zoo.files import atomic, cache_folder
+
+PARTS = ("train", "validation", "test")
+TFDS_HOST = "storage.googleapis.com"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Pictures, (n, height, width, channels) uint8, and labels, (n,) int32 indices of the class names."""
+
+    pictures: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, rows):
+        return Samples(self.pictures[rows], self.labels[rows])
+
+
+@dataclass(frozen=True)
+class Source:
+    """The parts that a source has of its own, "train" or "all" and perhaps others, and what could not be read."""
+
+    class_names: tuple
+    parts: dict
+    problems: list = field(default_factory=list)
+
+    def in_order(self, class_names):
+        """Return the source with labels that index `class_names`, a classifier's, which may be more than the source's.
+
+        Raises:
+            ZooError: if the source has a class that is not among them; with the nearest one.
+        """
+        place = {name: index for index, name in enumerate(class_names)}
+        for name in self.class_names:
+            if name not in place:
+                known = ", ".join(class_names)
+                raise ZooError(f"the data have a class '{name}' that the model lacks{did_you_mean(name, place)} It has {known}")
+        moved = np.array([place[name] for name in self.class_names], "int32")
+        parts = {part: Samples(samples.pictures, moved[samples.labels]) for part, samples in self.parts.items()}
+        return Source(tuple(class_names), parts, self.problems)
+
+    def fingerprint(self):
+        """Return a sha256 over all pixels and labels, so that two runs can know that they saw the same."""
+        digest = hashlib.sha256("\n".join(self.class_names).encode())
+        for name, samples in sorted(self.parts.items()):
+            digest.update(name.encode() + np.ascontiguousarray(samples.labels).tobytes())
+            digest.update(np.ascontiguousarray(samples.pictures).data)
+        return digest.hexdigest()
+
+
+def load(name, picture, strict=False):
+    """Load a TFDS data set or a folder.
+
+    Args:
+        name: "mnist", or the path of a folder.
+        picture: dict of height, width, channels and resize, as a card's [picture].
+        strict: refuse a folder in which a file cannot be read, instead of leaving that file out.
+
+    Returns:
+        `Source`.
+
+    Raises:
+        ZooError: if there is no such data, or they cannot be read; with what to do.
+    """
+    if Path(name).is_dir():
+        return _folder(Path(name), picture, strict)
+    if os.sep in name or name.startswith("."):
+        raise ZooError(f"no folder {name}")
+    return _tfds(name, picture)
+
+
+def split(source, validation, test, seed):
+    """Return (train, validation, test) samples; what a source lacks is carved from its training part, stratified.
+
+    Args:
+        source: `Source`.
+        validation, test: number of pictures, or a share below 1, of the parts that the source lacks.
+        seed: int.
+
+    Raises:
+        ZooError: if a class has too few pictures to be in all parts.
+    """
+    from sklearn.model_selection import train_test_split
+
+    parts = dict(source.parts)
+    rest = parts.pop("all", None) or parts.pop("train")
+    for name, amount in (("test", test), ("validation", validation)):
+        if name in parts or not amount:
+            continue
+        amount = amount if amount < 1 else int(amount)
+        try:
+            kept, carved = train_test_split(
+                np.arange(len(rest)), test_size=amount, stratify=rest.labels, random_state=seed
+            )
+        except ValueError as error:
+            counts = np.bincount(rest.labels, minlength=len(source.class_names))
+            rarest = int(counts.argmin())
+            raise ZooError(
+                f"no {name} part of {amount} can be taken from {len(rest)} pictures with every class in it: class "
+                f"'{source.class_names[rarest]}' has {counts[rarest]}; add pictures, or change data.{name}"
+            ) from error
+        parts[name], rest = rest[np.sort(carved)], rest[np.sort(kept)]
+    return rest, parts["validation"], parts.get("test")
+
+
+def _folder(folder, picture, strict):
+    """Read a folder of class folders, or of parts with class folders in each."""
+    children = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    parts = {child.name: child for child in children} if {c.name for c in children} & set(PARTS) else {"all": folder}
+    if unknown := set(parts) - {*PARTS, "all"}:
+        raise ZooError(f"{folder} has folders {', '.join(PARTS)}, and others: {', '.join(sorted(unknown))}")
+    if "all" not in parts and "train" not in parts:
+        raise ZooError(f"{folder} has a folder {' and '.join(parts)}, but no folder train")
+    files = {}
+    for part, place in parts.items():
+        classes = sorted(child for child in place.iterdir() if child.is_dir() and not child.name.startswith("."))
+        files[part] = [
+            (path, child.name)
+            for child in classes
+            for path in sorted(child.rglob("*"))
+            if path.suffix.lower() in pictures.SUFFIXES
+        ]
+    found = sorted({name for listed in files.values() for _, name in listed})
+    if not found:
+        raise ZooError(f"{folder} has no pictures in class folders; expected {folder}/CLASS/PICTURE.png, a folder a class")
+    samples, problems = {}, []
+    with Progress(transient=True) as progress:
+        task = progress.add_task("reading pictures", total=sum(map(len, files.values())))
+        for part, listed in files.items():
+            paths = [path for path, _ in listed]
+            read, kept, bad = pictures.read_all(paths, picture, strict, lambda: progress.advance(task))
+            labels = np.array([found.index(listed[index][1]) for index in kept], "int32")
+            samples[part] = Samples(read, labels)
+            problems += bad
+    if not any(len(part) for part in samples.values()):
+        raise ZooError(f"no picture in {folder} can be read; the first: {problems[0]}")
+    return Source(tuple(found), samples, problems)
+
+
+def _tfds(name, picture):
+    """Decode a TFDS data set once; later calls map the decoded arrays from the cache."""
+    folder = _prepared(name)
+    about = json.loads((folder / "dataset_info.json").read_text("utf-8"))
+    size = [picture["height"], picture["width"], picture["channels"], picture["resize"]]
+    shards = [[part["name"], part["shardLengths"], part["numBytes"]] for part in about["splits"]]
+    key = hashlib.sha256(json.dumps([name, about["version"], shards, size]).encode()).hexdigest()[:16]
+    cached = cache_folder() / "data" / f"{name}-{key}.npz"
+    if not cached.exists():
+        arrays = _decode(name, folder, picture)
+        try:
+            with atomic(cached) as temporary:
+                np.savez(temporary, **arrays)
+        except OSError as error:
+            print(f"note: the decoded {name} could not be kept ({error}); it will be decoded again next time")
+    else:
+        with np.load(cached, allow_pickle=False) as stored:
+            arrays = dict(stored)
+    parts = {
+        part: Samples(arrays[f"{part}_pictures"], arrays[f"{part}_labels"])
+        for part in PARTS
+        if f"{part}_labels" in arrays
+    }
+    return Source(tuple(str(label) for label in arrays["class_names"]), parts)
+
+
+def _decode(name, folder, picture):
+    """Return the arrays of a prepared data set: class names, and pictures and labels of each part."""
+    import tensorflow_datasets as tfds
+    from PIL import Image
+
+    builder = tfds.builder_from_directory(folder)
+    if "image" not in builder.info.features or "label" not in builder.info.features:
+        raise ZooError(f"{name} has no 'image' and 'label'; only data sets of labelled pictures can be used")
+    arrays = {"class_names": np.array(builder.info.features["label"].names)}
+    with Progress(transient=True) as progress:
+        for part in PARTS:
+            if part not in builder.info.splits:
+                continue
+            rows = builder.info.splits[part].num_examples
+            task = progress.add_task(f"decoding {name} {part}", total=rows)
+            shape = picture["height"], picture["width"], picture["channels"]
+            read, labels = np.empty((rows, *shape), "uint8"), np.empty(rows, "int32")
+            same_size = builder.info.features["image"].shape == shape
+            row = 0
+            options = tfds.ReadConfig(interleave_cycle_length=1)  # the order of the files, on every machine
+            batch_size = 1000 if same_size else None
+            data = builder.as_dataset(split=part, shuffle_files=False, read_config=options, batch_size=batch_size)
+            for example in data.as_numpy_iterator():
+                image, label = example["image"], example["label"]
+                if not same_size:
+                    image = pictures.conform(Image.fromarray(image.squeeze()), picture)[None]
+                read[row : row + len(image)], labels[row : row + len(image)] = image, label
+                row += len(image)
+                progress.update(task, completed=row)
+            arrays |= {f"{part}_pictures": read, f"{part}_labels": labels}
+    return arrays
+
+
+def _prepared(name):
+    """Return the folder of a prepared data set, preparing it where the network allows.
+
+    TFDS itself waits minutes for a network that is not there, so the folder is looked at, and the network tried, first.
+    """
+    import tensorflow_datasets as tfds
+
+    home = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    versions = sorted(home.glob(f"{name}/*/dataset_info.json"))
+    if versions:
+        return versions[-1].parent
+    if name not in tfds.list_builders(with_community_datasets=False):
+        near = did_you_mean(name, tfds.list_builders(with_community_datasets=False))
+        raise ZooError(f"no folder and no TFDS data set '{name}'{near}")
+    if not any(key.lower() == "https_proxy" for key in os.environ):
+        try:
+            socket.create_connection((TFDS_HOST, 443), timeout=5).close()
+        except OSError as error:
+            raise ZooError(
+                f"{name} is not prepared in {home} and cannot be fetched ({TFDS_HOST}: {error}); on a machine with a "
+                f"network run `tfds build {name} --data_dir DIR`, copy DIR and set TFDS_DATA_DIR=DIR"
+            ) from error
+    builder = tfds.builder(name, data_dir=home)
+    builder.download_and_prepare()
+    return Path(builder.data_dir)

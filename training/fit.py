@@ -1,0 +1,289 @@
+"""Training: from a recipe to a run folder that holds all of the run, at every moment.
+
+    recipe.toml     the recipe as it was resolved
+    history.csv     loss and error of each epoch
+    logs/           the same for TensorBoard
+    best.keras      the classifier of the epoch that was best on validation
+    last.npz        the state after the last epoch, for --resume
+    metrics.json    the result, and what it was measured with
+    curves.png, confusion.png, mistakes.png
+"""
+
+import csv
+import datetime
+import json
+import math
+import os
+import platform
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tomli_w
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from training import checkpoint, data, keras_objects, report
+from training.evaluate import score
+from training.trainer import ResidentTrainer, Trainer
+from zoo import registry
+from zoo.errors import CheckFailed, ZooError
+from zoo.files import atomic
+
+# Data up to this size are copied into the backend's memory and trained on by ResidentTrainer.
+RESIDENT_BYTES = 2**30
+
+
+def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
+    """Train as a recipe says.
+
+    Args:
+        recipe: `training.recipe.Recipe`.
+        out: the run folder; it must not hold a run already, unless `resume`.
+        resume: go on from the folder's last checkpoint. On the CPU the result is, to the bit, that of a run that was never
+            interrupted.
+        classifier: `zoo.Classifier` to go on with, instead of the recipe's model with random weights.
+        source: `training.data.Source`, instead of loading the recipe's data.
+        console: rich console for progress; a quiet one says nothing.
+
+    Returns:
+        dict: what metrics.json holds.
+
+    Raises:
+        ZooError: if the folder is in use, the data or recipe cannot be used, or the checkpoint is of another recipe.
+        CheckFailed: if the loss is no longer a finite number; the last good checkpoint stays.
+    """
+    start = time.perf_counter()
+    console = console or Console()
+    out = _open_folder(Path(out), recipe, resume)
+    keras.utils.set_random_seed(recipe.seed)
+    if recipe.deterministic and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+    card = registry.card(classifier.card if classifier else recipe.model)
+    picture = classifier.picture if classifier else card.picture.model_dump()
+    source = source or data.load(recipe.data.name, picture)
+    train, validation, test = data.split(source, recipe.data.validation, recipe.data.test, recipe.seed)
+    if classifier is None:
+        options = {"classes": len(source.class_names), **recipe.model_options}
+        classifier = registry.wrap(registry.build(recipe.model, **options), card, source.class_names)
+
+    batch_size = min(recipe.batch_size, len(train))
+    steps = math.ceil(len(train) / batch_size)
+    optimizer = keras_objects.optimizer(recipe.optimizer, steps * recipe.epochs)
+    loss = keras_objects.loss(recipe.loss or card.loss)
+    augmentation = keras_objects.augmentation(recipe.augmentation, recipe.seed)
+    trainer = _trainer(classifier, augmentation, train, batch_size)
+    trainer.compile(optimizer, loss, metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")], jit_compile="auto")
+    # One evaluated batch builds the metrics and the loss before the epoch's graph is made: a loop in it may not.
+    trainer.evaluate(validation.pictures[:2], validation.labels[:2], verbose=0)
+    optimizer.build(trainer.trainable_variables)
+
+    run = _Run(out, recipe.epochs, len(train), console)
+    if resume and run.last.exists():
+        run.history = checkpoint.restore(run.last, run.state_of(trainer))["history"]
+    console.print(
+        f"{recipe.model} on {len(train):,} pictures, {len(validation):,} for validation; "
+        f"{'one graph an epoch' if isinstance(trainer, ResidentTrainer) else 'Keras fit, a step at a time'} on "
+        f"{keras.backend.backend()}; run folder {out}"
+    )
+    done = len(run.history)
+    if done < recipe.epochs:
+        trainer.fit(
+            _epochs(trainer, train, batch_size, recipe.seed, done),
+            steps_per_epoch=1 if isinstance(trainer, ResidentTrainer) else steps,
+            epochs=recipe.epochs,
+            initial_epoch=done,
+            validation_data=(validation.pictures, validation.labels),
+            validation_batch_size=1000,
+            shuffle=False,  # _epochs has shuffled
+            verbose=0,
+            callbacks=[run, keras.callbacks.TensorBoard(out / "logs", write_graph=False)],
+        )
+    return _finish(out, recipe, run, source, test if test is not None else validation, test is not None, start)
+
+
+def _open_folder(out, recipe, resume):
+    """Make the run folder and write the recipe into it, or check that a run can go on in it."""
+    written = tomli_w.dumps(_plain(recipe.model_dump(exclude_none=True)))
+    kept = out / "recipe.toml"
+    if resume:
+        if not kept.is_file():
+            raise ZooError(f"{out} holds no run to resume; leave out --resume to start one")
+        if kept.read_text("utf-8") != written:
+            raise ZooError(f"{out} holds a run of another recipe (see {kept}); resume with the same recipe and settings")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ZooError(f"{out} is not empty; go on there with --resume, or name another folder with --out")
+    else:
+        with atomic(kept) as temporary:
+            temporary.write_text(written, "utf-8")
+    return out
+
+
+def _plain(value):
+    """Return pydantic's tuples as the lists that TOML knows."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def _trainer(classifier, augmentation, train, batch_size):
+    if keras.backend.backend() == "tensorflow" and train.pictures.nbytes <= RESIDENT_BYTES:
+        return ResidentTrainer(classifier, augmentation, train.pictures, train.labels, batch_size)
+    return Trainer(classifier, augmentation)
+
+
+def _epochs(trainer, train, batch_size, seed, first):
+    """Return what Keras' fit reads: endlessly, epoch after epoch, the rows in an order that follows from seed and epoch."""
+
+    def orders():
+        epoch = first
+        while True:
+            yield np.random.default_rng([seed, epoch]).permutation(len(train)).astype("int32")
+            epoch += 1
+
+    if isinstance(trainer, ResidentTrainer):
+        import tensorflow as tf
+
+        return tf.data.Dataset.from_generator(orders, output_signature=tf.TensorSpec((len(train),), tf.int32))
+
+    def batches():
+        for order in orders():
+            for start in range(0, len(order), batch_size):
+                rows = order[start : start + batch_size]
+                yield train.pictures[rows], train.labels[rows]
+
+    return batches()
+
+
+class _Run(keras.callbacks.Callback):
+    """Shows progress, and at the end of each epoch writes the best classifier, the state and the history."""
+
+    def __init__(self, out, epochs, rows, console):
+        super().__init__()
+        self.best, self.last, self.table = out / "best.keras", out / "last.npz", out / "history.csv"
+        self.rows = rows
+        self.history = []
+        self.console = console
+        self.bar = Progress(
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self.task = self.bar.add_task("", total=epochs, rate="")
+
+    @staticmethod
+    def state_of(trainer):
+        """All that the rest of a run depends on: weights, seed states and optimizer slots."""
+        return [*trainer.variables, *trainer.optimizer.variables]
+
+    def on_train_begin(self, logs=None):
+        self.bar.update(self.task, completed=len(self.history))
+        self.bar.start()
+
+    def on_train_end(self, logs=None):
+        self.bar.stop()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+
+    def on_test_begin(self, logs=None):
+        self.trained = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {
+            "epoch": epoch + 1,
+            "loss": float(logs["loss"]),
+            "error": 100 * (1 - float(logs["accuracy"])),
+            "val_loss": float(logs["val_loss"]),
+            "val_error": 100 * (1 - float(logs["val_accuracy"])),
+            "images_per_second": self.rows / (self.trained - self.started),
+        }
+        if not math.isfinite(row["loss"]):
+            self.bar.stop()
+            raise CheckFailed(
+                f"the loss is {row['loss']} in epoch {epoch + 1}: the learning rate is too large, or the data are wrong; "
+                f"{self.best.parent} keeps the epochs before"
+            )
+        earlier = min((rank(each) for each in self.history), default=(math.inf,))
+        self.history.append(row)
+        # In this order a kill between any two lines loses at most this epoch, which a resumed run does again, to the bit.
+        if rank(row) < earlier:
+            with atomic(self.best) as temporary:
+                self.model.classifier.save(temporary)
+        checkpoint.save(self.last, self.state_of(self.model), {"history": self.history})
+        with atomic(self.table) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            writer.writeheader()
+            writer.writerows(self.history)
+        rate = f"{row['images_per_second']:,.0f} images/s"
+        self.bar.update(self.task, completed=epoch + 1, rate=rate)
+        self.console.print(
+            f"epoch {epoch + 1:3}  loss {row['loss']:8.4f}  error {row['error']:6.2f} %  "
+            f"validation {row['val_error']:6.2f} %  {rate}"
+        )
+
+
+def rank(row):
+    """Order epochs by what they reach on validation: fewest errors, then smallest loss."""
+    return row["val_error"], row["val_loss"]
+
+
+def _finish(out, recipe, run, source, test, has_test, start):
+    """Measure the best epoch once on the test part, and write the report."""
+    with atomic(run.table) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, run.history[0])
+        writer.writeheader()
+        writer.writerows(run.history)
+    best = min(run.history, key=rank)
+    evaluation = score(registry.load(run.best), test)
+    metrics = {
+        "recipe": recipe.model_dump(mode="json", exclude_none=True),
+        "best_epoch": best["epoch"],
+        "validation_error": round(best["val_error"], 4),
+        **({"test_error": round(evaluation.error, 4)} if has_test else {}),
+        "evaluated_on": "test" if has_test else "validation",
+        **evaluation.summary(),
+        "images_per_second": round(float(np.median([row["images_per_second"] for row in run.history]))),
+        "wall_seconds": round(time.perf_counter() - start, 1),
+        "device": device(),
+        "backend": f"{keras.backend.backend()}, keras {keras.__version__}",
+        "date": datetime.date.today().isoformat(),
+        "data_fingerprint": source.fingerprint(),
+        "left_out": source.problems,
+    }
+    report.curves(run.history, out / "curves.png")
+    report.confusion(evaluation, out / "confusion.png")
+    report.mistakes(evaluation, test, out / "mistakes.png")
+    with atomic(out / "metrics.json") as temporary:
+        temporary.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
+    return metrics
+
+
+def device():
+    """Return what the run was computed on, as a person would name it."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if jax.default_backend() != "cpu":
+            return jax.devices()[0].device_kind
+    elif keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        for gpu in tf.config.list_physical_devices("GPU"):
+            return tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} core{'s' * (cores > 1)}"

@@ -1,0 +1,101 @@
+"""Recipes: one TOML file says all that a training run depends on."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from zoo import schema
+from zoo.errors import ZooError, did_you_mean
+from zoo.schema import KerasObject, Strict
+
+
+class DataRecipe(Strict):
+    """What is learned from.
+
+    `validation` and `test` are numbers of pictures, or shares below 1; they are carved, with the run's seed, from what has
+    no such part of its own. The test part is looked at once, at the end.
+    """
+
+    name: str = Field(default="", description="a TFDS name, or a folder of pictures with a folder a class")
+    validation: float = Field(gt=0)
+    test: float = Field(default=0, ge=0)
+
+
+class Recipe(Strict):
+    """A training run."""
+
+    model: str
+    data: DataRecipe
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    seed: int = Field(ge=0)
+    optimizer: KerasObject
+    loss: KerasObject | None = None
+    augmentation: tuple[KerasObject, ...] = ()
+    model_options: dict[str, Any] = {}
+    deterministic: bool = True
+
+
+def names():
+    """Return the names of the packaged recipes, sorted."""
+    files = resources.files("training.recipes").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def load(name_or_path, **changes):
+    """Return a recipe, checked.
+
+    Args:
+        name_or_path: name of a packaged recipe, or path of a TOML file.
+        **changes: values to put in place of the recipe's, such as seed=2, or {"data.name": "fashion_mnist"}; a dotted key
+            reaches into a table.
+
+    Returns:
+        `Recipe`.
+
+    Raises:
+        ZooError: if there is no such recipe, or it has a wrong or unknown key; with the nearest right one.
+    """
+    path = Path(name_or_path)
+    if str(name_or_path) in names():
+        text = resources.files("training.recipes").joinpath(f"{name_or_path}.toml").read_text("utf-8")
+    elif path.suffix == ".toml" and path.is_file():
+        text = path.read_text("utf-8")
+    else:
+        near = did_you_mean(str(name_or_path), names())
+        raise ZooError(f"no recipe '{name_or_path}'{near} The recipes are {', '.join(names())}, or give a .toml file")
+    source = f"recipe {name_or_path}"
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ZooError(f"{source} is not valid TOML: {error}") from error
+    for key, value in changes.items():
+        _put(values, key.split("."), value, key)
+    return schema.validate(values, Recipe, source)
+
+
+def _put(table, path, value, key):
+    """Set a value in nested tables; whether the key exists is the schema's to say."""
+    for part in path[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise ZooError(f"--set {key}: '{part}' is a value, not a table")
+    table[path[-1]] = value
+
+
+def parse_setting(setting):
+    """Return the "key=value" of a command line as (key, value), the value read as TOML, else as a string.
+
+    Raises:
+        ZooError: if there is no "=".
+    """
+    key, equals, value = setting.partition("=")
+    if not equals:
+        raise ZooError(f"--set takes key=value, such as --set seed=2; given was '{setting}'")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value

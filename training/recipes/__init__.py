@@ -1,0 +1,1 @@
+"""The recipes: one TOML file a training run, checked against `training.recipe.Recipe`."""

@@ -1,0 +1,1 @@
+"""The cards: one TOML file a model, checked against `zoo.schema.Card`."""

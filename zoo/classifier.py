@@ -1,0 +1,71 @@
+"""What leaves the zoo: a net with its preprocessing and its class names."""
+
+import hashlib
+
+import keras
+import numpy as np
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Classifier(keras.Model):
+    """A net that takes raw pictures and knows its classes; one `.keras` file holds all of it.
+
+    Args:
+        net: Keras model, preprocessed pictures -> (batch, classes) scores, the largest wins.
+        preprocessing: `zoo.preprocessing.Preprocessing` between the raw pixels and the net.
+        picture: dict of height, width, channels (1 or 3) and resize, as `zoo.pictures.Format` takes them.
+        class_names: one str a class.
+        card: name of the card in the zoo that describes the net.
+        weights: name of the zoo's weights that it started from, or None.
+
+    Call arguments:
+        pictures: (batch, height, width, channels), uint8 or float, raw 0-255.
+
+    Returns:
+        (batch, classes) float32 scores.
+    """
+
+    def __init__(self, net, preprocessing, picture, class_names, card, weights=None, **kwargs):
+        super().__init__(**{"name": net.name, **kwargs})
+        self.net = net
+        self.preprocessing = preprocessing
+        self.picture = dict(picture)
+        self.class_names = list(class_names)
+        self.card = card
+        self.weights_name = weights
+        if net.output_shape[-1] != len(self.class_names):
+            raise ValueError(f"{net.name} has {net.output_shape[-1]} outputs. Received: class_names={self.class_names}")
+        self(keras.Input(self.input_picture_shape))  # so that it is built: saving, counting and export need that
+
+    @property
+    def input_picture_shape(self):
+        """(height, width, channels) of a raw picture."""
+        return self.picture["height"], self.picture["width"], self.picture["channels"]
+
+    def call(self, pictures, training=None):
+        return self.net(self.preprocessing(pictures), training=training)
+
+    def fingerprint(self):
+        """Return the hex sha256 of all weights, by which an exported file knows its model."""
+        digest = hashlib.sha256()
+        for weight in self.weights:
+            digest.update(np.ascontiguousarray(weight).tobytes())
+        return digest.hexdigest()
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "net": keras.saving.serialize_keras_object(self.net),
+            "preprocessing": keras.saving.serialize_keras_object(self.preprocessing),
+            "picture": self.picture,
+            "class_names": self.class_names,
+            "card": self.card,
+            "weights": self.weights_name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        for part in ("net", "preprocessing"):
+            config[part] = keras.saving.deserialize_keras_object(config[part])
+        return cls(**config)

@@ -1,0 +1,65 @@
+"""The command `zoo`: finds the commands that the installed packages bring, and loads only the one that is called."""
+
+import os
+import sys
+from importlib.metadata import entry_points
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from zoo.errors import ZooError, did_you_mean
+
+# The order in which a person meets them; commands of other packages follow, by name.
+ORDER = ("list", "info", "predict", "evaluate", "train", "finetune", "export", "verify")
+
+
+class LazyGroup(TyperGroup):
+    """A group of the commands in the entry-point group "zoo.commands"."""
+
+    def list_commands(self, ctx):
+        names = {point.name for point in entry_points(group="zoo.commands")}
+        return [name for name in ORDER if name in names] + sorted(names - set(ORDER))
+
+    def get_command(self, ctx, name):
+        found = list(entry_points(group="zoo.commands", name=name))
+        if not found:
+            return None
+        app = typer.Typer(add_completion=False)
+        app.command(name, no_args_is_help=False)(found[0].load())
+        return get_command(app)
+
+    def resolve_command(self, ctx, args):
+        name = args[0]
+        if not name.startswith("-") and name not in self.list_commands(ctx):
+            ctx.fail(f"no command '{name}'{did_you_mean(name, self.list_commands(ctx))} See zoo --help")
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(cls=LazyGroup, add_completion=False, no_args_is_help=True, rich_markup_mode="markdown")
+
+
+@app.callback()
+def zoo():
+    """The neural networks that made history: load, train, fine-tune, export, verify.
+
+    Start with `zoo list`, then `zoo info lenet5`.
+    """
+
+
+def main():
+    """Run the command line; end with 0, 1 (the answer is no, or the machine failed) or 2 (what was asked cannot be)."""
+    # TensorFlow prints a page about GPUs that are not there. What a person set stays.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        get_command(app).main(prog_name="zoo")
+    except ZooError as error:
+        _end(error, error.exit_code)
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        _end(f"{error.strerror or error}{place}; nothing that was there before is lost", 1)
+
+
+def _end(message, code):
+    print(f"zoo: {message}", file=sys.stderr)
+    sys.exit(code)

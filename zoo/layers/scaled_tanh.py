@@ -1,0 +1,28 @@
+import keras
+
+
+@keras.saving.register_keras_serializable("zoo")
+class ScaledTanh(keras.layers.Layer):
+    """Squash with A·tanh(S·x), which has unit gain at ±1 and its steepest curvature there.
+
+    Args:
+        amplitude: A, the asymptote.
+        slope: S, the slope at the origin divided by A.
+
+    References:
+        LeCun, Bottou, Bengio, Haffner (1998), Gradient-based learning applied to document recognition, appendix A.
+    """
+
+    def __init__(self, amplitude=1.7159, slope=2 / 3, **kwargs):
+        super().__init__(**kwargs)
+        self.amplitude = amplitude
+        self.slope = slope
+
+    def call(self, x):
+        return self.amplitude * keras.ops.tanh(self.slope * x)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "amplitude": self.amplitude, "slope": self.slope}

@@ -1,0 +1,1 @@
+"""The machines, a page each, in the order of history."""

@@ -1,0 +1,126 @@
+"""Reading pictures, the same way everywhere: in training, in prediction and in the check of an exported file."""
+
+import concurrent.futures
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from zoo.errors import ZooError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
+
+
+class PictureError(ZooError):
+    """A file that is no picture, or one that is damaged or too large."""
+
+
+def read(path, picture):
+    """Read one picture of any size and mode as raw pixels.
+
+    EXIF orientation is applied, 16-bit grey keeps its upper eight bits, transparency lies on white. A picture of another
+    size is scaled, antialiased and bilinear: "pad" keeps all of it and its proportions between black bars, "crop" keeps
+    its proportions and the middle, "stretch" keeps all of it and not its proportions.
+
+    Args:
+        path: the file.
+        picture: dict of height, width, channels (1 or 3) and resize, as a card's [picture].
+
+    Returns:
+        (height, width, channels) uint8.
+
+    Raises:
+        PictureError: if the file is no picture, is cut short, or has more pixels than Pillow holds safe; it names the file.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return conform(ImageOps.exif_transpose(image), picture)
+    except FileNotFoundError as error:
+        raise PictureError(f"no file {path}") from error
+    except UnidentifiedImageError as error:
+        raise PictureError(f"{path} is not a picture of a known format; remove it or save it as PNG or JPEG") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * Image.MAX_IMAGE_PIXELS
+        raise PictureError(f"{path} has more than {limit:,} pixels; make it smaller first") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise for damaged files
+        raise PictureError(f"{path} is damaged ({error}); replace it or remove it") from error
+
+
+def conform(image, picture):
+    """Return a Pillow image as raw pixels of a picture format, (height, width, channels) uint8; see `read`."""
+    mode = "L" if picture["channels"] == 1 else "RGB"
+    image = _eight_bits(image)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    image = image.convert(mode)
+    size = picture["width"], picture["height"]
+    if image.size != size:
+        fit = {"pad": ImageOps.pad, "crop": ImageOps.fit, "stretch": Image.Image.resize}[picture["resize"]]
+        image = fit(image, size, Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(*size[::-1], picture["channels"])
+
+
+def _eight_bits(image):
+    """Return 16-bit grey as 8-bit grey: Pillow would clip it at 255 instead."""
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image).astype("uint32") >> 8).clip(0, 255).astype("uint8"))
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no fixed white")
+    return image
+
+
+def find(folder):
+    """Return the picture files below a folder, by their endings, sorted.
+
+    Raises:
+        PictureError: if the folder does not exist or has none.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise PictureError(f"no folder {folder}")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise PictureError(f"{folder} has no pictures (looked for {', '.join(sorted(SUFFIXES))})")
+    return found
+
+
+def read_all(paths, picture, strict=False, advance=lambda: None):
+    """Read many pictures on all cores.
+
+    Args:
+        paths: the files.
+        picture: as for `read`.
+        strict: raise for the first file that cannot be read, instead of leaving it out.
+        advance: called once a file, for a progress bar.
+
+    Returns:
+        ((n, height, width, channels) uint8, indices of the n paths that were read, list of messages about the others).
+
+    Raises:
+        PictureError: if strict and a file cannot be read.
+    """
+
+    def attempt(path):
+        try:
+            return read(path, picture)
+        except PictureError as error:
+            return error
+
+    pictures, kept, problems = [], [], []
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for index, result in enumerate(pool.map(attempt, paths)):
+            advance()
+            if isinstance(result, PictureError):
+                if strict:
+                    pool.shutdown(cancel_futures=True)
+                    raise result
+                problems.append(str(result))
+            else:
+                pictures.append(result)
+                kept.append(index)
+    shape = picture["height"], picture["width"], picture["channels"]
+    return np.stack(pictures) if pictures else np.empty((0, *shape), "uint8"), kept, problems

@@ -1,0 +1,185 @@
+"""Every model by its name: the cards, the nets that they describe, the pretrained classifiers.
+
+A name is `arch` (random weights) or `arch.tag` (pretrained weights); a path is a user's own `.keras` file. What needs Keras
+is imported where it is used: asking for names and cards must not wait for it.
+"""
+
+import functools
+import importlib
+import os
+import tomllib
+import zipfile
+from importlib import resources
+from pathlib import Path
+
+from zoo.errors import ZooError, did_you_mean
+
+# A .keras file is an archive. What it claims to hold is checked against this before any of it is unpacked.
+LARGEST_MODEL = 8 * 2**30
+
+
+@functools.cache
+def raw_cards():
+    """Return every card as the plain dict that its TOML file holds, by name, in the order of history; not validated."""
+    cards = [
+        tomllib.loads(file.read_text("utf-8"))
+        for file in resources.files("zoo.cards").iterdir()
+        if file.name.endswith(".toml")
+    ]
+    return {card["name"]: card for card in sorted(cards, key=lambda card: (card["year"], card["name"]))}
+
+
+def list_models(pretrained=False):
+    """Return the names that `build` takes, oldest first; with `pretrained`, those of weights that `load` takes.
+
+    Args:
+        pretrained: list `arch.tag` names of pretrained weights instead of architectures.
+    """
+    if not pretrained:
+        return list(raw_cards())
+    return [f"{name}.{tag}" for name, card in raw_cards().items() for tag in card.get("weights", {})]
+
+
+def card(name):
+    """Return the card of a model.
+
+    Args:
+        name: `arch` or `arch.tag`.
+
+    Returns:
+        `zoo.schema.Card`.
+
+    Raises:
+        ZooError: if there is no such model, with the nearest names; if the card itself is wrong.
+    """
+    arch, tag = split_name(name)
+    found = _card(arch)
+    if tag and tag not in found.weights:
+        raise _unknown(name)
+    return found
+
+
+def split_name(name):
+    """Return `arch.tag` as (arch, tag), `arch` as (arch, None).
+
+    Raises:
+        ZooError: if the zoo has no such architecture.
+    """
+    arch, _, tag = name.partition(".")
+    if arch not in raw_cards():
+        raise _unknown(name)
+    return arch, tag or None
+
+
+def _unknown(name):
+    names = list_models() + list_models(pretrained=True)
+    return ZooError(f"no model '{name}'{did_you_mean(name, names)} `zoo list` shows all")
+
+
+@functools.cache
+def _card(arch):
+    from zoo import schema
+
+    return schema.validate(raw_cards()[arch], schema.Card, f"card {arch}.toml")
+
+
+def build(name, **options):
+    """Build the bare net of a model with random weights.
+
+    Args:
+        name: an architecture, such as "lenet5".
+        **options: arguments of the net's builder, such as classes=4.
+
+    Returns:
+        A Keras model, preprocessed pictures -> scores.
+
+    Raises:
+        ZooError: if there is no such model.
+    """
+    arch, tag = split_name(name)
+    if tag:
+        raise ZooError(f"build() makes random weights and takes '{arch}'; load('{name}') gives the pretrained ones")
+    module, _, function = _card(arch).builder.partition(":")
+    return getattr(importlib.import_module(module), function)(**options)
+
+
+def load(name_or_path, preprocessing=True, classes=None):
+    """Load a classifier that takes raw 0-255 pictures.
+
+    Args:
+        name_or_path: `arch.tag` for pretrained weights, `arch` for random ones, or the path of a `.keras` file.
+        preprocessing: False for the bare net, which expects preprocessed pictures.
+        classes: class names for random weights; pretrained ones have their own.
+
+    Returns:
+        `zoo.Classifier`, or the bare Keras model.
+
+    Raises:
+        ZooError: if there is no such model or file, or if the file is damaged.
+    """
+    path = os.fspath(name_or_path)
+    if is_path(path):
+        model = _load_file(Path(path))
+        return model if preprocessing else model.net
+    arch, tag = split_name(path)
+    about = card(path)
+    if tag is None:
+        names = [str(each) for each in classes] if classes else None
+        net = build(arch, classes=len(names)) if names else build(arch)
+        return wrap(net, about, names or range(net.output_shape[-1])) if preprocessing else net
+    from zoo import weights as store
+
+    weights = about.weights[tag]
+    net = build(arch, classes=len(weights.classes))
+    net.load_weights(store.find(path, weights))
+    return wrap(net, about, weights.classes, tag) if preprocessing else net
+
+
+def wrap(net, about, class_names, tag=None):
+    """Return a net of a card with the preprocessing of that card, or of one of its weights, as a classifier."""
+    from zoo.classifier import Classifier
+    from zoo.preprocessing import Preprocessing
+
+    weights = about.weights.get(tag)
+    preprocessing = (weights and weights.preprocessing) or about.preprocessing
+    picture = (weights and weights.picture) or about.picture
+    return Classifier(
+        net,
+        Preprocessing(**preprocessing.model_dump(), name="preprocessing"),
+        picture.model_dump(),
+        [str(name) for name in class_names],
+        about.name,
+        f"{about.name}.{tag}" if tag else None,
+    )
+
+
+def is_path(name):
+    """Tell a path from a name: it ends in .keras or has a folder in it."""
+    return name.endswith(".keras") or os.sep in name or "/" in name
+
+
+def _load_file(path):
+    """Load a user's own `.keras` file, after a look at what it claims to hold."""
+    if not path.is_file():
+        raise ZooError(f"no file {path}; `zoo list` shows the names that need no file")
+    if not zipfile.is_zipfile(path):
+        raise ZooError(f"{path} is not a .keras file, or it is cut short; save it again with model.save('{path.name}')")
+    with zipfile.ZipFile(path) as archive:
+        claimed = sum(entry.file_size for entry in archive.infolist())
+    if claimed > LARGEST_MODEL:
+        raise ZooError(f"{path} claims to unpack to {claimed:,} bytes; more than {LARGEST_MODEL:,} is refused")
+    import keras
+
+    from zoo.classifier import Classifier
+
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever a damaged or foreign archive leads it to
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ZooError(f"{path} cannot be loaded: {reason[0]}") from error
+    if not isinstance(model, Classifier):
+        raise ZooError(
+            f"{path} holds a {type(model).__name__}, not a zoo classifier with preprocessing and class names; "
+            "`zoo finetune` writes one"
+        )
+    return model

@@ -1,0 +1,176 @@
+"""What a card may say, checked by pydantic: an unknown key is an error, not a fact that nobody reads."""
+
+import tomllib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from zoo.errors import ZooError, did_you_mean
+
+
+class Strict(BaseModel):
+    """A table whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KerasObject(Strict):
+    """A Keras object as Keras itself writes it: loss, optimizer, schedule or layer."""
+
+    class_name: str
+    config: dict[str, Any] = {}
+
+
+class Paper(Strict):
+    title: str
+    venue: str
+    doi: str | None = None
+
+
+class Published(Strict):
+    """A number that somebody published."""
+
+    result: str
+    value: float
+    unit: str = "%"
+    dataset: str
+    setting: str = ""
+    source: str
+
+
+class Measured(Strict):
+    """A number that a command of this project printed; several values are one run a seed."""
+
+    result: str
+    values: tuple[float, ...] = Field(min_length=1)
+    unit: str = "%"
+    dataset: str
+    recipe: str
+    seeds: tuple[int, ...]
+    device: str
+    date: str
+    command: str
+
+    @model_validator(mode="after")
+    def _one_seed_a_value(self):
+        if len(self.values) != len(self.seeds):
+            raise ValueError(f"{len(self.values)} values for {len(self.seeds)} seeds")
+        return self
+
+    @property
+    def mean(self):
+        return sum(self.values) / len(self.values)
+
+    @property
+    def spread(self):
+        """Sample standard deviation over the seeds; 0 for one."""
+        if len(self.values) == 1:
+            return 0.0
+        return (sum((value - self.mean) ** 2 for value in self.values) / (len(self.values) - 1)) ** 0.5
+
+
+class Picture(Strict):
+    """The raw picture that a model takes, and how a picture of another size becomes one."""
+
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    channels: Literal[1, 3]
+    resize: Literal["pad", "crop", "stretch"] = "pad"
+
+
+class Preprocessing(Strict):
+    """Raw 0-255 pixels to the net's input: x·scale + shift, then a border of raw zeros."""
+
+    scale: float = 1.0
+    shift: float = 0.0
+    padding: int = Field(default=0, ge=0)
+
+
+class Weights(Strict):
+    """Trained weights: where they are, what they were trained for, how they were made, what they reach."""
+
+    file: str | None = None
+    url: str | None = None
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size: int = Field(gt=0, description="bytes")
+    licence: str
+    classes: tuple[str, ...]
+    recipe: str
+    picture: Picture | None = None
+    preprocessing: Preprocessing | None = None
+    measured: tuple[Measured, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_source(self):
+        if (self.file is None) == (self.url is None):
+            raise ValueError("give either file (packaged with the zoo) or url")
+        return self
+
+
+class Card(Strict):
+    """All that the zoo says about a model."""
+
+    name: str
+    title: str
+    year: int
+    authors: tuple[str, ...]
+    summary: str
+    paper: Paper
+    builder: str = Field(pattern=r"^zoo\.models\.\w+:\w+$", description="module:function that builds the net")
+    parameters: int = Field(description="trainable parameters, asserted against the built net")
+    connections: int = Field(description="connections of one picture, asserted against the built net")
+    loss: KerasObject = Field(description="the machine's own criterion, used unless a recipe names another")
+    picture: Picture
+    preprocessing: Preprocessing = Preprocessing()
+    reconstruction: tuple[str, ...] = Field(default=(), description="what the sources leave open, and what was chosen")
+    published: tuple[Published, ...] = ()
+    measured: tuple[Measured, ...] = ()
+    weights: dict[str, Weights] = {}
+
+
+def parse(text, model, source):
+    """Return TOML text as an instance of a pydantic model.
+
+    Raises:
+        ZooError: if it is no TOML or says what the model does not know; the message names `source`, each wrong key, and the
+            nearest right one.
+    """
+    try:
+        return validate(tomllib.loads(text), model, source)
+    except tomllib.TOMLDecodeError as error:
+        raise ZooError(f"{source} is not valid TOML: {error}") from error
+
+
+def validate(values, model, source):
+    """Return a dict as an instance of a pydantic model; raises `ZooError` as `parse` does."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = [_problem(each, model) for each in error.errors()]
+        raise ZooError(f"{source}: {'; '.join(problems)}") from error
+
+
+def _problem(error, model):
+    """Say one pydantic error in a line, with the nearest right key for an unknown one."""
+    path = [str(part) for part in error["loc"]]
+    where = ".".join(path)
+    if error["type"] == "extra_forbidden":
+        return f"unknown key '{where}'{did_you_mean(path[-1], _keys(model, error['loc'][:-1]))}"
+    if error["type"] == "missing":
+        return f"'{where}' is missing"
+    return f"'{where}' is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}" if where else error["msg"]
+
+
+def _keys(model, location):
+    """Return the keys that the table at a location of a model may have."""
+    for part in location:
+        if isinstance(part, int) or part not in getattr(model, "model_fields", {}):
+            continue
+        models = [model.model_fields[part].annotation]
+        while models:
+            candidate = models.pop()
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                model = candidate
+                break
+            models.extend(getattr(candidate, "__args__", ()))
+    return model.model_fields
