@@ -1,7 +1,7 @@
 """How a model leaves: to a file that has been proved to compute what the model computes.
 
-    exporters.to_onnx("lenet5.mnist", "lenet5.onnx")    writes the file, or nothing
-    exporters.verify("lenet5.onnx")                     proves it again
+exporters.to_onnx("lenet5.mnist", "lenet5.onnx")    writes the file, or nothing
+exporters.verify("lenet5.onnx")                     proves it again
 """
 
 

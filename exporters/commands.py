@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zoo import registry
+from zoo import cli, registry
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[
@@ -39,6 +39,7 @@ def export(
 
     Example: zoo export lenet5.mnist --to onnx --out lenet5.onnx
     """
+    cli.start_keras(model)
     from exporters import to_onnx
 
     out = out or Path(f"{Path(model).stem if registry.is_path(model) else model}.onnx")
@@ -58,6 +59,7 @@ def verify(
 
     Example: zoo verify lenet5.onnx
     """
+    cli.start_keras(against)
     import exporters
 
     report = exporters.verify(file, against, data)

@@ -28,10 +28,13 @@ def read(folder, picture):
 
 
 def shipped(picture):
-    """Return 256 pictures, (256, height, width, channels) uint8: scanned digits for grey, cuts of two photographs for colour.
+    """Return 256 pictures that scikit-learn ships: scanned digits for grey, cuts of two photographs for colour.
 
     Args:
         picture: dict of height, width, channels and resize.
+
+    Returns:
+        (256, height, width, channels) uint8.
     """
     from sklearn import datasets
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from zoo import cli
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse unreadable pictures instead of leaving them out.")]
 Settings = Annotated[
@@ -47,8 +49,9 @@ def finetune(
 
     Example: zoo finetune lenet5.mnist --data photos --out runs/photos
     """
+    cli.start_keras(model)
     from training import recipe as recipes
-    from training.finetune import finetune as run
+    from training.finetuning import finetune as run
 
     changes = dict(map(recipes.parse_setting, settings or ()))
     words = ["zoo", "finetune", model, "--data", data, "--out", str(out), *(f"--set={each}" for each in settings or ())]
@@ -70,10 +73,11 @@ def evaluate(
 
     Example: zoo evaluate lenet5.mnist --data mnist
     """
+    cli.start_keras(model)
+    from training.evaluation import evaluate as measure
     from zoo import registry
 
     classifier = registry.load(model)
-    from training.evaluate import evaluate as measure
 
     evaluation, problems = measure(classifier, data, part, strict)
     summary = evaluation.summary()
@@ -99,6 +103,7 @@ def predict(
 
     Example: zoo predict lenet5.mnist seven.png photos/
     """
+    cli.start_keras(model)
     from zoo import pictures as reading
     from zoo import registry
 
@@ -124,7 +129,8 @@ def predict(
 
 
 def _run(recipe, out, resume, command):
-    from training.fit import fit
+    cli.start_keras()
+    from training.fitting import fit
 
     return _resumable(lambda: fit(recipe, out, resume=resume), command)
 

@@ -53,7 +53,9 @@ class Source:
         for name in self.class_names:
             if name not in place:
                 known = ", ".join(class_names)
-                raise ZooError(f"the data have a class '{name}' that the model lacks{did_you_mean(name, place)} It has {known}")
+                raise ZooError(
+                    f"the data have a class '{name}' that the model lacks{did_you_mean(name, place)} It has {known}"
+                )
         moved = np.array([place[name] for name in self.class_names], "int32")
         parts = {part: Samples(samples.pictures, moved[samples.labels]) for part, samples in self.parts.items()}
         return Source(tuple(class_names), parts, self.problems)
@@ -108,9 +110,7 @@ def split(source, validation, test, seed):
             continue
         amount = amount if amount < 1 else int(amount)
         try:
-            kept, carved = train_test_split(
-                np.arange(len(rest)), test_size=amount, stratify=rest.labels, random_state=seed
-            )
+            kept, carved = train_test_split(np.arange(len(rest)), test_size=amount, stratify=rest.labels, random_state=seed)
         except ValueError as error:
             counts = np.bincount(rest.labels, minlength=len(source.class_names))
             rarest = int(counts.argmin())
@@ -175,9 +175,7 @@ def _tfds(name, picture):
         with np.load(cached, allow_pickle=False) as stored:
             arrays = dict(stored)
     parts = {
-        part: Samples(arrays[f"{part}_pictures"], arrays[f"{part}_labels"])
-        for part in PARTS
-        if f"{part}_labels" in arrays
+        part: Samples(arrays[f"{part}_pictures"], arrays[f"{part}_labels"]) for part in PARTS if f"{part}_labels" in arrays
     }
     return Source(tuple(str(label) for label in arrays["class_names"]), parts)
 

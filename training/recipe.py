@@ -35,7 +35,7 @@ class Recipe(Strict):
     optimizer: KerasObject
     loss: KerasObject | None = None
     augmentation: tuple[KerasObject, ...] = ()
-    model_options: dict[str, Any] = {}
+    model_options: dict[str, Any] = Field(default_factory=dict)
     deterministic: bool = True
 
 

@@ -36,7 +36,7 @@ def confusion(evaluation, path):
     """Draw the confusion matrix, a row a true class, a column an answer; the diagonal is left pale so that errors show.
 
     Args:
-        evaluation: `training.evaluate.Evaluation`.
+        evaluation: `training.evaluation.Evaluation`.
         path: the PNG to write.
     """
     counts = evaluation.confusion()
@@ -60,7 +60,7 @@ def mistakes(evaluation, samples, path):
     """Draw the pictures that were most confidently wrong.
 
     Args:
-        evaluation: `training.evaluate.Evaluation` of the samples.
+        evaluation: `training.evaluation.Evaluation` of the samples.
         samples: `training.data.Samples`.
         path: the PNG to write.
     """

@@ -46,9 +46,7 @@ def table(model):
             connections, macs = _count(layer)
             trainable = sum(math.prod(weight.shape) for weight in layer.trainable_weights)
             shape = tuple(layer.output.shape[1:])
-            rows.append(
-                Row(layer.name, type(layer).__name__, shape, layer.count_params(), trainable, connections, macs)
-            )
+            rows.append(Row(layer.name, type(layer).__name__, shape, layer.count_params(), trainable, connections, macs))
     return rows
 
 

@@ -1,5 +1,6 @@
 """The command `zoo`: finds the commands that the installed packages bring, and loads only the one that is called."""
 
+import importlib
 import os
 import sys
 from importlib.metadata import entry_points
@@ -8,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from zoo import registry
 from zoo.errors import ZooError, did_you_mean
 
 # The order in which a person meets them; commands of other packages follow, by name.
@@ -47,9 +49,26 @@ def zoo():
     """
 
 
+def start_keras(name=None):
+    """Import Keras for a command: quietly, and only once the name that it is asked for is known to be right.
+
+    TensorFlow prints lines about GPUs that are not there before any log level counts; only its import is silenced, and what
+    fails in it still raises.
+    """
+    if name is not None and not registry.is_path(name):
+        registry.card(name)
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        importlib.import_module("keras")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def main():
     """Run the command line; end with 0, 1 (the answer is no, or the machine failed) or 2 (what was asked cannot be)."""
-    # TensorFlow prints a page about GPUs that are not there. What a person set stays.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         get_command(app).main(prog_name="zoo")

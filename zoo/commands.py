@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from zoo import registry
+from zoo import cli, registry
 
 
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False):
@@ -42,12 +42,12 @@ def info(
 
     Example: zoo info lenet5
     """
-    model = registry.load(name)  # first: a wrong name is answered before Keras is imported
-
+    cli.start_keras(name)
     from dataclasses import asdict
 
     from zoo import arithmetic
 
+    model = registry.load(name)
     card = registry.card(model.card)
     rows = arithmetic.table(model)
     totals = arithmetic.totals(rows)

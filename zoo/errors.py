@@ -16,6 +16,6 @@ class CheckFailed(ZooError):
 
 
 def did_you_mean(word, choices):
-    """Return "; did you mean 'a' or 'b'?" for the choices nearest to a word, or "" where none is near."""
+    """Return "; did you mean 'a' or 'b'?" for the choices nearest to a word, or "." where none is near: a sentence's end."""
     near = difflib.get_close_matches(word, list(choices), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(repr(choice) for choice in near)}?" if near else ""
+    return f"; did you mean {' or '.join(repr(choice) for choice in near)}?" if near else "."

@@ -18,7 +18,7 @@ class KerasObject(Strict):
     """A Keras object as Keras itself writes it: loss, optimizer, schedule or layer."""
 
     class_name: str
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default_factory=dict)
 
 
 class Paper(Strict):
@@ -125,7 +125,7 @@ class Card(Strict):
     reconstruction: tuple[str, ...] = Field(default=(), description="what the sources leave open, and what was chosen")
     published: tuple[Published, ...] = ()
     measured: tuple[Measured, ...] = ()
-    weights: dict[str, Weights] = {}
+    weights: dict[str, Weights] = Field(default_factory=dict)
 
 
 def parse(text, model, source):
@@ -155,7 +155,8 @@ def _problem(error, model):
     path = [str(part) for part in error["loc"]]
     where = ".".join(path)
     if error["type"] == "extra_forbidden":
-        return f"unknown key '{where}'{did_you_mean(path[-1], _keys(model, error['loc'][:-1]))}"
+        near = did_you_mean(path[-1], _keys(model, error["loc"][:-1]))
+        return f"unknown key '{where}'{near.rstrip('.')}"
     if error["type"] == "missing":
         return f"'{where}' is missing"
     return f"'{where}' is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}" if where else error["msg"]

@@ -71,7 +71,9 @@ def _fetch(name, weights, path, show_progress):
                 digest.update(piece)
                 progress.update(task, completed=received)
             if digest.hexdigest() != weights.sha256:
-                raise ZooError(f"{weights.url} sent a file whose sha256 is not that of the card; nothing was kept, try again")
+                raise ZooError(
+                    f"{weights.url} sent a file whose sha256 is not that of the card; nothing was kept, try again"
+                )
     except PermissionError as error:
         raise ZooError(f"cannot write to {path.parent}; set ZOO_CACHE to a folder of yours") from error
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:

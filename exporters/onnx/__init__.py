@@ -59,22 +59,19 @@ def verify(path, against=None, data=None):
     """
     path = Path(path)
     about = convert.read_metadata(path)
-    if isinstance(against, Classifier):
-        classifier = against
-    else:
-        classifier = registry.load(against or _find_origin(path, about))
+    model = against or _find_origin(path, about)
+    classifier = model if isinstance(model, Classifier) else registry.load(model)
     if classifier.fingerprint() != about["weights_sha256"]:
         raise ZooError(
-            f"{path} was exported from {about['model']} with other weights than {against or about['model']} has; name the "
-            "right model with --against, or export again"
+            f"{path} was exported from {about['model']} with other weights than the model compared has; name the right "
+            "model with --against, or export again"
         )
     return dataclasses.replace(_prove(classifier, path, data), file=str(path))
 
 
 def _prove(classifier, path, data):
-    if pictures is None:
-        pictures = samples.real_pictures(classifier.picture)
-    return parity.compare(lambda batch: classifier.predict_on_batch(batch), runtime.scorer(path), pictures)
+    pictures = samples.read(data, classifier.picture) if data else samples.shipped(classifier.picture)
+    return parity.compare(classifier.predict_on_batch, runtime.scorer(path), pictures)
 
 
 def _origin(name_or_path):

@@ -15,10 +15,10 @@ from zoo.layers import MaskedConv2D, RBFOutput, ScaledTanh, TrainableSubsampling
 # Table I of the paper: the maps of S2 that each of the 16 maps of C3 sees. Six see three neighbours, six see four, three
 # see four that are not all neighbours, one sees all: 60 kernels, which breaks the symmetry between the maps.
 C3_TABLE = (
-    ((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 0), (5, 0, 1))
-    + ((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (3, 4, 5, 0), (4, 5, 0, 1), (5, 0, 1, 2))
-    + ((0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5))
-    + ((0, 1, 2, 3, 4, 5),)
+    *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 0), (5, 0, 1)),
+    *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (3, 4, 5, 0), (4, 5, 0, 1), (5, 0, 1, 2)),
+    *((0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5)),
+    (0, 1, 2, 3, 4, 5),
 )
 
 

@@ -1,12 +1,12 @@
 """Training: from a recipe to a run folder that holds all of the run, at every moment.
 
-    recipe.toml     the recipe as it was resolved
-    history.csv     loss and error of each epoch
-    logs/           the same for TensorBoard
-    best.keras      the classifier of the epoch that was best on validation
-    last.npz        the state after the last epoch, for --resume
-    metrics.json    the result, and what it was measured with
-    curves.png, confusion.png, mistakes.png
+recipe.toml     the recipe as it was resolved
+history.csv     loss and error of each epoch
+logs/           the same for TensorBoard
+best.keras      the classifier of the epoch that was best on validation
+last.npz        the state after the last epoch, for --resume
+metrics.json    the result, and what it was measured with
+curves.png, confusion.png, mistakes.png
 """
 
 import csv
@@ -25,7 +25,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from training import checkpoint, data, keras_objects, report
-from training.evaluate import score
+from training.evaluation import score
+from training.recipe import Recipe
+from training.recipe import load as load_recipe
 from training.trainer import ResidentTrainer, Trainer
 from zoo import registry
 from zoo.errors import CheckFailed, ZooError
@@ -39,7 +41,7 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
     """Train as a recipe says.
 
     Args:
-        recipe: `training.recipe.Recipe`.
+        recipe: `training.recipe.Recipe`, or what `training.recipe.load` takes: a name, or the path of a TOML file.
         out: the run folder; it must not hold a run already, unless `resume`.
         resume: go on from the folder's last checkpoint. On the CPU the result is, to the bit, that of a run that was never
             interrupted.
@@ -55,6 +57,7 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
         CheckFailed: if the loss is no longer a finite number; the last good checkpoint stays.
     """
     start = time.perf_counter()
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     console = console or Console()
     out = _open_folder(Path(out), recipe, resume)
     keras.utils.set_random_seed(recipe.seed)

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from training import data, recipe
-from training.evaluate import score
-from training.fit import fit
+from training.evaluation import score
+from training.fitting import fit
 from zoo import registry
 from zoo.errors import ZooError
 from zoo.files import atomic
@@ -30,7 +30,7 @@ def finetune(name_or_path, folder, out, resume=False, strict=False, console=None
         dict: what metrics.json holds, with accuracy_before in percent on the same pictures, None for new classes.
 
     Raises:
-        ZooError: as `training.fit.fit`; if the folder has fewer than two classes.
+        ZooError: as `training.fit`; if the folder has fewer than two classes.
     """
     before = registry.load(name_or_path)
     settings = {"model": str(name_or_path), "data.name": str(folder), **changes}
@@ -61,5 +61,11 @@ def _new_head(before, source):
         if [value.shape for value in values] == [tuple(weight.shape) for weight in layer.weights]:
             layer.set_weights(values)
     return type(before)(
-        net, before.preprocessing, before.picture, source.class_names, before.card, before.weights_name, name=before.name
+        net,
+        before.preprocessing,
+        before.picture,
+        source.class_names,
+        before.card,
+        before.weights_name,
+        name=before.name,
     )

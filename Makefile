@@ -1,0 +1,32 @@
+# make demo    the whole way on real pictures, from pretrained weights to a verified file
+# make test    all tests
+# make bench   training speed beside PyTorch's, in one run
+# make readme  writes the README's table of models from the cards
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: demo test lint bench readme
+.DEFAULT_GOAL := demo
+
+$(INSTALLED): setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/python docs/demo.py
+
+test: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+bench: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch]'
+	$(BIN)/python benchmarks/train_lenet.py
+
+readme: $(INSTALLED)
+	$(BIN)/python docs/models.py

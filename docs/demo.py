@@ -1,0 +1,79 @@
+"""The whole way in one run: pretrained LeNet-5, a folder of real scans, fine-tuning, ONNX, proof, prediction.
+
+The pictures are scikit-learn's 1,797 handwritten digits of 8x8 pixels, scans of forms of the 1990s that it ships.
+"""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+FOLDER = Path("demo")
+MODEL = "lenet5.mnist"
+
+
+def main():
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    start = time.perf_counter()
+    console = Console(highlight=False)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+    console.rule("1. A folder of pictures, a folder a class")
+    write_digits(FOLDER / "digits")
+    console.print(f"wrote {sum(1 for _ in FOLDER.rglob('*.png')):,} pictures to {FOLDER / 'digits'}")
+
+    console.rule(f"2. {MODEL}, fine-tuned on them")
+    from zoo import cli
+
+    cli.start_keras()
+    import exporters
+    import training
+    import zoo
+    from zoo import pictures
+
+    metrics = training.finetune(MODEL, FOLDER / "digits", FOLDER / "run", console=console)
+
+    console.rule("3. Exported to ONNX and verified against Keras")
+    file = FOLDER / "digits.onnx"
+    shutil.copy(FOLDER / "run" / "best.keras", FOLDER / "digits.keras")
+    exporters.to_onnx(FOLDER / "digits.keras", file, data=FOLDER / "digits")
+    report = exporters.verify(file, data=FOLDER / "digits")
+    report.raise_if_failed()
+    console.print(f"{report.pictures} pictures: the same labels, scores within {report.largest_difference:.1e}")
+
+    console.rule("4. Some predictions")
+    classifier = zoo.load(FOLDER / "digits.keras")
+    for digit in ("3", "5", "8"):
+        path = next((FOLDER / "digits" / digit).glob("*.png"))
+        scores = classifier.predict(pictures.read(path, classifier.picture)[None], verbose=0)[0]
+        console.print(f"{path}: {classifier.class_names[scores.argmax()]}")
+
+    table = Table(title="\nLeNet-5 of 1998 on your pictures", show_header=False)
+    table.add_row(
+        "accuracy before", f"{metrics['accuracy_before']:.2f} %  ({metrics['pictures']} pictures kept for the test)"
+    )
+    table.add_row("accuracy after", f"{metrics['accuracy']:.2f} %")
+    table.add_row("file", f"{file}, {file.stat().st_size:,} bytes")
+    table.add_row("parity", f"{report.flipped_labels} labels differ, scores within {report.largest_difference:.1e}")
+    table.add_row("time", f"{time.perf_counter() - start:.0f} s")
+    console.print(table)
+    console.print(f"next: .venv/bin/zoo predict {FOLDER / 'digits.keras'} {FOLDER / 'digits' / '7'}")
+
+
+def write_digits(folder):
+    """Write scikit-learn's digits as PNG files, a folder a class."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for number, (scan, digit) in enumerate(zip(digits.images, digits.target, strict=True)):
+        place = folder / str(digit)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((scan * (255 / 16)).astype("uint8")).save(place / f"{number:04}.png")
+
+
+if __name__ == "__main__":
+    main()
