@@ -111,6 +111,9 @@ def split(source, validation, test, seed):
         amount = amount if amount < 1 else int(amount)
         try:
             kept, carved = train_test_split(np.arange(len(rest)), test_size=amount, stratify=rest.labels, random_state=seed)
+            # scikit-learn is content with a rare class that is in one of the two only.
+            if any(set(rest.labels[rows]) != set(rest.labels) for rows in (kept, carved)):
+                raise ValueError("a class is not in both")
         except ValueError as error:
             counts = np.bincount(rest.labels, minlength=len(source.class_names))
             rarest = int(counts.argmin())
@@ -151,8 +154,10 @@ def _folder(folder, picture, strict):
             labels = np.array([found.index(listed[index][1]) for index in kept], "int32")
             samples[part] = Samples(read, labels)
             problems += bad
-    if not any(len(part) for part in samples.values()):
-        raise ZooError(f"no picture in {folder} can be read; the first: {problems[0]}")
+    learned = "train" if "train" in parts else "all"
+    if not len(samples[learned]):
+        reasons = [problem for problem in problems if str(parts[learned]) in problem] or ["there is none"]
+        raise ZooError(f"no picture in {parts[learned]} can be read; the first: {reasons[0]}")
     return Source(tuple(found), samples, problems)
 
 

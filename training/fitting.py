@@ -25,16 +25,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from training import checkpoint, data, keras_objects, report
+from training import trainer as trainers
 from training.evaluation import score
 from training.recipe import Recipe
 from training.recipe import load as load_recipe
-from training.trainer import ResidentTrainer, Trainer
 from zoo import registry
 from zoo.errors import CheckFailed, ZooError
 from zoo.files import atomic
-
-# Data up to this size are copied into the backend's memory and trained on by ResidentTrainer.
-RESIDENT_BYTES = 2**30
 
 
 def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
@@ -75,34 +72,30 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
         classifier = registry.wrap(registry.build(recipe.model, **options), card, source.class_names)
 
     batch_size = min(recipe.batch_size, len(train))
-    steps = math.ceil(len(train) / batch_size)
-    optimizer = keras_objects.optimizer(recipe.optimizer, steps * recipe.epochs)
-    loss = keras_objects.loss(recipe.loss or card.loss)
     augmentation = keras_objects.augmentation(recipe.augmentation, recipe.seed)
-    trainer = _trainer(classifier, augmentation, train, batch_size)
-    trainer.compile(optimizer, loss, metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")], jit_compile="auto")
-    # One evaluated batch builds the metrics and the loss before the epoch's graph is made: a loop in it may not.
-    trainer.evaluate(validation.pictures[:2], validation.labels[:2], verbose=0)
-    optimizer.build(trainer.trainable_variables)
+    trainer = trainers.make(classifier, augmentation, train.pictures, train.labels, batch_size)
+    optimizer = keras_objects.optimizer(recipe.optimizer, trainer.steps * recipe.epochs)
+    loss = keras_objects.loss(recipe.loss or card.loss)
+    trainer.prepare(optimizer, loss)
 
     run = _Run(out, recipe.epochs, len(train), console)
     if resume and run.last.exists():
         run.history = checkpoint.restore(run.last, run.state_of(trainer))["history"]
     console.print(
         f"{recipe.model} on {len(train):,} pictures, {len(validation):,} for validation; "
-        f"{'one graph an epoch' if isinstance(trainer, ResidentTrainer) else 'Keras fit, a step at a time'} on "
+        f"{'one graph an epoch' if trainer.steps_per_epoch == 1 else 'Keras fit, a step at a time'} on "
         f"{keras.backend.backend()}; run folder {out}"
     )
     done = len(run.history)
     if done < recipe.epochs:
         trainer.fit(
-            _epochs(trainer, train, batch_size, recipe.seed, done),
-            steps_per_epoch=1 if isinstance(trainer, ResidentTrainer) else steps,
+            trainer.feed(recipe.seed, done),
+            steps_per_epoch=trainer.steps_per_epoch,
             epochs=recipe.epochs,
             initial_epoch=done,
             validation_data=(validation.pictures, validation.labels),
             validation_batch_size=1000,
-            shuffle=False,  # _epochs has shuffled
+            shuffle=False,  # the feed is in the epoch's order
             verbose=0,
             callbacks=[run, keras.callbacks.TensorBoard(out / "logs", write_graph=False)],
         )
@@ -131,35 +124,6 @@ def _plain(value):
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
-
-
-def _trainer(classifier, augmentation, train, batch_size):
-    if keras.backend.backend() == "tensorflow" and train.pictures.nbytes <= RESIDENT_BYTES:
-        return ResidentTrainer(classifier, augmentation, train.pictures, train.labels, batch_size)
-    return Trainer(classifier, augmentation)
-
-
-def _epochs(trainer, train, batch_size, seed, first):
-    """Return what Keras' fit reads: endlessly, epoch after epoch, the rows in an order that follows from seed and epoch."""
-
-    def orders():
-        epoch = first
-        while True:
-            yield np.random.default_rng([seed, epoch]).permutation(len(train)).astype("int32")
-            epoch += 1
-
-    if isinstance(trainer, ResidentTrainer):
-        import tensorflow as tf
-
-        return tf.data.Dataset.from_generator(orders, output_signature=tf.TensorSpec((len(train),), tf.int32))
-
-    def batches():
-        for order in orders():
-            for start in range(0, len(order), batch_size):
-                rows = order[start : start + batch_size]
-                yield train.pictures[rows], train.labels[rows]
-
-    return batches()
 
 
 class _Run(keras.callbacks.Callback):

@@ -48,9 +48,12 @@ def optimizer(described, steps):
 def _make(described, deserialize, what):
     """Deserialize, and turn Keras' several errors for wrong names and arguments into one."""
     try:
-        return deserialize({"class_name": described.class_name, "config": dict(described.config)})
+        made = deserialize({"class_name": described.class_name, "config": dict(described.config)})
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         # Keras wraps the reason, which is what helps, in a page about deserialization.
         reason = str(error).partition("Exception encountered:")[2] or str(error)
         reason = reason.strip().splitlines()[0]
         raise ZooError(f"{what} {described.class_name} with {described.config}: {reason}") from error
+    if isinstance(made, str):  # Keras gives an unknown name without arguments back as it is
+        raise ZooError(f"{what} {described.class_name}: Keras and the zoo know none of that name")
+    return made

@@ -1,6 +1,12 @@
 """A classifier while it learns: augmentation in front and, for data that fit in memory, a whole epoch in one graph."""
 
+import math
+
 import keras
+import numpy as np
+
+# Data up to this size are copied into the backend's memory and trained on by ResidentTrainer.
+RESIDENT_BYTES = 2**30
 
 
 class Trainer(keras.Model):
@@ -9,12 +15,38 @@ class Trainer(keras.Model):
     Args:
         classifier: `zoo.Classifier`, raw pictures -> scores.
         augmentation: layers that take and return (batch, height, width, channels) float raw pixels.
+        pictures: (rows, height, width, channels) uint8 array.
+        labels: (rows,) int array.
+        batch_size: rows a step; the last step of an epoch takes what is left.
     """
 
-    def __init__(self, classifier, augmentation=()):
+    def __init__(self, classifier, augmentation, pictures, labels, batch_size):
         super().__init__(name=f"{classifier.name}-trainer")
         self.classifier = classifier
         self.augmentation = list(augmentation)
+        self.batch_size = batch_size
+        self.rows = len(labels)
+        self._data = pictures, labels
+
+    @property
+    def steps(self):
+        """Optimizer steps of an epoch."""
+        return math.ceil(self.rows / self.batch_size)
+
+    @property
+    def steps_per_epoch(self):
+        """How many elements of `feed` are an epoch, as Keras' `fit` wants to know."""
+        return self.steps
+
+    def prepare(self, optimizer, loss):
+        """Compile, and build all that has variables, so that a checkpoint can be put into them before `fit`."""
+        # TensorFlow's XLA takes 20 times as long as its own kernels for a convolution's gradient on the CPU.
+        xla = keras.backend.backend() != "tensorflow"
+        self.compile(optimizer, loss, metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")], jit_compile=xla)
+        pictures, labels = self._data
+        # One evaluated batch builds metrics and loss; the loop in the graph of ResidentTrainer may not make variables.
+        self.evaluate(pictures[:2], labels[:2], verbose=0)
+        optimizer.build(self.trainable_variables)
 
     def call(self, pictures, training=None):
         if training and self.augmentation:
@@ -23,37 +55,59 @@ class Trainer(keras.Model):
                 pictures = layer(pictures, training=True)
         return self.classifier(pictures, training=training)
 
+    def orders(self, seed, first):
+        """Yield endlessly, from epoch `first` on, the rows in an order that follows from seed and epoch alone."""
+        epoch = first
+        while True:
+            yield np.random.default_rng([seed, epoch]).permutation(self.rows).astype("int32")
+            epoch += 1
+
+    def feed(self, seed, first):
+        """Return what Keras' `fit` reads: endlessly, epoch after epoch, batches in the order of `orders`."""
+        pictures, labels = self._data
+        for order in self.orders(seed, first):
+            for start in range(0, self.rows, self.batch_size):
+                rows = order[start : start + self.batch_size]
+                yield pictures[rows], labels[rows]
+
 
 class ResidentTrainer(Trainer):
-    """Train with the data resident as uint8 and one graph an epoch: `fit` feeds an order of the rows, not the rows.
+    """Train with the data resident as uint8 and one graph an epoch: `fit` is fed an order of the rows, not the rows.
 
     Keras' own training step runs inside a loop of the graph, so losses, metrics, optimizers and the callbacks at the ends
     of epochs work as ever; only the step from Python to the graph and back is paid once an epoch. TensorFlow backend.
-
-    Args:
-        classifier, augmentation: as for `Trainer`.
-        pictures: (rows, height, width, channels) uint8 array.
-        labels: (rows,) int array.
-        batch_size: rows a step; the last step of an epoch takes what is left.
     """
 
     def __init__(self, classifier, augmentation, pictures, labels, batch_size):
-        super().__init__(classifier, augmentation)
         import tensorflow as tf
 
-        self._pictures = tf.constant(pictures)
-        self._labels = tf.constant(labels)
-        self._batch_size = batch_size
+        super().__init__(classifier, augmentation, tf.constant(pictures), tf.constant(labels), batch_size)
+
+    @property
+    def steps_per_epoch(self):
+        return 1
+
+    def feed(self, seed, first):
+        import tensorflow as tf
+
+        signature = tf.TensorSpec((self.rows,), tf.int32)
+        return tf.data.Dataset.from_generator(lambda: self.orders(seed, first), output_signature=signature)
 
     def train_step(self, order):
         import tensorflow as tf
 
-        order = tf.reshape(order, (-1,))
+        pictures, labels = self._data
 
         def step(start):
-            rows = order[start : start + self._batch_size]
-            super(ResidentTrainer, self).train_step((tf.gather(self._pictures, rows), tf.gather(self._labels, rows)))
-            return (start + self._batch_size,)
+            rows = order[start : start + self.batch_size]
+            super(ResidentTrainer, self).train_step((tf.gather(pictures, rows), tf.gather(labels, rows)))
+            return (start + self.batch_size,)
 
-        tf.while_loop(lambda start: start < tf.size(order), step, (tf.constant(0),), parallel_iterations=1)
+        tf.while_loop(lambda start: start < self.rows, step, (tf.constant(0),), parallel_iterations=1)
         return self.get_metrics_result()
+
+
+def make(classifier, augmentation, pictures, labels, batch_size):
+    """Return the trainer for these data and the backend in use: `ResidentTrainer` where it can be."""
+    fits = keras.backend.backend() == "tensorflow" and pictures.nbytes <= RESIDENT_BYTES
+    return (ResidentTrainer if fits else Trainer)(classifier, augmentation, pictures, labels, batch_size)

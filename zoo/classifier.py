@@ -5,6 +5,9 @@ import hashlib
 import keras
 import numpy as np
 
+import zoo.layers
+import zoo.preprocessing  # noqa: F401  both register what a saved classifier holds
+
 
 @keras.saving.register_keras_serializable("zoo")
 class Classifier(keras.Model):

@@ -44,6 +44,8 @@ def read(path, picture):
     except Image.DecompressionBombError as error:
         limit = 2 * Image.MAX_IMAGE_PIXELS
         raise PictureError(f"{path} has more than {limit:,} pixels; make it smaller first") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise PictureError(f"{path} cannot be read ({error.strerror.lower()}); name a file that you may read") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise for damaged files
         raise PictureError(f"{path} is damaged ({error}); replace it or remove it") from error
 

@@ -162,10 +162,13 @@ def _load_file(path):
     """Load a user's own `.keras` file, after a look at what it claims to hold."""
     if not path.is_file():
         raise ZooError(f"no file {path}; `zoo list` shows the names that need no file")
-    if not zipfile.is_zipfile(path):
-        raise ZooError(f"{path} is not a .keras file, or it is cut short; save it again with model.save('{path.name}')")
-    with zipfile.ZipFile(path) as archive:
-        claimed = sum(entry.file_size for entry in archive.infolist())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # a flipped bit may ask for a zip of the future
+        raise ZooError(
+            f"{path} is not a .keras file, or it is damaged ({error}); save it again with model.save('{path.name}')"
+        ) from error
     if claimed > LARGEST_MODEL:
         raise ZooError(f"{path} claims to unpack to {claimed:,} bytes; more than {LARGEST_MODEL:,} is refused")
     import keras

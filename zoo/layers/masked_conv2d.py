@@ -38,9 +38,9 @@ class MaskedConv2D(keras.layers.Layer):
 
     def build(self, input_shape):
         maps = input_shape[-1]
-        highest = max(max(seen) for seen in self.table)
-        if highest >= maps:
-            raise ValueError(f"{self.name}: the table names input map {highest}. Received: an input of {maps} maps")
+        missing = {source for seen in self.table for source in seen} - set(range(maps))
+        if missing:
+            raise ValueError(f"{self.name}: the table names input maps {sorted(missing)}. Received: an input of {maps} maps")
         pairs = sum(len(seen) for seen in self.table)
         size = self.kernel_size
         self.kernel = self.add_weight((size, size, pairs), self.kernel_initializer, name="kernel")

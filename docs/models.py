@@ -1,0 +1,44 @@
+"""Write the README's table of models from the cards: python docs/models.py [--check]."""
+
+import sys
+from pathlib import Path
+
+import zoo
+
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- models: written by `make readme` -->", "<!-- /models -->"
+
+
+def table():
+    """Return the table as Markdown, a row for each architecture and for each of its weights."""
+    lines = ["| name | what | parameters | published | measured |", "|---|---|---:|---|---|"]
+    for name in zoo.list_models():
+        card = zoo.card(name)
+        published = "; ".join(f"{each.value:g} {each.unit} {each.setting}" for each in card.published)
+        what = f"{card.title} ({card.year})"
+        lines.append(f"| `{name}` | {what} | {card.parameters:,} | {published} | {_runs(card)} |")
+        for tag, weights in card.weights.items():
+            measured = "; ".join(f"{each.mean:.2f} {each.unit} {each.result} on {each.dataset}" for each in weights.measured)
+            lines.append(f"| `{name}.{tag}` | recipe `{weights.recipe}` | | | {measured} |")
+    return "\n".join(lines)
+
+
+def _runs(card):
+    """Return what several seeds of each recipe reached."""
+    return "; ".join(
+        f"{each.mean:.2f} ± {each.spread:.2f} {each.unit} `{each.recipe}`, {len(each.seeds)} seeds" for each in card.measured
+    )
+
+
+def written():
+    """Return the README with its table made anew."""
+    text = README.read_text("utf-8")
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}\n{table()}\n{END}{tail}"
+
+
+if __name__ == "__main__":
+    if "--check" in sys.argv:
+        sys.exit(written() != README.read_text("utf-8") and "the README's table is not that of the cards: run make readme")
+    README.write_text(written(), "utf-8")

@@ -1,0 +1,78 @@
+"""Put the weights of finished runs into the zoo, and what was measured onto the card.
+
+    python -m training.publish lenet5.mnist lenet5-mnist runs/lenet5-1 runs/lenet5-2 runs/lenet5-3
+
+The runs are of one recipe and differ in their seed. The one that is best on validation is shipped; all go onto the card.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import tomli_w
+import typer
+
+import zoo
+from zoo.errors import ZooError
+from zoo.files import atomic, sha256
+
+HOME = Path(zoo.__file__).parent
+LICENCE = "Apache-2.0"
+
+
+def publish(
+    name: Annotated[str, typer.Argument(help="The weights, arch.tag.")],
+    recipe: Annotated[str, typer.Argument(help="The recipe of the runs.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+):
+    """Write zoo/pretrained/NAME.weights.h5 and append what was measured to the card."""
+    arch, tag = zoo.registry.split_name(name)
+    if tag is None or tag in zoo.card(arch).weights:
+        raise ZooError(f"{name} has no tag, or its card has it already; remove it from zoo/cards/{arch}.toml first")
+    found = sorted((_read(run) for run in runs), key=lambda metrics: metrics["recipe"]["seed"])
+    best = min(found, key=lambda metrics: (metrics["validation_error"], metrics["recipe"]["seed"]))
+    classifier = zoo.load(best["run"] / "best.keras")
+    file = HOME / "pretrained" / f"{name}.weights.h5"
+    with atomic(file) as temporary:
+        classifier.net.save_weights(temporary)
+    dataset = best["recipe"]["data"]["name"]
+    same = {"result": "test error", "dataset": dataset, "recipe": recipe, "device": best["device"], "date": best["date"]}
+    measured = {
+        **same,
+        "values": [metrics["test_error"] for metrics in found],
+        "seeds": [metrics["recipe"]["seed"] for metrics in found],
+        "command": f"zoo train {recipe} --set seed=1",
+    }
+    weights = {
+        "file": file.name,
+        "sha256": sha256(file),
+        "size": file.stat().st_size,
+        "licence": LICENCE,
+        "classes": classifier.class_names,
+        "recipe": recipe,
+        "measured": [
+            {
+                **same,
+                "values": [best["test_error"]],
+                "seeds": [best["recipe"]["seed"]],
+                "command": f"zoo evaluate {name} --data {dataset}",
+            }
+        ],
+    }
+    card = HOME / "cards" / f"{arch}.toml"
+    added = tomli_w.dumps({"measured": [measured], "weights": {tag: weights}})
+    with atomic(card) as temporary:
+        temporary.write_text(f"{card.read_text('utf-8').rstrip()}\n\n{added}", "utf-8")
+    print(f"{file.name}: {file.stat().st_size:,} bytes, seed {best['recipe']['seed']}; the card says so")
+
+
+def _read(run):
+    """Return the metrics of a finished run, with its folder."""
+    try:
+        return {**json.loads((run / "metrics.json").read_text("utf-8")), "run": run}
+    except (OSError, ValueError) as error:
+        raise ZooError(f"{run} is no finished run: {error}") from error
+
+
+if __name__ == "__main__":
+    typer.run(publish)
