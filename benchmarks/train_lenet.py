@@ -3,9 +3,10 @@
     make bench
 
 Both train the same net (61,706 parameters, float32, batch 128, SGD with momentum and weight decay) on the same pictures
-without augmentation. Each has a process of its own, so that their thread pools do not meet, and they take turns, an epoch each:
-a machine that slows down slows down both. PyTorch runs as fast as is known for this net on a CPU: eager, channels_last,
-fused SGD, and malloc kept from returning memory after each step (unset, it is a quarter slower by page faults).
+without augmentation. Each has a process of its own, so that their thread pools do not meet, and they take turns, an
+epoch each: a machine that slows down slows down both. PyTorch runs as fast as is known for this net on a CPU: eager,
+channels_last, fused SGD, and malloc kept from returning memory after each step (unset, page faults slow it down).
+Nothing else should run beside it: PyTorch's threads wait for each other, and lose far more than ours when a core is taken.
 """
 
 import argparse

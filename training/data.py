@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 from rich.progress import Progress
 
 from zoo import pictures
@@ -125,6 +126,12 @@ def split(source, validation, test, seed):
     return rest, parts["validation"], parts.get("test")
 
 
+def _progress():
+    """Return a bar for a person at a terminal; what a program reads, standard output, stays clean."""
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
+
+
 def _folder(folder, picture, strict):
     """Read a folder of class folders, or of parts with class folders in each."""
     children = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
@@ -146,7 +153,7 @@ def _folder(folder, picture, strict):
     if not found:
         raise ZooError(f"{folder} has no pictures in class folders; expected {folder}/CLASS/PICTURE.png, a folder a class")
     samples, problems = {}, []
-    with Progress(transient=True) as progress:
+    with _progress() as progress:
         task = progress.add_task("reading pictures", total=sum(map(len, files.values())))
         for part, listed in files.items():
             paths = [path for path, _ in listed]
@@ -194,7 +201,7 @@ def _decode(name, folder, picture):
     if "image" not in builder.info.features or "label" not in builder.info.features:
         raise ZooError(f"{name} has no 'image' and 'label'; only data sets of labelled pictures can be used")
     arrays = {"class_names": np.array(builder.info.features["label"].names)}
-    with Progress(transient=True) as progress:
+    with _progress() as progress:
         for part in PARTS:
             if part not in builder.info.splits:
                 continue

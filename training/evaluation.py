@@ -91,5 +91,7 @@ def evaluate(classifier, source, part="test", strict=False):
     found = data.load(source, classifier.picture, strict).in_order(classifier.class_names)
     if part not in found.parts and "all" not in found.parts:
         raise ZooError(f"{source} has no part '{part}', but {', '.join(found.parts)}")
-    samples = found.parts.get(part) or found.parts["all"]
+    samples = found.parts.get(part, found.parts.get("all"))
+    if not len(samples):
+        raise ZooError(f"no picture of the part '{part}' of {source} can be read; the first: {[*found.problems, 'none'][0]}")
     return score(classifier, samples), found.problems

@@ -84,7 +84,8 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
     console.print(
         f"{recipe.model} on {len(train):,} pictures, {len(validation):,} for validation; "
         f"{'one graph an epoch' if trainer.steps_per_epoch == 1 else 'Keras fit, a step at a time'} on "
-        f"{keras.backend.backend()}; run folder {out}"
+        f"{keras.backend.backend()}; run folder {out}",
+        soft_wrap=True,
     )
     done = len(run.history)
     if done < recipe.epochs:
@@ -111,7 +112,8 @@ def _open_folder(out, recipe, resume):
             raise ZooError(f"{out} holds no run to resume; leave out --resume to start one")
         if kept.read_text("utf-8") != written:
             raise ZooError(f"{out} holds a run of another recipe (see {kept}); resume with the same recipe and settings")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    # A recipe alone is what a run leaves that could not begin, for a wrong name in it, say.
+    elif out.exists() and (not out.is_dir() or any(each.name != kept.name for each in out.iterdir())):
         raise ZooError(f"{out} is not empty; go on there with --resume, or name another folder with --out")
     else:
         with atomic(kept) as temporary:
@@ -174,10 +176,11 @@ class _Run(keras.callbacks.Callback):
             "val_error": 100 * (1 - float(logs["val_accuracy"])),
             "images_per_second": self.rows / (self.trained - self.started),
         }
-        if not math.isfinite(row["loss"]):
+        # The loss is measured before each step; what the last step of an epoch did shows on validation.
+        if not (math.isfinite(row["loss"]) and math.isfinite(row["val_loss"])):
             self.bar.stop()
             raise CheckFailed(
-                f"the loss is {row['loss']} in epoch {epoch + 1}: the learning rate is too large, or the data are wrong; "
+                f"the loss is {row['loss']}, on validation {row['val_loss']}, in epoch {epoch + 1}: the learning rate is too large, or the data are wrong; "
                 f"{self.best.parent} keeps the epochs before"
             )
         earlier = min((rank(each) for each in self.history), default=(math.inf,))
@@ -187,16 +190,21 @@ class _Run(keras.callbacks.Callback):
             with atomic(self.best) as temporary:
                 self.model.classifier.save(temporary)
         checkpoint.save(self.last, self.state_of(self.model), {"history": self.history})
-        with atomic(self.table) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            writer.writeheader()
-            writer.writerows(self.history)
+        self.write_table()
         rate = f"{row['images_per_second']:,.0f} images/s"
         self.bar.update(self.task, completed=epoch + 1, rate=rate)
         self.console.print(
             f"epoch {epoch + 1:3}  loss {row['loss']:8.4f}  error {row['error']:6.2f} %  "
-            f"validation {row['val_error']:6.2f} %  {rate}"
+            f"validation {row['val_error']:6.2f} %  {rate}",
+            soft_wrap=True,
         )
+
+    def write_table(self):
+        """Write the history as CSV."""
+        with atomic(self.table) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.history[0])
+            writer.writeheader()
+            writer.writerows(self.history)
 
 
 def rank(row):
@@ -206,10 +214,7 @@ def rank(row):
 
 def _finish(out, recipe, run, source, test, has_test, start):
     """Measure the best epoch once on the test part, and write the report."""
-    with atomic(run.table) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, run.history[0])
-        writer.writeheader()
-        writer.writerows(run.history)
+    run.write_table()  # again, as a kill may have come between the last state and its table
     best = min(run.history, key=rank)
     evaluation = score(registry.load(run.best), test)
     metrics = {

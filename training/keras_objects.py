@@ -1,5 +1,7 @@
 """From a recipe's class_name and config to the Keras object, with errors that a person can act on."""
 
+import inspect
+
 import keras
 
 import training.augment  # noqa: F401  registers its layers
@@ -38,7 +40,9 @@ def optimizer(described, steps):
     schedule = config.get("learning_rate")
     if isinstance(schedule, dict):
         settings = dict(schedule.get("config", {}))
-        settings.setdefault("decay_steps", max(1, steps - settings.get("warmup_steps", 0)))
+        kind = getattr(keras.optimizers.schedules, schedule.get("class_name", ""), None)
+        if kind is None or "decay_steps" in inspect.signature(kind).parameters:
+            settings.setdefault("decay_steps", max(1, steps - settings.get("warmup_steps", 0)))
         described_schedule = KerasObject(class_name=schedule.get("class_name", ""), config=settings)
         made = _make(described_schedule, keras.optimizers.schedules.deserialize, "schedule")
         config["learning_rate"] = keras.saving.serialize_keras_object(made)

@@ -21,7 +21,7 @@ def curves(history, path):
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     epochs = [row["epoch"] for row in history]
     for axis, key, label in zip(axes, ("loss", "error"), ("loss", "error, %"), strict=True):
-        axis.plot(epochs, [row[key] for row in history], label="training, augmented as the recipe says", marker=".")
+        axis.plot(epochs, [row[key] for row in history], label="training", marker=".")
         axis.plot(epochs, [row[f"val_{key}"] for row in history], label="validation", marker=".")
         axis.set(xlabel="epoch", ylabel=label, yscale="log" if min(row[key] for row in history) > 0 else "linear")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -48,7 +48,8 @@ def confusion(evaluation, path):
     axis.imshow(wrong, cmap="Reds")
     if len(names) <= 30:
         for (row, column), count in ((index, counts[index]) for index in zip(*counts.nonzero(), strict=True)):
-            axis.text(column, row, str(count), ha="center", va="center", fontsize=7)
+            ink = "white" if wrong[row, column] > 0.6 * wrong.max() else "black"
+            axis.text(column, row, str(count), ha="center", va="center", fontsize=7, color=ink)
     axis.set(xticks=range(len(names)), yticks=range(len(names)), xlabel="answer", ylabel="true class")
     axis.set_xticklabels(names, rotation=90)
     axis.set_yticklabels(names)

@@ -61,9 +61,17 @@ def conform(image, picture):
     image = image.convert(mode)
     size = picture["width"], picture["height"]
     if image.size != size:
-        fit = {"pad": ImageOps.pad, "crop": ImageOps.fit, "stretch": Image.Image.resize}[picture["resize"]]
+        fit = {"pad": _pad, "crop": ImageOps.fit, "stretch": Image.Image.resize}[picture["resize"]]
         image = fit(image, size, Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(*size[::-1], picture["channels"])
+
+
+def _pad(image, size, resampling):
+    """Pad as Pillow does, but keep a line of a picture so long that Pillow would round its width to nothing."""
+    scale = min(size[0] / image.width, size[1] / image.height)
+    if round(scale * min(image.size)) == 0:
+        image = image.resize(tuple(max(1, round(scale * side)) for side in image.size), resampling)
+    return ImageOps.pad(image, size, resampling)
 
 
 def _eight_bits(image):

@@ -1,6 +1,7 @@
 """The weight store: a packaged file, else the cache, else the published address; nothing is used unchecked."""
 
 import hashlib
+import http.client
 import os
 import urllib.request
 from importlib import resources
@@ -51,6 +52,7 @@ def _check(path, name, weights, mend):
 
 def _fetch(name, weights, path, show_progress):
     """Download to a temporary file, no more bytes than the card says, and name it only if its hash is right."""
+    from rich.console import Console
     from rich.progress import Progress
 
     request = urllib.request.Request(weights.url, headers={"User-Agent": "zoo"})
@@ -59,7 +61,7 @@ def _fetch(name, weights, path, show_progress):
             atomic(path) as temporary,
             urllib.request.urlopen(request, timeout=30) as answer,
             temporary.open("wb") as file,
-            Progress(disable=not show_progress, transient=True) as progress,
+            Progress(console=Console(stderr=True), disable=not show_progress, transient=True) as progress,
         ):
             task = progress.add_task(f"fetching {name}", total=weights.size)
             digest, received = hashlib.sha256(), 0
@@ -76,6 +78,6 @@ def _fetch(name, weights, path, show_progress):
                 )
     except PermissionError as error:
         raise ZooError(f"cannot write to {path.parent}; set ZOO_CACHE to a folder of yours") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
         raise ZooError(f"{name} could not be fetched from {weights.url} ({reason}); fetch it elsewhere to {path}") from error
