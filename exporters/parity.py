@@ -46,16 +46,23 @@ def compare(reference, candidate, pictures):
         `Report`. It fails on another shape, on scores that are not finite, on a difference above tolerance, and on any
         picture whose label is not the same.
     """
-    problems, largest, flipped = [], 0.0, 0
+    problems, largest, flipped = [], 0.0, set()
+    if not len(pictures):
+        problems.append("there is no picture to compare them on")
     for size in BATCHES:
         some = pictures[:ONE_BY_ONE] if size == 1 else pictures
         for start in range(0, len(some), size):
             batch = some[start : start + size]
-            expected, given = np.asarray(reference(batch)), np.asarray(candidate(batch))
+            expected = np.asarray(reference(batch))
+            try:
+                given = np.asarray(candidate(batch))
+            except Exception as error:  # what a runtime raises for a batch that it cannot take
+                problems.append(f"a batch of {len(batch)} fails: {(str(error).splitlines() or [type(error).__name__])[0]}")
+                break
             if expected.shape != given.shape:
                 problems.append(f"a batch of {len(batch)} gives {given.shape}, the model {expected.shape}")
                 break
-            if not np.isfinite(given).all():
+            if not (np.isfinite(given).all() and np.isfinite(expected).all()):
                 problems.append(f"scores of a batch of {len(batch)} are not finite")
                 break
             difference = np.abs(given - expected)
@@ -63,7 +70,7 @@ def compare(reference, candidate, pictures):
                 problems.append(f"scores of a batch of {len(batch)} differ by up to {difference.max():.3g}")
                 break
             largest = max(largest, float(difference.max()))
-            flipped += int((given.argmax(axis=1) != expected.argmax(axis=1)).sum())
+            flipped.update((start + np.flatnonzero(given.argmax(axis=1) != expected.argmax(axis=1))).tolist())
     if flipped:
-        problems.append(f"{flipped} labels differ")
-    return Report(len(pictures), BATCHES, largest, flipped, tuple(problems))
+        problems.append(f"{len(flipped)} labels differ")
+    return Report(len(pictures), BATCHES, largest, len(flipped), tuple(problems))

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import keras
+
 from training import data, recipe
 from training.evaluation import score
 from training.fitting import fit
@@ -39,6 +41,7 @@ def finetune(name_or_path, folder, out, resume=False, strict=False, console=None
     if len(source.class_names) < 2:
         raise ZooError(f"{folder} has one class, '{source.class_names[0]}'; a classifier needs two folders or more")
     same = set(source.class_names) == set(before.class_names)
+    keras.utils.set_random_seed(checked.seed)  # fit sets it again, too late for a new head
     classifier = before if same else _new_head(before, source)
     source = source.in_order(classifier.class_names)
     # Measured before a weight moves; fit makes the same split from the same seed.
@@ -56,7 +59,7 @@ def _new_head(before, source):
     card = registry.card(before.card)
     net = registry.build(card.name, classes=len(source.class_names))
     kept = {layer.name: layer for layer in before.net.layers}
-    for layer in net.layers:
+    for layer in net.layers[:-1]:  # the last is the head, whose weights are of the old classes even where their shapes fit
         values = kept[layer.name].get_weights() if layer.name in kept else []
         if [value.shape for value in values] == [tuple(weight.shape) for weight in layer.weights]:
             layer.set_weights(values)

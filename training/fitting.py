@@ -180,8 +180,8 @@ class _Run(keras.callbacks.Callback):
         if not (math.isfinite(row["loss"]) and math.isfinite(row["val_loss"])):
             self.bar.stop()
             raise CheckFailed(
-                f"the loss is {row['loss']}, on validation {row['val_loss']}, in epoch {epoch + 1}: the learning rate is too large, or the data are wrong; "
-                f"{self.best.parent} keeps the epochs before"
+                f"the loss is {row['loss']} ({row['val_loss']} on validation) in epoch {epoch + 1}: the learning rate is "
+                f"too large, or the data are wrong; {self.best.parent} keeps the epochs before"
             )
         earlier = min((rank(each) for each in self.history), default=(math.inf,))
         self.history.append(row)
