@@ -11,6 +11,7 @@ from zoo import registry
 from zoo.errors import ZooError
 
 INPUT, OUTPUT, BATCH = "pictures", "scores", "batch"
+OLDEST_OPSET = 9  # before it, weights count as inputs
 KEY = "zoo"  # of the metadata entry that holds all that the file says about itself, as JSON
 
 
@@ -27,6 +28,8 @@ def convert(classifier, opset, ir, dtype, origin):
         raise ZooError(f"export needs the TensorFlow backend, not {keras.backend.backend()}; set KERAS_BACKEND=tensorflow")
     if dtype not in ("uint8", "float32"):
         raise ZooError(f"the pixels of an exported file are uint8 or float32; given was '{dtype}'")
+    if opset < OLDEST_OPSET:
+        raise ZooError(f"opset {opset} is too old; the oldest that is exported is {OLDEST_OPSET}")
     import tensorflow as tf
     import tf2onnx
 
@@ -39,6 +42,10 @@ def convert(classifier, opset, ir, dtype, origin):
     except Exception as error:  # tf2onnx raises whatever its passes do
         raise ZooError(f"tf2onnx cannot convert {classifier.name} at opset {opset}: {error}") from error
     proto.ir_version = ir
+    used = {node.domain for node in proto.graph.node}  # tf2onnx imports ai.onnx.ml without using it
+    kept = [entry for entry in proto.opset_import if entry.domain in used]
+    del proto.opset_import[:]
+    proto.opset_import.extend(kept)
     _name_ends(proto.graph)
     _describe(proto, classifier, origin)
     try:
@@ -93,6 +100,14 @@ def read_metadata(path):
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer):
         raise ZooError(f"{path} keeps its weights in other files, which this version does not read")
     for entry in proto.metadata_props:
-        if entry.key == KEY:
-            return json.loads(entry.value)
+        about = _parsed(entry.value) if entry.key == KEY else None
+        if isinstance(about, dict) and isinstance(about.get("model"), str) and "weights_sha256" in about:
+            return about
     raise ZooError(f"{path} was not exported by the zoo: it does not say which model it computes")
+
+
+def _parsed(text):
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

@@ -1,0 +1,314 @@
+import json
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import exporters
+import training.data
+import zoo
+from exporters import parity, samples
+from zoo.errors import CheckFailed, ZooError
+
+EVERY = [*zoo.list_models(), *zoo.list_models(pretrained=True)]
+
+
+def run(path, pictures):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(["scores"], {"pictures": pictures})[0]
+
+
+@pytest.fixture(scope="module", params=EVERY)
+def exported(request, tmp_path_factory):
+    """A model of the zoo, its file, and the report of its proof."""
+    classifier = zoo.load(request.param)
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    return request.param, classifier, path, exporters.to_onnx(classifier, path)
+
+
+def test_a_file_has_the_form_that_clients_rely_on(exported):
+    _, classifier, path, _ = exported
+    proto = onnx.load(path)
+    onnx.checker.check_model(proto, full_check=True)
+    assert proto.ir_version == 8
+    assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", 13)]
+    assert {node.domain for node in proto.graph.node} <= {"", "ai.onnx"}
+    assert "Transpose" not in [node.op_type for node in proto.graph.node]
+    (given,), (result,) = proto.graph.input, proto.graph.output
+    assert (given.name, result.name) == ("pictures", "scores")
+    assert given.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert result.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    height, width, channels = classifier.input_picture_shape
+    sizes = [dim.dim_param or dim.dim_value for dim in given.type.tensor_type.shape.dim]
+    assert sizes == ["batch", height, width, channels]
+    sizes = [dim.dim_param or dim.dim_value for dim in result.type.tensor_type.shape.dim]
+    assert sizes == ["batch", len(classifier.class_names)]
+
+
+def test_onnxruntime_computes_the_scores_of_keras(exported):
+    _, classifier, path, report = exported
+    pictures = samples.shipped(classifier.picture)
+    expected = classifier.predict(pictures, verbose=0)
+    largest = 0.0
+    for batch in (1, 2, 5, 256):
+        given = run(path, pictures[:batch])
+        np.testing.assert_allclose(given, expected[:batch], rtol=1e-4, atol=1e-4)
+        assert (given.argmax(axis=1) == expected[:batch].argmax(axis=1)).all()
+        largest = max(largest, np.abs(given - expected[:batch]).max())
+    assert report.passed and (report.pictures, report.flipped_labels) == (256, 0)
+    assert report.largest_difference == pytest.approx(largest, abs=1e-4)
+    assert report.file == str(path)
+
+
+def test_a_file_says_what_it_is(exported):
+    name, classifier, path, _ = exported
+    proto = onnx.load(path)
+    (entry,) = proto.metadata_props
+    about = json.loads(entry.value)
+    card = zoo.card(name)
+    assert about["class_names"] == classifier.class_names
+    assert about["picture"] == classifier.picture and about["layout"] == "NHWC"
+    assert about["weights_sha256"] == classifier.fingerprint()
+    assert about["model"].partition(".")[0] == card.name
+    assert (about["card"]["title"], about["card"]["year"]) == (card.title, card.year)
+    assert about["card"]["paper"]["title"] == card.paper.title
+    assert card.title in proto.doc_string
+    # What onnxruntime's clients read it with.
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert json.loads(session.get_modelmeta().custom_metadata_map[entry.key]) == about
+
+
+def test_verify_agrees_and_notices_one_changed_weight(exported, tmp_path):
+    _, classifier, path, _ = exported
+    report = exporters.verify(path, classifier)
+    assert report.passed and report.pictures == 256
+    proto = onnx.load(path)
+    largest = max(proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    values = onnx.numpy_helper.to_array(largest).copy()
+    values.flat[values.size // 2] += 5
+    largest.CopyFrom(onnx.numpy_helper.from_array(values, largest.name))
+    onnx.save(proto, tmp_path / "changed.onnx")
+    report = exporters.verify(tmp_path / "changed.onnx", classifier)
+    assert not report.passed
+    with pytest.raises(CheckFailed, match="differ"):
+        report.raise_if_failed()
+
+
+@pytest.fixture(scope="module")
+def linear(tmp_path_factory):
+    """A linear classifier of three classes as a user's file, and its ONNX file beside it."""
+    folder = tmp_path_factory.mktemp("linear")
+    classifier = zoo.load("linear", classes=["kitten", "Äffchen", "dog"])
+    generator = np.random.default_rng(0)
+    classifier.set_weights([generator.normal(size=weight.shape) for weight in classifier.get_weights()])
+    classifier.save(folder / "mine.keras")
+    exporters.to_onnx(folder / "mine.keras", folder / "mine.onnx")
+    return classifier, folder
+
+
+def test_the_scores_are_those_of_the_matrix(linear):
+    classifier, folder = linear
+    pictures = samples.shipped(classifier.picture)
+    kernel, bias = classifier.get_weights()
+    expected = pictures.reshape(256, -1) / 255 @ kernel + bias
+    np.testing.assert_allclose(run(folder / "mine.onnx", pictures), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_float_pixels_are_raw_pixels_too(linear, tmp_path):
+    classifier, folder = linear
+    assert exporters.to_onnx(classifier, tmp_path / "float.onnx", dtype="float32").passed
+    proto = onnx.load(tmp_path / "float.onnx")
+    assert proto.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    pictures = samples.shipped(classifier.picture)
+    given = run(tmp_path / "float.onnx", pictures.astype("float32"))
+    np.testing.assert_allclose(given, run(folder / "mine.onnx", pictures), rtol=1e-5, atol=1e-5)
+    assert exporters.verify(tmp_path / "float.onnx", classifier).passed
+    with pytest.raises(ZooError, match="uint8 or float32; given was 'float16'"):
+        exporters.to_onnx(classifier, tmp_path / "half.onnx", dtype="float16")
+    assert not (tmp_path / "half.onnx").exists()
+
+
+@pytest.mark.parametrize(("opset", "ir"), [(9, 4), (11, 6), (15, 8), (18, 10)])
+def test_operator_set_and_file_format_are_as_asked(linear, tmp_path, opset, ir):
+    classifier, _ = linear
+    exporters.to_onnx(classifier, tmp_path / "other.onnx", opset=opset, ir=ir)
+    proto = onnx.load(tmp_path / "other.onnx")
+    assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", opset)]
+    assert proto.ir_version == ir
+
+
+@pytest.mark.parametrize("wrong", [{"opset": 99}, {"opset": 8}, {"ir": 99}, {"ir": 1}], ids=str)
+def test_what_no_onnx_knows_is_refused_and_leaves_no_file(linear, tmp_path, wrong):
+    classifier, _ = linear
+    with pytest.raises(ZooError):
+        exporters.to_onnx(classifier, tmp_path / "other.onnx", **wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_proof_leaves_no_file_and_keeps_an_older_one(linear, tmp_path, monkeypatch):
+    classifier, _ = linear
+    monkeypatch.setattr(parity, "ABSOLUTE", -1e3)
+    monkeypatch.setattr(parity, "RELATIVE", -1e3)
+    with pytest.raises(CheckFailed, match="does not compute what the model computes"):
+        exporters.to_onnx(classifier, tmp_path / "new.onnx")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "new.onnx").write_bytes(b"older")
+    with pytest.raises(CheckFailed):
+        exporters.to_onnx(classifier, tmp_path / "new.onnx")
+    assert [file.name for file in tmp_path.iterdir()] == ["new.onnx"]
+    assert (tmp_path / "new.onnx").read_bytes() == b"older"
+    monkeypatch.undo()
+    exporters.to_onnx(classifier, tmp_path / "new.onnx")
+    assert exporters.verify(tmp_path / "new.onnx", classifier).passed
+
+
+def test_another_suffix_is_refused(linear, tmp_path):
+    classifier, _ = linear
+    with pytest.raises(ZooError, match=r"named \.onnx; given was .*model\.pb"):
+        exporters.to_onnx(classifier, tmp_path / "model.pb")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_users_pictures_are_the_proof_when_they_are_named(linear, digits, tmp_path):
+    classifier, folder = linear
+    assert exporters.to_onnx(classifier, tmp_path / "model.onnx", data=digits / "3").pictures == 183
+    assert exporters.verify(folder / "mine.onnx", data=digits / "4").pictures == 181
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ZooError, match="no pictures"):
+        exporters.to_onnx(classifier, tmp_path / "other.onnx", data=tmp_path / "empty")
+    assert not (tmp_path / "other.onnx").exists()
+
+
+def test_verify_finds_the_users_file_beside_and_says_so_where_it_is_not(linear, tmp_path):
+    _, folder = linear
+    assert exporters.verify(folder / "mine.onnx").passed
+    alone = tmp_path / "mine.onnx"
+    alone.write_bytes((folder / "mine.onnx").read_bytes())
+    with pytest.raises(ZooError, match=r"exported from mine\.keras, which is not beside it; name it with --against"):
+        exporters.verify(alone)
+    assert exporters.verify(alone, folder / "mine.keras").passed
+
+
+def test_verify_refuses_other_weights(linear):
+    classifier, folder = linear
+    other = zoo.load("linear", classes=classifier.class_names)
+    with pytest.raises(ZooError, match="other weights"):
+        exporters.verify(folder / "mine.onnx", other)
+    with pytest.raises(ZooError, match="other weights"):
+        exporters.verify(folder / "mine.onnx", "lenet5")
+
+
+def foreign(metadata=None):
+    """A valid ONNX file that the zoo has not written."""
+    sizes = ["batch", 28, 28, 1]
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sizes) for name in ("pictures", "scores")]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["pictures"], ["scores"])], "g", ends[:1], ends[1:])
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    if metadata is not None:
+        onnx.helper.set_model_props(proto, metadata)
+    return proto.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, {"author": "x"}, {"zoo": "not JSON"}, {"zoo": "{}"}, {"zoo": "[1]"}, {"zoo": '{"model": 3}'}], ids=str
+)
+def test_verify_refuses_a_file_of_others(tmp_path, metadata):
+    (tmp_path / "foreign.onnx").write_bytes(foreign(metadata))
+    with pytest.raises(ZooError, match="was not exported by the zoo"):
+        exporters.verify(tmp_path / "foreign.onnx")
+
+
+def test_verify_refuses_what_is_damaged_or_no_onnx_file(linear, tmp_path):
+    _, folder = linear
+    whole = (folder / "mine.onnx").read_bytes()
+    path = tmp_path / "damaged.onnx"
+    for content in (whole[: len(whole) // 2], whole[:-10], b"I am a text, not a model", b"", np.random.bytes(1000)):
+        path.write_bytes(content)
+        with pytest.raises(ZooError):
+            exporters.verify(path)
+    with pytest.raises(ZooError, match="no file"):
+        exporters.verify(tmp_path / "missing.onnx")
+    with pytest.raises(ZooError, match="only those can be verified"):
+        exporters.verify(folder / "mine.keras")
+
+
+def test_verify_refuses_weights_outside_of_the_file(linear, tmp_path):
+    _, folder = linear
+    proto = onnx.load(folder / "mine.onnx")
+    onnx.save(proto, tmp_path / "mine.onnx", save_as_external_data=True, location="mine.bin", size_threshold=0)
+    (tmp_path / "mine.keras").write_bytes((folder / "mine.keras").read_bytes())
+    with pytest.raises(ZooError):
+        exporters.verify(tmp_path / "mine.onnx")
+
+
+FULL_DISK = """
+import resource, sys
+import exporters.onnx
+import zoo
+zoo.load("linear")  # so that only the export is left to do
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+from zoo.cli import main
+sys.argv[0] = "zoo"
+main()
+"""
+
+
+def test_a_full_disk_leaves_no_half_file(linear, tmp_path):
+    _, folder = linear
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"older")
+    words = ["export", str(folder / "mine.keras"), "--to", "onnx", "--out", str(path)]
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if line.startswith("zoo: ")] == [done.stderr.splitlines()[-1]]
+    assert "File too large" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"] and path.read_bytes() == b"older"
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 10_000  # the limit was the child's
+
+
+@pytest.mark.slow
+def test_the_commands_export_and_verify(linear, zoo_command, tmp_path):
+    _, folder = linear
+    (tmp_path / "mine.keras").write_bytes((folder / "mine.keras").read_bytes())
+    done = zoo_command("export", "mine.keras", "--to", "onnx", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["file"], report["passed"], report["pictures"], report["flipped_labels"]) == ("mine.onnx", True, 256, 0)
+    pictures = np.random.default_rng(1).integers(0, 256, (3, 28, 28, 1), "uint8")
+    np.testing.assert_array_equal(run(tmp_path / "mine.onnx", pictures), run(folder / "mine.onnx", pictures))
+    done = zoo_command("verify", "mine.onnx", "--json", cwd=tmp_path)
+    assert done.returncode == 0 and json.loads(done.stdout)["passed"] is True, done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_the_command_verify_ends_with_1_for_a_no_and_2_for_what_cannot_be(linear, zoo_command, tmp_path):
+    _, folder = linear
+    proto = onnx.load(folder / "mine.onnx")
+    weights = next(tensor for tensor in proto.graph.initializer if len(tensor.raw_data) > 1000)
+    values = onnx.numpy_helper.to_array(weights) * np.float32(1.5)
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    onnx.save(proto, tmp_path / "changed.onnx")
+    done = zoo_command("verify", "changed.onnx", "--against", folder / "mine.keras", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["passed"] is False
+    assert done.stderr.startswith("zoo: the file does not compute what the model computes") and done.stderr.count("\n") == 1
+    done = zoo_command("verify", "missing.onnx", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "zoo: no file missing.onnx\n")
+
+
+@pytest.mark.mnist
+@pytest.mark.slow
+def test_on_all_of_mnists_test_pictures_the_file_gives_the_labels_of_keras(tmp_path):
+    classifier = zoo.load("lenet5.mnist")
+    exporters.to_onnx("lenet5.mnist", tmp_path / "lenet5.onnx")
+    test = training.data.load("mnist", classifier.picture).parts["test"]
+    expected = classifier.predict(test.pictures, batch_size=1000, verbose=0)
+    given = np.concatenate([run(tmp_path / "lenet5.onnx", test.pictures[i : i + 1000]) for i in range(0, 10_000, 1000)])
+    assert len(given) == 10_000
+    np.testing.assert_array_equal(given.argmax(axis=1), expected.argmax(axis=1))
+    assert exporters.verify(tmp_path / "lenet5.onnx").passed  # it finds the pretrained model by the file's own word

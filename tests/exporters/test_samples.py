@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from exporters import samples
+from zoo import pictures
+from zoo.errors import ZooError
+
+GREY = {"height": 28, "width": 28, "channels": 1, "resize": "pad"}
+COLOUR = {"height": 20, "width": 30, "channels": 3, "resize": "crop"}
+
+
+@pytest.mark.parametrize("picture", [GREY, COLOUR])
+def test_the_shipped_pictures_are_real_different_and_always_the_same(picture):
+    found = samples.shipped(picture)
+    assert found.shape == (256, picture["height"], picture["width"], picture["channels"]) and found.dtype == np.uint8
+    assert len(np.unique(found.reshape(256, -1), axis=0)) > 250
+    assert found.min() < 20 and found.max() > 235
+    np.testing.assert_array_equal(samples.shipped(picture), found)
+
+
+def test_the_grey_ones_are_the_scanned_digits():
+    from sklearn.datasets import load_digits
+
+    found = samples.shipped({"height": 8, "width": 8, "channels": 1, "resize": "pad"})
+    expected = load_digits().images[:256] * 255 / 16
+    assert np.abs(found[..., 0] - expected).max() < 1
+
+
+def test_the_pictures_of_a_folder_are_spread_over_it_and_read_as_anywhere(digits):
+    found = samples.read(digits, GREY)
+    assert found.shape == (256, 28, 28, 1)
+    paths = sorted(digits.rglob("*.png"))
+    place = {pictures.read(path, GREY).tobytes(): index for index, path in enumerate(paths)}
+    places = [place[picture.tobytes()] for picture in found]
+    assert places[0] == 0 and places[-1] == len(paths) - 1
+    assert min(np.diff(places)) >= 6 and max(np.diff(places)) <= 8  # 1,797 / 256 is 7
+
+
+def test_a_small_folder_is_used_whole_and_what_cannot_be_read_is_left_out(tmp_path):
+    for number in range(5):
+        Image.fromarray(np.full((28, 28), 50 * number, "uint8")).save(tmp_path / f"{number}.png")
+    (tmp_path / "2.png").write_text("I am a text")
+    found = samples.read(tmp_path, GREY)
+    assert found[:, 0, 0, 0].tolist() == [0, 50, 150, 200]
+
+
+def test_a_folder_without_readable_pictures_is_refused(tmp_path):
+    with pytest.raises(ZooError, match="no folder"):
+        samples.read(tmp_path / "missing", GREY)
+    with pytest.raises(ZooError, match="no pictures"):
+        samples.read(tmp_path, GREY)
+    (tmp_path / "text.png").write_text("I am a text")
+    with pytest.raises(ZooError, match=r"no picture of .* can be read; the first: .*text\.png"):
+        samples.read(tmp_path, GREY)

@@ -1,0 +1,378 @@
+import csv
+import json
+import os
+import random
+import re
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+import training
+import zoo
+from training import checkpoint, data, recipe
+from zoo.errors import CheckFailed, ZooError
+
+QUIET = Console(quiet=True)
+
+RECIPE = """
+model = "MODEL"
+epochs = 2
+batch_size = 32
+seed = 3
+[data]
+name = "FOLDER"
+validation = 0.2
+test = 0.2
+[optimizer]
+class_name = "AdamW"
+[optimizer.config.learning_rate]
+class_name = "CosineDecay"
+config = { initial_learning_rate = 0.003 }
+"""
+
+DISTORTED = """
+[[augmentation]]
+class_name = "training>AffineDistortion"
+"""
+
+
+@pytest.fixture(scope="module")
+def few(digits, tmp_path_factory):
+    """Thirty scans of each digit."""
+    folder = tmp_path_factory.mktemp("few")
+    for name in "0123456789":
+        (folder / name).mkdir()
+        for path in sorted((digits / name).iterdir())[:30]:
+            shutil.copy(path, folder / name)
+    return folder
+
+
+def write_recipe(path, folder, model="lenet5-modern", more=""):
+    path.write_text(RECIPE.replace("MODEL", model).replace("FOLDER", str(folder)) + more)
+    return path
+
+
+def fit(path, out, resume=False, **changes):
+    return training.fit(recipe.load(path, **changes), out, resume=resume, console=QUIET)
+
+
+def rows_of(out):
+    with (out / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def left(out):
+    """What a run leaves, less the speed that a row of its history states: the state, the best weights, the history."""
+    with np.load(out / "last.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files if name != "notes"}
+    rows = [{key: value for key, value in row.items() if key != "images_per_second"} for row in rows_of(out)]
+    return arrays, zoo.load(out / "best.keras").get_weights(), rows
+
+
+def assert_bit_equal(first, second):
+    (arrays, best, rows), (other_arrays, other_best, other_rows) = first, second
+    assert rows == other_rows
+    # Keras counts optimizers and generators in their names; their order is what a checkpoint goes by.
+    for one, two in zip([*arrays.values(), *best], [*other_arrays.values(), *other_best], strict=True):
+        assert one.tobytes() == two.tobytes()
+
+
+@pytest.fixture(scope="module")
+def finished(few, tmp_path_factory):
+    """A finished short run: the recipe's file, the run folder, what fit returned."""
+    folder = tmp_path_factory.mktemp("finished")
+    path = write_recipe(folder / "mine.toml", few)
+    return path, folder / "run", fit(path, folder / "run", epochs=3)
+
+
+def test_a_run_folder_holds_all_of_the_run(finished):
+    path, out, metrics = finished
+    names = {"recipe.toml", "history.csv", "logs", "best.keras", "last.npz", "metrics.json"}
+    assert {file.name for file in out.iterdir()} == names | {"curves.png", "confusion.png", "mistakes.png"}
+    assert recipe.load(out / "recipe.toml") == recipe.load(path, epochs=3)
+    rows = rows_of(out)
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    assert json.loads((out / "metrics.json").read_text()) == metrics
+    assert sum(1 for _ in (out / "logs").rglob("events.out.tfevents.*")) == 2  # of training and of validation
+    for name in ("curves", "confusion", "mistakes"):
+        with Image.open(out / f"{name}.png") as picture:
+            assert picture.convert("L").getextrema()[0] < 128  # something is drawn
+
+
+def test_the_metrics_are_those_of_the_best_classifier(finished):
+    path, out, metrics = finished
+    checked = recipe.load(path, epochs=3)
+    source = data.load(checked.data.name, zoo.card(checked.model).picture.model_dump())
+    _, validation, test = data.split(source, 0.2, 0.2, checked.seed)
+    best = zoo.load(out / "best.keras")
+    assert best.class_names == list("0123456789")
+    wrong = {}
+    for name, samples in (("validation", validation), ("test", test)):
+        answers = [int(np.argmax(best(picture[None])[0])) for picture in samples.pictures]
+        wrong[name] = sum(answer != label for answer, label in zip(answers, samples.labels, strict=True))
+    assert (metrics["evaluated_on"], metrics["pictures"], metrics["wrong"]) == ("test", 60, wrong["test"])
+    assert metrics["error"] == metrics["test_error"] == pytest.approx(100 * wrong["test"] / 60, abs=1e-3)
+    assert metrics["accuracy"] == pytest.approx(100 - metrics["error"], abs=1e-3)
+    assert metrics["validation_error"] == pytest.approx(100 * wrong["validation"] / 48, abs=1e-3)
+    rows = rows_of(out)
+    expected = min(rows, key=lambda row: (float(row["val_error"]), float(row["val_loss"])))
+    assert metrics["best_epoch"] == int(expected["epoch"])
+    assert metrics["data_fingerprint"] == source.fingerprint() and metrics["left_out"] == []
+    assert metrics["recipe"] == checked.model_dump(mode="json", exclude_none=True)
+
+
+def test_without_a_test_part_the_result_is_called_what_it_is(few, tmp_path):
+    path = write_recipe(tmp_path / "mine.toml", few, "linear")
+    metrics = fit(path, tmp_path / "run", **{"data.test": 0, "epochs": 1})
+    assert metrics["evaluated_on"] == "validation" and "test_error" not in metrics
+    assert metrics["pictures"] == 60 and metrics["error"] == metrics["validation_error"]
+
+
+def test_a_seed_decides_all(few, tmp_path, finished):
+    path = write_recipe(tmp_path / "mine.toml", few)
+    _, out, _ = finished
+    fit(path, tmp_path / "again", epochs=3)
+    assert_bit_equal(left(tmp_path / "again"), left(out))
+    fit(path, tmp_path / "other", epochs=3, seed=4)
+    assert not np.array_equal(left(tmp_path / "other")[1][0], left(out)[1][0])
+
+
+def test_a_used_folder_is_refused_and_left_as_it_is(finished, tmp_path):
+    path, out, _ = finished
+    before = {file: file.stat().st_mtime_ns for file in out.rglob("*")}
+    with pytest.raises(ZooError, match="not empty; go on there with --resume, or name another folder"):
+        fit(path, out, epochs=3)
+    assert {file: file.stat().st_mtime_ns for file in out.rglob("*")} == before
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ZooError, match="not empty"):
+        fit(path, tmp_path / "file")
+
+
+def test_to_resume_another_recipe_or_nothing_is_refused(finished, tmp_path):
+    path, out, _ = finished
+    with pytest.raises(ZooError, match="another recipe"):
+        fit(path, out, resume=True, epochs=3, seed=9)
+    with pytest.raises(ZooError, match="no run to resume"):
+        fit(path, tmp_path / "nothing", resume=True)
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_to_resume_a_finished_run_trains_no_more(finished, tmp_path):
+    path, out, metrics = finished
+    shutil.copytree(out, tmp_path / "run")
+    again = fit(path, tmp_path / "run", resume=True, epochs=3)
+    assert_bit_equal(left(tmp_path / "run"), left(out))
+    assert {key: again[key] for key in ("error", "best_epoch")} == {key: metrics[key] for key in ("error", "best_epoch")}
+
+
+def test_a_damaged_checkpoint_is_refused_with_clear_words(finished, tmp_path):
+    path, out, _ = finished
+    shutil.copytree(out, tmp_path / "run")
+    last = tmp_path / "run" / "last.npz"
+    whole = last.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for content in (whole[: len(whole) // 2], b"", b"I am a text", bytes(flipped)):
+        last.write_bytes(content)
+        with pytest.raises(ZooError, match=r"last\.npz is damaged.*start anew"):
+            checkpoint.restore(last, [])
+    with pytest.raises(ZooError, match=r"last\.npz is damaged.*start anew"):
+        fit(path, tmp_path / "run", resume=True, epochs=3)
+    last.write_bytes(whole)
+    with pytest.raises(ZooError, match="another net or optimizer"):
+        checkpoint.restore(last, zoo.load("linear").weights)
+
+
+def test_after_a_mistake_the_same_command_mended_can_be_given_again(few, tmp_path):
+    path = write_recipe(tmp_path / "mine.toml", few, "linear")
+    for wrong in (
+        {"optimizer.class_name": "Adamm"},
+        {"model": "liniar"},
+        {"data.name": str(tmp_path / "missing")},
+        {"data.validation": 5},
+    ):
+        with pytest.raises(ZooError, match=r"Adamm|liniar|missing|validation"):
+            fit(path, tmp_path / "run", **wrong)
+    fit(path, tmp_path / "run", epochs=1)
+    assert recipe.load(tmp_path / "run" / "recipe.toml") == recipe.load(path, epochs=1)
+
+
+def all_finite(out):
+    arrays, best, _ = left(out)
+    return all(np.isfinite(array).all() for array in [*arrays.values(), *best] if array.dtype.kind == "f")
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_epochs_before(few, tmp_path):
+    path = write_recipe(tmp_path / "mine.toml", few, "lenet5-modern")
+    # 180 pictures in batches of 32 are six steps an epoch: two good epochs, then the rate explodes.
+    schedule = {"class_name": "PiecewiseConstantDecay", "config": {"boundaries": [11], "values": [0.01, 1e30]}}
+    changes = {"optimizer": {"class_name": "SGD", "config": {"learning_rate": schedule}}, "epochs": 4}
+    with pytest.raises(CheckFailed, match=r"the loss is (nan|inf).* in epoch 3: the learning rate"):
+        fit(path, tmp_path / "run", **changes)
+    assert len(rows_of(tmp_path / "run")) == 2 and all_finite(tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_weights_that_explode_in_an_epochs_last_step_are_not_kept(few, tmp_path):
+    """The loss of that epoch is still a number, as it is measured before the step."""
+    path = write_recipe(tmp_path / "mine.toml", few, "lenet5-modern")
+    schedule = {"class_name": "PiecewiseConstantDecay", "config": {"boundaries": [10], "values": [0.01, 1e30]}}
+    changes = {"optimizer": {"class_name": "SGD", "config": {"learning_rate": schedule}}, "epochs": 4}
+    with pytest.raises(CheckFailed, match="learning rate"):
+        fit(path, tmp_path / "run", **changes)
+    assert len(rows_of(tmp_path / "run")) == 1 and all_finite(tmp_path / "run")
+
+
+# The whole command in a process of its own, disturbed in every way.
+
+
+@pytest.fixture(scope="module")
+def undisturbed(few, tmp_path_factory):
+    """A long run with random distortions, which a disturbed one has to equal: the recipe's file and the run folder."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    path = write_recipe(folder / "long.toml", few, "lenet5", DISTORTED)
+    path.write_text(path.read_text().replace("epochs = 2", "epochs = 16"))
+    fit(path, folder / "run")
+    assert len(rows_of(folder / "run")) == 16
+    return path, folder / "run"
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Start `zoo train` in a process of its own, which ends with the test."""
+    processes = []
+
+    def start(*words, **options):
+        command = [sys.executable, "-c", "import sys; from zoo.cli import main; sys.argv[0] = 'zoo'; main()", "train"]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen([*command, *map(str, words)], cwd=tmp_path, **pipes, **options))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def wait_for_epochs(process, out, number):
+    deadline = time.monotonic() + 120
+    while not (out / "history.csv").exists() or len(rows_of(out)) < number:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_twice_and_resumed_ends_bit_identical(undisturbed, started, tmp_path):
+    path, expected = undisturbed
+    out = tmp_path / "run"
+    resume = ()
+    for _ in range(2):
+        process = started(path, "--out", out, *resume)
+        wait_for_epochs(process, out, 1 + len(rows_of(out)) if resume else 1)
+        time.sleep(random.uniform(0, 0.5))
+        process.kill()
+        process.wait()
+        assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
+        assert not (out / "metrics.json").exists()
+        resume = ("--resume",)
+    process = started(path, "--out", out, *resume)
+    printed, problems = process.communicate(timeout=120)
+    assert process.returncode == 0, problems
+    assert f"next: zoo export {out / 'best.keras'}" in printed
+    assert_bit_equal(left(out), left(expected))
+    measured, wanted = (json.loads((folder / "metrics.json").read_text()) for folder in (out, expected))
+    for key in ("error", "error_by_class", "best_epoch", "data_fingerprint", "recipe"):
+        assert measured[key] == wanted[key]
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_finished_epochs_and_prints_the_command_to_go_on(undisturbed, started, tmp_path):
+    path, expected = undisturbed
+    process = started(path, "--set", "batch_size=32", "--out", "my run")
+    wait_for_epochs(process, tmp_path / "my run", 2)
+    process.send_signal(signal.SIGINT)
+    printed, problems = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in problems
+    (command,) = re.findall(r"To go on: (.*)", printed)
+    program, word, *words = shlex.split(command)
+    assert (program, word) == ("zoo", "train") and "--resume" in words
+    assert 2 <= len(rows_of(tmp_path / "my run")) < 16
+    process = started(*words)
+    _, problems = process.communicate(timeout=120)
+    assert process.returncode == 0, problems
+    assert_bit_equal(left(tmp_path / "my run"), left(expected))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can take space from a running process")
+def test_a_full_disk_ends_the_run_in_one_line_and_leaves_the_epochs_before(undisturbed, started, tmp_path):
+    path, expected = undisturbed
+    out = tmp_path / "run"
+    process = started(path, "--out", out)
+    wait_for_epochs(process, out, 2)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))  # from here on no file can be larger
+    _, problems = process.communicate(timeout=60)
+    assert process.returncode == 1
+    lines = [line for line in problems.splitlines() if "Warning" not in line and "warnings.warn" not in line]
+    assert len(lines) == 1 and lines[0].startswith("zoo: File too large")
+    assert not list(out.glob(".part-*"))
+    kept = rows_of(out)
+    assert 2 <= len(kept) < 16
+    assert len(left(out)[1]) == len(left(expected)[1])  # both files can be read
+    fit(path, out, resume=True)
+    assert_bit_equal(left(out), left(expected))
+
+
+WITHOUT_RIGHTS = """
+import os, sys
+import keras, training.fitting
+from zoo.cli import main
+if os.geteuid() == 0:
+    os.seteuid(65534)
+sys.argv[0] = "zoo"
+main()
+"""
+
+
+def test_a_folder_that_may_not_be_written_ends_the_run_in_one_line():
+    with tempfile.TemporaryDirectory() as closed:  # not in pytest's own, which nobody but its owner may enter
+        os.chmod(closed, 0o555)
+        words = ["train", "linear-mnist", "--out", str(Path(closed) / "run")]
+        done = subprocess.run([sys.executable, "-c", WITHOUT_RIGHTS, *words], capture_output=True, text=True, timeout=120)
+        assert list(Path(closed).iterdir()) == []
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("zoo:")]
+    assert line.startswith("zoo: Permission denied") and closed in line
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_jax_backend_learns_too_and_its_file_is_everyones(few, zoo_command, tmp_path):
+    pytest.importorskip("jax")
+    path = write_recipe(tmp_path / "mine.toml", few, "lenet5-modern", DISTORTED)
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = zoo_command("train", path, "--out", tmp_path / "run", env=environment)
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(tmp_path / "run")
+    assert float(rows[1]["loss"]) < float(rows[0]["loss"]) and float(rows[1]["val_loss"]) < float(rows[0]["val_loss"])
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["backend"].startswith("jax") and keras.backend.backend() == "tensorflow"
+    best = zoo.load(tmp_path / "run" / "best.keras")
+    source = data.load(str(few), best.picture)
+    test = data.split(source, 0.2, 0.2, 3)[2]
+    assert int((best.predict(test.pictures, verbose=0).argmax(axis=1) != test.labels).sum()) == metrics["wrong"]

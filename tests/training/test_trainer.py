@@ -1,0 +1,165 @@
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from training import trainer as trainers
+from training.augment import AffineDistortion, BatchShift
+from zoo.losses import MulticlassHinge
+
+ROWS, BATCH, EPOCHS, SEED = 23, 8, 3, 5  # 23 = 8 + 8 + 7: the last batch is an odd one
+
+
+@pytest.fixture(scope="module")
+def samples():
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (ROWS, 28, 28, 1), "uint8"), generator.integers(0, 10, ROWS).astype("int32")
+
+
+def train(kind, name, samples, optimizer, loss, start=None, augmentation=(), epochs=EPOCHS):
+    """Train a new classifier; return it with the history that Keras' fit returns."""
+    classifier = zoo.load(name)
+    if start:
+        classifier.set_weights(start)
+    trainer = kind(classifier, augmentation, *samples, BATCH)
+    trainer.prepare(optimizer, loss)
+    history = trainer.fit(
+        trainer.feed(SEED, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=epochs, shuffle=False, verbose=0
+    )
+    return classifier, history.history
+
+
+def same(first, second, **tolerance):
+    for one, two in zip(first, second, strict=True):
+        np.testing.assert_allclose(one, two, **tolerance)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "lenet5-modern"])
+def test_an_epoch_in_one_graph_computes_what_keras_fit_computes_step_by_step(name, samples):
+    start = zoo.load(name).get_weights()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    made = [
+        train(kind, name, samples, keras.optimizers.AdamW(1e-3, weight_decay=0.1), loss, start)
+        for kind in (trainers.Trainer, trainers.ResidentTrainer)
+    ]
+    (plain, plain_history), (resident, resident_history) = made
+    same(resident.get_weights(), plain.get_weights(), atol=2e-6)
+    assert max(np.abs(new - old).max() for new, old in zip(resident.get_weights(), start, strict=True)) > 1e-3
+    # The loss and accuracy of an epoch are means over all of its rows, in the graph as outside.
+    for key in ("loss", "accuracy"):
+        np.testing.assert_allclose(resident_history[key], plain_history[key], rtol=1e-5)
+
+
+def test_an_epoch_in_one_graph_is_stochastic_gradient_descent_on_the_hinge_loss(samples):
+    rate = 0.01
+    classifier, history = train(
+        trainers.ResidentTrainer, "linear", samples, keras.optimizers.SGD(rate), MulticlassHinge(), epochs=2
+    )
+    pictures, labels = samples
+    flat = pictures.reshape(ROWS, -1) * np.float64(1 / 255)
+    weights, bias, losses = np.zeros((784, 10)), np.zeros(10), []
+    for epoch in range(2):
+        order, total = np.random.default_rng([SEED, epoch]).permutation(ROWS), 0.0
+        for first in range(0, ROWS, BATCH):
+            batch = order[first : first + BATCH]
+            gradient_weights, gradient_bias = np.zeros_like(weights), np.zeros_like(bias)
+            for row in batch:
+                scores = flat[row] @ weights + bias
+                for wrong in set(range(10)) - {labels[row]}:
+                    lack = scores[wrong] - scores[labels[row]] + 1
+                    total += max(0.0, lack)
+                    if lack > 0:
+                        for index, sign in ((wrong, 1), (labels[row], -1)):
+                            gradient_weights[:, index] += sign * flat[row] / len(batch)
+                            gradient_bias[index] += sign / len(batch)
+            weights -= rate * gradient_weights
+            bias -= rate * gradient_bias
+        losses.append(total / ROWS)
+    same(classifier.get_weights(), [weights, bias], atol=1e-5)
+    np.testing.assert_allclose(history["loss"], losses, rtol=1e-4)
+
+
+def test_the_odd_last_batch_is_used(samples):
+    pictures, labels = samples
+    last = next(trainers.Trainer(zoo.load("linear"), (), *samples, BATCH).orders(SEED, 0))[-1]
+    other = labels.copy()
+    other[last] = (other[last] + 1) % 10
+    trained = [
+        train(trainers.ResidentTrainer, "linear", (pictures, each), keras.optimizers.SGD(0.1), MulticlassHinge(), epochs=1)[
+            0
+        ]
+        for each in (labels, other)
+    ]
+    differences = [np.abs(one - two).max() for one, two in zip(*(each.get_weights() for each in trained), strict=True)]
+    assert min(differences) > 1e-3
+
+
+def test_orders_are_permutations_that_follow_from_seed_and_epoch(samples):
+    trainer = trainers.Trainer(zoo.load("linear"), (), *samples, BATCH)
+    endless = trainer.orders(1, 0)
+    epochs = [next(endless) for _ in range(4)]
+    for order in epochs:
+        assert sorted(order) == list(range(ROWS))
+    assert len({tuple(order) for order in epochs}) == 4
+    np.testing.assert_array_equal(next(trainer.orders(1, 2)), epochs[2])  # as a resumed run starts
+    assert tuple(next(trainer.orders(2, 0))) != tuple(epochs[0])
+
+
+def test_steps(samples):
+    for rows, steps in ((23, 3), (24, 3), (16, 2), (3, 1)):
+        trainer = trainers.Trainer(zoo.load("linear"), (), samples[0][:rows], samples[1][:rows], BATCH)
+        assert trainer.steps == steps
+
+
+@pytest.mark.parametrize("kind", [trainers.Trainer, trainers.ResidentTrainer])
+def test_augmentation_is_at_work_in_training_only(kind, samples):
+    pictures, labels = samples
+    classifier = zoo.load("lenet5-modern")
+    augmented = kind(classifier, [AffineDistortion(translation=8.0, seed=1)], *samples, BATCH)
+    bare = kind(classifier, [], *samples, BATCH)
+    expected = classifier.predict(pictures, verbose=0)
+    np.testing.assert_allclose(augmented.predict(pictures, verbose=0), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(augmented(pictures), expected, rtol=1e-5, atol=1e-5)
+    assert np.abs(np.asarray(augmented(pictures, training=True)) - expected).max() > 0.01
+    for trainer in (augmented, bare):
+        trainer.prepare(keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    measured = [trainer.evaluate(pictures, labels, verbose=0, return_dict=True) for trainer in (augmented, bare)]
+    assert measured[0] == pytest.approx(measured[1])
+
+
+def test_training_with_augmentation_learns_from_the_distorted_pictures(samples):
+    """With a known seed the first step is the step on the pictures that the layer gives."""
+    pictures, labels = samples
+    layer = BatchShift(pixels=4, seed=9)
+    first = next(trainers.Trainer(zoo.load("linear"), (), *samples, ROWS).orders(SEED, 0))
+    moved = np.asarray(BatchShift(pixels=4, seed=9)(pictures[first].astype("float32"), training=True)).astype("uint8")
+    assert not np.array_equal(moved, pictures[first])
+    trained = []
+    for given, augmentation in (((pictures, labels), [layer]), ((moved, labels[first]), [])):
+        classifier = zoo.load("linear")
+        trainer = trainers.ResidentTrainer(classifier, augmentation, *given, ROWS)
+        trainer.prepare(keras.optimizers.SGD(0.1), MulticlassHinge())
+        trainer.fit(trainer.feed(SEED, 0), steps_per_epoch=1, epochs=1, verbose=0)
+        trained.append(classifier.get_weights())
+    same(*trained, atol=1e-6)
+
+
+def test_what_was_augmented_does_not_leave_with_it(tmp_path, samples):
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    augmentation = [AffineDistortion(seed=1), BatchShift(seed=2)]
+    classifier, _ = train(
+        trainers.ResidentTrainer, "lenet5", samples, keras.optimizers.SGD(0.01), loss, augmentation=augmentation, epochs=1
+    )
+    classifier.save(tmp_path / "trained.keras")
+    loaded = zoo.load(tmp_path / "trained.keras")
+    for model in (classifier, loaded):
+        kinds = {type(layer) for layer in model._flatten_layers()}
+        assert not kinds & {AffineDistortion, BatchShift}
+    assert [weight.shape for weight in loaded.weights] == [weight.shape for weight in zoo.load("lenet5").weights]
+    np.testing.assert_allclose(loaded.predict(samples[0], verbose=0), classifier.predict(samples[0], verbose=0), rtol=1e-5)
+
+
+def test_data_that_fit_in_memory_are_resident(monkeypatch, samples):
+    assert type(trainers.make(zoo.load("linear"), (), *samples, BATCH)) is trainers.ResidentTrainer
+    monkeypatch.setattr(trainers, "RESIDENT_BYTES", samples[0].nbytes - 1)
+    assert type(trainers.make(zoo.load("linear"), (), *samples, BATCH)) is trainers.Trainer

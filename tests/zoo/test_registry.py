@@ -1,0 +1,382 @@
+"""The contract that every model of the zoo keeps, and what happens to names, cards and files that are wrong."""
+
+import functools
+import hashlib
+import io
+import subprocess
+import sys
+import zipfile
+from importlib import resources
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+import zoo.losses
+from zoo import arithmetic, registry, schema
+from zoo.classifier import Classifier
+from zoo.preprocessing import Preprocessing
+
+ARCHITECTURES = zoo.list_models()
+PRETRAINED = zoo.list_models(pretrained=True)
+
+
+@functools.cache
+def classifier(name):
+    """One classifier a name for all tests: none changes it."""
+    keras.utils.set_random_seed(8)
+    return zoo.load(name)
+
+
+def raw(model, count=3):
+    """Random raw pictures for a classifier."""
+    shape = (count, *model.input_picture_shape)
+    return np.random.default_rng(9).integers(0, 256, size=shape, dtype="uint8")
+
+
+def scores(model, pictures):
+    return keras.ops.convert_to_numpy(model(pictures))
+
+
+# Every model.
+
+
+def test_names():
+    assert {"linear", "lenet5", "lenet5-modern"} <= set(ARCHITECTURES)
+    years = [zoo.card(name).year for name in ARCHITECTURES]
+    assert years == sorted(years)
+    assert len({name.lower() for name in ARCHITECTURES}) == len(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_card_file(name):
+    """A card lies in a file of its name and says nothing that the schema does not know."""
+    text = resources.files("zoo.cards").joinpath(f"{name}.toml").read_text("utf-8")
+    assert schema.parse(text, schema.Card, name) == zoo.card(name)
+    assert zoo.card(name).name == name
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_counts_of_the_card(name):
+    totals = arithmetic.totals(arithmetic.table(zoo.build(name)))
+    card = zoo.card(name)
+    assert (totals["trainable_parameters"], totals["connections"]) == (card.parameters, card.connections)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_loss_of_the_card(name):
+    """It can be made, and charges the right label less than a wrong one."""
+    card = zoo.card(name)
+    loss = keras.losses.deserialize(card.loss.model_dump())
+    good, bad = (float(loss(np.array([label]), -10.0 * (1 - np.eye(3, dtype="float32")[:1]))) for label in (0, 1))
+    assert np.isfinite([good, bad]).all() and good < bad
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES + PRETRAINED)
+def test_recipes_of_the_card(name):
+    """Each recipe that a measured number names is there to be run again."""
+    card = zoo.card(name)
+    named = [each.recipe for each in card.measured]
+    for weights in card.weights.values():
+        named += [weights.recipe, *(each.recipe for each in weights.measured)]
+    for recipe in named:
+        assert resources.files("training.recipes").joinpath(f"{recipe}.toml").is_file(), recipe
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES + PRETRAINED)
+def test_takes_raw_pictures(name):
+    """A batch of any size, bytes or floats of 0-255; one finite score a class."""
+    model = classifier(name)
+    pictures = raw(model)
+    found = scores(model, pictures)
+    assert found.shape == (3, len(model.class_names)) and found.dtype == "float32"
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(scores(model, pictures.astype("float32")), found, rtol=1e-6)
+    np.testing.assert_allclose(scores(model, pictures[1:2]), found[1:2], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES + PRETRAINED)
+def test_without_preprocessing(name):
+    """The bare net computes the same of pictures that are scaled and bordered by hand, by the numbers of the card."""
+    model = classifier(name)
+    keras.utils.set_random_seed(8)
+    bare = zoo.load(name, preprocessing=False)
+    assert not isinstance(bare, Classifier)
+    card = zoo.card(name)
+    weights = card.weights.get(name.partition(".")[2])
+    how = (weights and weights.preprocessing) or card.preprocessing
+    border = (how.padding, how.padding)
+    pictures = np.pad(raw(model).astype("float64"), ((0, 0), border, border, (0, 0))) * how.scale + how.shift
+    np.testing.assert_allclose(scores(bare, pictures.astype("float32")), scores(model, raw(model)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES + PRETRAINED)
+def test_saved_and_loaded(name, tmp_path):
+    """One file holds the weights, the preprocessing, the class names and where it came from."""
+    model = classifier(name)
+    model.save(tmp_path / "mine.keras")
+    loaded = zoo.load(tmp_path / "mine.keras")
+    np.testing.assert_array_equal(scores(loaded, raw(model)), scores(model, raw(model)))
+    for what in ("class_names", "picture", "card", "weights_name", "name", "input_picture_shape"):
+        assert getattr(loaded, what) == getattr(model, what)
+    assert loaded.fingerprint() == model.fingerprint()
+    bare = zoo.load(tmp_path / "mine.keras", preprocessing=False)
+    assert bare.input_shape == model.net.input_shape
+
+
+def test_loaded_in_a_fresh_process(tmp_path):
+    """A process that never built the models loads their files."""
+    for name in ARCHITECTURES:
+        classifier(name).save(tmp_path / f"{name}.keras")
+    code = "import sys, zoo\nfor path in sys.argv[1:]: print(zoo.load(path).fingerprint())"
+    command = [sys.executable, "-c", code, *(str(tmp_path / f"{name}.keras") for name in ARCHITECTURES)]
+    child = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert child.stdout.split() == [classifier(name).fingerprint() for name in ARCHITECTURES], child.stderr
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_own_classes(name):
+    model = zoo.load(name, classes=["cat", "dog", "frog"])
+    assert model.class_names == ["cat", "dog", "frog"]
+    assert scores(model, raw(model)).shape == (3, 3)
+
+
+def test_fingerprint_changes_with_a_weight():
+    model = zoo.load("linear")
+    before = model.fingerprint()
+    kernel, bias = model.get_weights()
+    kernel[300, 4] += 1e-3
+    model.set_weights([kernel, bias])
+    assert model.fingerprint() != before
+
+
+def test_class_names_must_fit():
+    with pytest.raises(ValueError, match="linear has 10 outputs"):
+        registry.wrap(zoo.build("linear"), zoo.card("linear"), ["a", "b"])
+
+
+# Pretrained weights.
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_pretrained_file(name):
+    """The packaged file is, to the bit, the one of the card."""
+    about = zoo.card(name).weights[name.partition(".")[2]]
+    if about.file is None:
+        pytest.skip(f"{name} is not packaged")
+    content = resources.files("zoo.pretrained").joinpath(about.file).read_bytes()
+    assert (len(content), hashlib.sha256(content).hexdigest()) == (about.size, about.sha256)
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_pretrained(name):
+    """Its class names are those of the card, and its weights are not the random ones."""
+    model = classifier(name)
+    about = zoo.card(name).weights[name.partition(".")[2]]
+    assert model.class_names == list(about.classes)
+    assert model.weights_name == name and model.card == name.partition(".")[0]
+    assert model.fingerprint() == zoo.load(name).fingerprint() != zoo.load(model.card).fingerprint()
+
+
+# Names.
+
+
+@pytest.mark.parametrize("give", [zoo.card, zoo.build, zoo.load], ids=lambda function: function.__name__)
+def test_wrong_names(give):
+    """The nearest right ones are named; none is taken in its place."""
+    for name in ARCHITECTURES:
+        with pytest.raises(zoo.ZooError, match=f"no model '{name[1:]}'; did you mean .*'{name}'"):
+            give(name[1:])
+    with pytest.raises(zoo.ZooError, match="no model 'lenet-5'; did you mean 'lenet5'"):
+        give("lenet-5")
+    for name in ("LENET5", "", "zzzzzz"):
+        with pytest.raises(zoo.ZooError, match=f"no model '{name}'.*`zoo list` shows all"):
+            give(name)
+
+
+@pytest.mark.parametrize("give", [zoo.card, zoo.load], ids=lambda function: function.__name__)
+def test_wrong_tag(give):
+    with pytest.raises(zoo.ZooError, match=r"no model 'lenet5\.mnits'; did you mean"):
+        give("lenet5.mnits")
+
+
+def test_build_takes_no_weights():
+    with pytest.raises(zoo.ZooError, match=r"build\(\) makes random weights and takes 'lenet5'"):
+        zoo.build("lenet5.mnist")
+
+
+# Cards.
+
+
+CARD = f"""
+name = "net"
+title = "A net"
+year = 1998
+authors = ["A", "B"]
+summary = "One."
+builder = "zoo.models.lenet:lenet5"
+parameters = 2
+connections = 3
+
+[paper]
+title = "A paper"
+venue = "1998"
+
+[picture]
+height = 28
+width = 20
+channels = 1
+
+[loss]
+class_name = "zoo>MulticlassHinge"
+
+[weights.mnist]
+file = "net.mnist.weights.h5"
+sha256 = "{"0" * 64}"
+size = 10
+licence = "CC0"
+classes = ["a", "b"]
+recipe = "none"
+
+[[weights.mnist.measured]]
+result = "test error"
+values = [1.0, 2.0]
+dataset = "mnist"
+recipe = "none"
+seeds = [1, 2]
+device = "none"
+date = "2026-01-01"
+command = "none"
+"""
+
+
+def test_right_card():
+    card = schema.parse(CARD, schema.Card, "card")
+    assert (card.picture.height, card.picture.width, card.picture.resize) == (28, 20, "pad")
+    (measured,) = card.weights["mnist"].measured
+    assert (measured.mean, measured.spread) == (1.5, pytest.approx(0.5**0.5))
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("summary", "sumary", "unknown key 'sumary'; did you mean 'summary'"),
+        ("summary", "sumary", "'summary' is missing"),
+        ("height", "heigth", r"unknown key 'picture\.heigth'; did you mean 'height'"),
+        ("licence", "license", r"unknown key 'weights\.mnist\.license'; did you mean 'licence'"),
+        ("device", "devise", r"unknown key 'weights\.mnist\.measured\.0\.devise'; did you mean 'device'"),
+        ("channels = 1", "channels = 2", r"'picture\.channels' is 2"),
+        ("year = 1998", 'year = "long ago"', "'year' is 'long ago'"),
+        ("zoo.models.lenet:lenet5", "os:system", "'builder' is 'os:system'"),
+        ("[1, 2]", "[1]", "2 values for 1 seeds"),
+        ("file =", 'url = "http://localhost/x.h5"\nfile =', "either file .* or url"),
+        ("0" * 64, "0" * 63, r"'weights\.mnist\.sha256'"),
+        ("size = 10", "size = 0", r"'weights\.mnist\.size' is 0"),
+        ("year = 1998", "year = ", "not valid TOML"),
+    ],
+)
+def test_wrong_card(old, new, message):
+    """The message names the card, the key, and the nearest right one."""
+    assert CARD.count(old) == 1
+    with pytest.raises(zoo.ZooError, match=f"^net.toml.*{message}"):
+        schema.parse(CARD.replace(old, new), schema.Card, "net.toml")
+
+
+# Files.
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The bytes of a good .keras file."""
+    path = tmp_path_factory.mktemp("saved") / "good.keras"
+    classifier("linear").save(path)
+    return path.read_bytes()
+
+
+def refused(path, match):
+    """The error is the zoo's own and names the file."""
+    with pytest.raises(zoo.ZooError, match=match) as caught:
+        zoo.load(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_no_file(tmp_path):
+    refused(tmp_path / "none.keras", "no file")
+    (tmp_path / "folder.keras").mkdir()
+    refused(tmp_path / "folder.keras", "no file")
+
+
+@pytest.mark.parametrize("content", [b"", b"This is no model.\n" * 100], ids=["empty", "text"])
+def test_file_of_something_else(tmp_path, content):
+    (tmp_path / "a.keras").write_bytes(content)
+    refused(tmp_path / "a.keras", "is not a .keras file")
+
+
+def test_file_cut_short(saved, tmp_path):
+    for part in (0.01, 0.5, 0.99):
+        (tmp_path / "a.keras").write_bytes(saved[: int(len(saved) * part)])
+        refused(tmp_path / "a.keras", "is not a .keras file")
+    (tmp_path / "a.keras").write_bytes(saved[-len(saved) // 2 :])
+    refused(tmp_path / "a.keras", "cannot be loaded|is not a .keras file")
+
+
+def test_flipped_bit(saved, tmp_path):
+    """Wherever it is, the file is refused or still says the same."""
+    path = tmp_path / "a.keras"
+    directory = zipfile.ZipFile(io.BytesIO(saved)).start_dir
+    places = [*range(0, directory, directory // 40), *range(directory, len(saved), 3)]
+    outcomes = set()
+    for place in places:
+        path.write_bytes(saved[:place] + bytes([saved[place] ^ 1]) + saved[place + 1 :])
+        try:
+            assert zoo.load(path).fingerprint() == classifier("linear").fingerprint()
+            outcomes.add("the same")
+        except zoo.ZooError as error:
+            assert str(path) in str(error)
+            outcomes.add("refused")
+    assert outcomes == {"the same", "refused"}
+
+
+def test_flipped_bit_in_the_weights(saved, tmp_path):
+    """Never loaded as other weights."""
+    kernel = classifier("linear").get_weights()[0]
+    assert not kernel.any()
+    archive = zipfile.ZipFile(io.BytesIO(saved))
+    entry = next(entry for entry in archive.infolist() if entry.filename.startswith("model.weights"))
+    assert entry.compress_type == zipfile.ZIP_STORED
+    for part in (0.2, 0.5, 0.8):
+        place = entry.header_offset + int(entry.file_size * part)
+        (tmp_path / "a.keras").write_bytes(saved[:place] + bytes([saved[place] ^ 64]) + saved[place + 1 :])
+        refused(tmp_path / "a.keras", "CRC")
+
+
+def test_file_that_claims_to_be_huge(saved, tmp_path):
+    """Refused before anything is unpacked: 12 GiB in three entries of a file of a few KiB."""
+    path = tmp_path / "a.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(3):
+            archive.writestr(f"{number}.h5", b"small")
+        for entry in archive.filelist:
+            entry.file_size = 4 * 2**30
+    assert path.stat().st_size < 2000
+    refused(path, f"claims to unpack to {12 * 2**30:,} bytes")
+
+
+def test_archive_without_a_model(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
+        archive.writestr("notes.txt", "no model")
+    refused(tmp_path / "a.keras", "cannot be loaded")
+
+
+def test_file_of_another_keras_model(tmp_path):
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "a.keras")
+    refused(tmp_path / "a.keras", "holds a Sequential, not a zoo classifier.*`zoo finetune` writes one")
+
+
+def test_file_with_code_is_refused(tmp_path):
+    """A Lambda carries Python that would run on loading."""
+    net = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Lambda(lambda x: x[:, :2])])
+    picture = {"height": 2, "width": 2, "channels": 1, "resize": "pad"}
+    Classifier(net, Preprocessing(), picture, ["a", "b"], "linear").save(tmp_path / "a.keras")
+    refused(tmp_path / "a.keras", "cannot be loaded")
