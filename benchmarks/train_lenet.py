@@ -113,7 +113,7 @@ def pytorch_epoch():
     net = nn.Sequential(
         *(nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(16, 120, 5), nn.ReLU(), nn.Flatten()),
+        *(nn.Flatten(), nn.Linear(400, 120), nn.ReLU()),
         *(nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)),
     ).to(memory_format=torch.channels_last)
     assert sum(weight.numel() for weight in net.parameters()) == 61_706

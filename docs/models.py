@@ -26,7 +26,8 @@ def table():
 def _runs(card):
     """Return what several seeds of each recipe reached."""
     return "; ".join(
-        f"{each.mean:.2f} ± {each.spread:.2f} {each.unit}, `{each.recipe}`, {len(each.seeds)} seeds" for each in card.measured
+        f"{each.mean:.2f} ± {each.spread:.2f} {each.unit}, `{each.recipe}`, {len(each.seeds)} seeds"
+        for each in card.measured
     )
 
 

@@ -49,6 +49,8 @@ def compare(reference, candidate, pictures):
     problems, largest, flipped = [], 0.0, set()
     if not len(pictures):
         problems.append("there is no picture to compare them on")
+    elif len(pictures) < max(BATCHES):  # a few pictures fill a batch by turns
+        pictures = np.resize(pictures, (max(BATCHES), *pictures.shape[1:]))
     for size in BATCHES:
         some = pictures[:ONE_BY_ONE] if size == 1 else pictures
         for start in range(0, len(some), size):

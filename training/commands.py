@@ -55,7 +55,7 @@ def finetune(
 
     changes = dict(map(recipes.parse_setting, settings or ()))
     words = ["zoo", "finetune", model, "--data", data, "--out", str(out), *(f"--set={each}" for each in settings or ())]
-    metrics = _resumable(lambda: run(model, data, out, resume=resume, strict=strict, **changes), shlex.join(words))
+    metrics = _resumable(lambda: run(model, data, out, resume=resume, strict=strict, **changes), out, shlex.join(words))
     _name_problems(metrics["left_out"])
     before = metrics["accuracy_before"]
     print(f"accuracy before: {f'{before:.2f} %' if before is not None else 'none, the classes are new'}")
@@ -104,6 +104,7 @@ def predict(
     Example: zoo predict lenet5.mnist seven.png photos/
     """
     cli.start_keras(model)
+    from training import evaluation
     from zoo import pictures as reading
     from zoo import registry
 
@@ -112,7 +113,7 @@ def predict(
     read, kept, problems = reading.read_all(paths, classifier.picture, strict)
     if not kept:
         raise reading.PictureError(f"none of the pictures can be read; {problems[0]}")
-    scores = classifier.predict(read, batch_size=256, verbose=0)
+    scores = evaluation.predict(classifier, read)
     answers = [
         {"picture": str(paths[index]), "class": classifier.class_names[row.argmax()], "scores": row.tolist()}
         for index, row in zip(kept, scores, strict=True)
@@ -132,15 +133,18 @@ def _run(recipe, out, resume, command):
     cli.start_keras()
     from training.fitting import fit
 
-    return _resumable(lambda: fit(recipe, out, resume=resume), command)
+    return _resumable(lambda: fit(recipe, out, resume=resume), out, command)
 
 
-def _resumable(run, command):
+def _resumable(run, out, command):
     """Run, and on Ctrl-C say how to go on."""
     try:
         return run()
     except KeyboardInterrupt:
-        print(f"\nstopped; the finished epochs are kept. To go on: {command} --resume")
+        if (out / "last.npz").exists():
+            print(f"\nstopped; the finished epochs are kept. To go on: {command} --resume")
+        else:
+            print("\nstopped before the first epoch was finished; nothing is kept")
         raise typer.Exit(1) from None
 
 

@@ -6,6 +6,7 @@ A source is a TFDS name, or a folder with a folder a class, which may lie in fol
 import hashlib
 import json
 import os
+import re
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ def load(name, picture, strict=False):
     Raises:
         ZooError: if there is no such data, or they cannot be read; with what to do.
     """
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         return _folder(Path(name), picture, strict)
     if os.sep in name or name.startswith("."):
         raise ZooError(f"no folder {name}")
@@ -100,12 +101,19 @@ def split(source, validation, test, seed):
         seed: int.
 
     Raises:
-        ZooError: if a class has too few pictures to be in all parts.
+        ZooError: if there are fewer than two classes, or one has too few pictures to be in all parts.
     """
     from sklearn.model_selection import train_test_split
 
     parts = dict(source.parts)
     rest = parts.pop("all", None) or parts.pop("train")
+    shown = np.bincount(rest.labels, minlength=len(source.class_names))
+    if len(shown) < 2:
+        raise ZooError(f"there is one class, '{source.class_names[0]}'; a classifier needs two or more")
+    if not shown.all():
+        raise ZooError(
+            f"class '{source.class_names[int(shown.argmin())]}' has no picture to learn from; add some or remove it"
+        )
     for name, amount in (("test", test), ("validation", validation)):
         if name in parts or not amount:
             continue
@@ -147,7 +155,7 @@ def _folder(folder, picture, strict):
             (path, child.name)
             for child in classes
             for path in sorted(child.rglob("*"))
-            if path.suffix.lower() in pictures.SUFFIXES
+            if path.is_file() and not path.name.startswith(".")  # what is no picture is named later, not passed over
         ]
     found = sorted({name for listed in files.values() for _, name in listed})
     if not found:
@@ -184,8 +192,11 @@ def _tfds(name, picture):
         except OSError as error:
             print(f"note: the decoded {name} could not be kept ({error}); it will be decoded again next time")
     else:
-        with np.load(cached, allow_pickle=False) as stored:
-            arrays = dict(stored)
+        try:
+            with np.load(cached, allow_pickle=False) as stored:
+                arrays = dict(stored)
+        except Exception as error:  # a damaged archive raises what zipfile, zlib or NumPy choose to
+            raise ZooError(f"{cached} is damaged ({error}); mend: rm '{cached}'") from error
     parts = {
         part: Samples(arrays[f"{part}_pictures"], arrays[f"{part}_labels"]) for part in PARTS if f"{part}_labels" in arrays
     }
@@ -233,9 +244,9 @@ def _prepared(name):
     import tensorflow_datasets as tfds
 
     home = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-    versions = sorted(home.glob(f"{name}/*/dataset_info.json"))
+    versions = [found.parent for found in home.glob(f"{name}/*/dataset_info.json")] if name else []
     if versions:
-        return versions[-1].parent
+        return max(versions, key=lambda folder: [int(number) for number in re.findall(r"\d+", folder.name)])
     if name not in tfds.list_builders(with_community_datasets=False):
         near = did_you_mean(name, tfds.list_builders(with_community_datasets=False))
         raise ZooError(f"no folder and no TFDS data set '{name}'{near}")

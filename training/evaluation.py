@@ -69,8 +69,17 @@ def score(classifier, samples, batch_size=1000):
         `Evaluation`.
     """
     start = time.perf_counter()
-    scores = classifier.predict(samples.pictures, batch_size=batch_size, verbose=0)
+    scores = predict(classifier, samples.pictures, batch_size)
     return Evaluation(tuple(classifier.class_names), samples.labels, scores, time.perf_counter() - start)
+
+
+def predict(classifier, pictures, batch_size=1000):
+    """Return the (n, classes) scores of (n, height, width, channels) pictures, batch by batch.
+
+    Keras' own `predict` feeds arrays through tf.data, whose tuning thread keeps it waiting when all is done.
+    """
+    batches = [pictures[start : start + batch_size] for start in range(0, len(pictures), batch_size)]
+    return np.concatenate([classifier.predict_on_batch(batch) for batch in batches])
 
 
 def evaluate(classifier, source, part="test", strict=False):

@@ -9,7 +9,6 @@ from training import data, recipe
 from training.evaluation import score
 from training.fitting import fit
 from zoo import registry
-from zoo.errors import ZooError
 from zoo.files import atomic
 
 
@@ -32,21 +31,19 @@ def finetune(name_or_path, folder, out, resume=False, strict=False, console=None
         dict: what metrics.json holds, with accuracy_before in percent on the same pictures, None for new classes.
 
     Raises:
-        ZooError: as `training.fit`; if the folder has fewer than two classes.
+        ZooError: as `training.fit`.
     """
     before = registry.load(name_or_path)
     settings = {"model": str(name_or_path), "data.name": str(folder), **changes}
     checked = recipe.load("finetune", **settings)
     source = data.load(str(folder), before.picture, strict)
-    if len(source.class_names) < 2:
-        raise ZooError(f"{folder} has one class, '{source.class_names[0]}'; a classifier needs two folders or more")
     same = set(source.class_names) == set(before.class_names)
     keras.utils.set_random_seed(checked.seed)  # fit sets it again, too late for a new head
     classifier = before if same else _new_head(before, source)
     source = source.in_order(classifier.class_names)
     # Measured before a weight moves; fit makes the same split from the same seed.
     *_, test = data.split(source, checked.data.validation, checked.data.test, checked.seed)
-    accuracy = 100 - score(classifier, test).error if same and len(test) else None
+    accuracy = 100 - score(classifier, test).error if same and test is not None else None
     metrics = fit(checked, out, resume, classifier, source, console)
     metrics["accuracy_before"] = accuracy
     with atomic(Path(out) / "metrics.json") as temporary:

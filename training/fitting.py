@@ -83,8 +83,7 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
         run.history = checkpoint.restore(run.last, run.state_of(trainer))["history"]
     console.print(
         f"{recipe.model} on {len(train):,} pictures, {len(validation):,} for validation; "
-        f"{'one graph an epoch' if trainer.steps_per_epoch == 1 else 'Keras fit, a step at a time'} on "
-        f"{keras.backend.backend()}; run folder {out}",
+        f"{trainer.how} on {keras.backend.backend()}; run folder {out}",
         soft_wrap=True,
     )
     done = len(run.history)
@@ -94,18 +93,17 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
             steps_per_epoch=trainer.steps_per_epoch,
             epochs=recipe.epochs,
             initial_epoch=done,
-            validation_data=(validation.pictures, validation.labels),
-            validation_batch_size=1000,
+            **trainer.validation(validation.pictures, validation.labels),
             shuffle=False,  # the feed is in the epoch's order
             verbose=0,
             callbacks=[run, keras.callbacks.TensorBoard(out / "logs", write_graph=False)],
         )
-    return _finish(out, recipe, run, source, test if test is not None else validation, test is not None, start)
+    return _finish(recipe, run, source, validation, test, start)
 
 
 def _open_folder(out, recipe, resume):
     """Make the run folder and write the recipe into it, or check that a run can go on in it."""
-    written = tomli_w.dumps(_plain(recipe.model_dump(exclude_none=True)))
+    written = tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
     kept = out / "recipe.toml"
     if resume:
         if not kept.is_file():
@@ -119,13 +117,6 @@ def _open_folder(out, recipe, resume):
         with atomic(kept) as temporary:
             temporary.write_text(written, "utf-8")
     return out
-
-
-def _plain(value):
-    """Return pydantic's tuples as the lists that TOML knows."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 class _Run(keras.callbacks.Callback):
@@ -212,17 +203,18 @@ def rank(row):
     return row["val_error"], row["val_loss"]
 
 
-def _finish(out, recipe, run, source, test, has_test, start):
-    """Measure the best epoch once on the test part, and write the report."""
+def _finish(recipe, run, source, validation, test, start):
+    """Measure the best epoch once on the test part, or on validation where there is none, and write the report."""
     run.write_table()  # again, as a kill may have come between the last state and its table
+    out, samples = run.best.parent, validation if test is None else test
     best = min(run.history, key=rank)
-    evaluation = score(registry.load(run.best), test)
+    evaluation = score(registry.load(run.best), samples)
     metrics = {
         "recipe": recipe.model_dump(mode="json", exclude_none=True),
         "best_epoch": best["epoch"],
         "validation_error": round(best["val_error"], 4),
-        **({"test_error": round(evaluation.error, 4)} if has_test else {}),
-        "evaluated_on": "test" if has_test else "validation",
+        **({} if test is None else {"test_error": round(evaluation.error, 4)}),
+        "evaluated_on": "validation" if test is None else "test",
         **evaluation.summary(),
         "images_per_second": round(float(np.median([row["images_per_second"] for row in run.history]))),
         "wall_seconds": round(time.perf_counter() - start, 1),
@@ -234,7 +226,7 @@ def _finish(out, recipe, run, source, test, has_test, start):
     }
     report.curves(run.history, out / "curves.png")
     report.confusion(evaluation, out / "confusion.png")
-    report.mistakes(evaluation, test, out / "mistakes.png")
+    report.mistakes(evaluation, samples, out / "mistakes.png")
     with atomic(out / "metrics.json") as temporary:
         temporary.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
     return metrics

@@ -1,5 +1,6 @@
 """A classifier while it learns: augmentation in front and, for data that fit in memory, a whole epoch in one graph."""
 
+import itertools
 import math
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 
 # Data up to this size are copied into the backend's memory and trained on by ResidentTrainer.
 RESIDENT_BYTES = 2**30
+VALIDATION_BATCH = 1000
 
 
 class Trainer(keras.Model):
@@ -19,6 +21,8 @@ class Trainer(keras.Model):
         labels: (rows,) int array.
         batch_size: rows a step; the last step of an epoch takes what is left.
     """
+
+    how = "Keras fit, a step at a time"
 
     def __init__(self, classifier, augmentation, pictures, labels, batch_size):
         super().__init__(name=f"{classifier.name}-trainer")
@@ -48,6 +52,10 @@ class Trainer(keras.Model):
         self.evaluate(pictures[:2], labels[:2], verbose=0)
         optimizer.build(self.trainable_variables)
 
+    def build(self, input_shape):
+        """Nothing of its own: the classifier is built, and augmentation has no weights."""
+        self.built = True
+
     def call(self, pictures, training=None):
         if training and self.augmentation:
             pictures = keras.ops.cast(pictures, self.compute_dtype)
@@ -55,20 +63,22 @@ class Trainer(keras.Model):
                 pictures = layer(pictures, training=True)
         return self.classifier(pictures, training=training)
 
-    def orders(self, seed, first):
-        """Yield endlessly, from epoch `first` on, the rows in an order that follows from seed and epoch alone."""
-        epoch = first
-        while True:
-            yield np.random.default_rng([seed, epoch]).permutation(self.rows).astype("int32")
-            epoch += 1
+    def order(self, seed, epoch):
+        """Return the rows in the order of an epoch, which follows from seed and epoch alone."""
+        return np.random.default_rng([seed, epoch]).permutation(self.rows).astype("int32")
 
     def feed(self, seed, first):
-        """Return what Keras' `fit` reads: endlessly, epoch after epoch, batches in the order of `orders`."""
+        """Return what Keras' `fit` reads: endlessly, from epoch `first` on, batches in the order of each epoch."""
         pictures, labels = self._data
-        for order in self.orders(seed, first):
+        for epoch in itertools.count(first):
+            order = self.order(seed, epoch)
             for start in range(0, self.rows, self.batch_size):
                 rows = order[start : start + self.batch_size]
                 yield pictures[rows], labels[rows]
+
+    def validation(self, pictures, labels):
+        """Return samples as the keywords with which Keras' `fit` validates on them."""
+        return {"validation_data": (pictures, labels), "validation_batch_size": VALIDATION_BATCH}
 
 
 class ResidentTrainer(Trainer):
@@ -77,6 +87,8 @@ class ResidentTrainer(Trainer):
     Keras' own training step runs inside a loop of the graph, so losses, metrics, optimizers and the callbacks at the ends
     of epochs work as ever; only the step from Python to the graph and back is paid once an epoch. TensorFlow backend.
     """
+
+    how = "one graph an epoch"
 
     def __init__(self, classifier, augmentation, pictures, labels, batch_size):
         import tensorflow as tf
@@ -90,8 +102,18 @@ class ResidentTrainer(Trainer):
     def feed(self, seed, first):
         import tensorflow as tf
 
-        signature = tf.TensorSpec((self.rows,), tf.int32)
-        return tf.data.Dataset.from_generator(lambda: self.orders(seed, first), output_signature=signature)
+        def order(epoch):
+            rows = tf.numpy_function(lambda number: self.order(seed, number), [epoch], tf.int32)
+            return tf.ensure_shape(rows, (self.rows,))
+
+        # Not from_generator: that sets malloc's trim threshold to 128 KiB, and each step pays for it with page faults.
+        return _untuned(tf.data.Dataset.range(first, tf.int64.max).map(order))
+
+    def validation(self, pictures, labels):
+        import tensorflow as tf
+
+        data = tf.data.Dataset.from_tensor_slices((pictures, labels)).batch(VALIDATION_BATCH)
+        return {"validation_data": _untuned(data)}
 
     def train_step(self, order):
         import tensorflow as tf
@@ -105,6 +127,19 @@ class ResidentTrainer(Trainer):
 
         tf.while_loop(lambda start: start < self.rows, step, (tf.constant(0),), parallel_iterations=1)
         return self.get_metrics_result()
+
+
+def _untuned(dataset):
+    """Return a tf.data set without autotuning.
+
+    The thread that tunes sleeps twice as long each time and does not wake up to be ended: closing the data waits for it, up
+    to as long again as the data were open. Keras' `fit` with one long step stalls by this.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def make(classifier, augmentation, pictures, labels, batch_size):

@@ -33,7 +33,7 @@ def to_onnx(model, path, opset=13, ir=8, dtype="uint8", data=None):
     if path.suffix != ".onnx":
         raise ZooError(f"an ONNX file is named .onnx; given was {path}")
     classifier = model if isinstance(model, Classifier) else registry.load(model)
-    origin = classifier.weights_name if isinstance(model, Classifier) else _origin(model)
+    origin = None if isinstance(model, Classifier) else _origin(model)
     proto = convert.convert(classifier, opset, ir, dtype, origin)
     with atomic(path) as temporary:
         temporary.write_bytes(proto.SerializeToString(deterministic=True))
@@ -83,7 +83,7 @@ def _find_origin(path, about):
     origin = about["model"]
     if not registry.is_path(origin):
         return origin
-    beside = path.parent / origin
+    beside = path.parent / Path(origin).name  # a file from elsewhere may name any path
     if not beside.is_file():
         raise ZooError(f"{path} was exported from {origin}, which is not beside it; name it with --against")
     return beside

@@ -19,7 +19,7 @@ def convert(classifier, opset, ir, dtype, origin):
     """Return a classifier as a checked `onnx.ModelProto`; the arguments are those of `exporters.to_onnx`.
 
     Args:
-        origin: the model's name, or its file's, for the metadata.
+        origin: the model's name, or its file's, for the metadata; None for a model that has neither.
 
     Raises:
         ZooError: if the backend is not TensorFlow, or tf2onnx or ONNX know no operator for a part of the model.

@@ -89,8 +89,8 @@ def lenet5_modern(classes=10):
             layers.MaxPooling2D(name="s2"),  # 14x14x6
             layers.Conv2D(16, 5, activation="relu", name="c3"),  # 10x10x16
             layers.MaxPooling2D(name="s4"),  # 5x5x16
-            layers.Conv2D(120, 5, activation="relu", name="c5"),  # 1x1x120
-            layers.Flatten(name="flatten"),
+            layers.Flatten(name="flatten"),  # 400
+            layers.Dense(120, activation="relu", name="f5"),
             layers.Dense(84, activation="relu", name="f6"),
             layers.Dense(classes, name="scores"),
         ],
