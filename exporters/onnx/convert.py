@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import onnx
 
+from exporters.onnx import clean
 from zoo import registry
 from zoo.errors import ZooError
 
@@ -46,6 +47,8 @@ def convert(classifier, opset, ir, dtype, origin):
     kept = [entry for entry in proto.opset_import if entry.domain in used]
     del proto.opset_import[:]
     proto.opset_import.extend(kept)
+    clean.fold_flatten(proto)
+    clean.fix_flatten_shapes(proto)
     _name_ends(proto.graph)
     _describe(proto, classifier, origin)
     try:
