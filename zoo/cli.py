@@ -55,7 +55,9 @@ def start_keras(name=None):
     TensorFlow prints lines about GPUs that are not there before any log level counts; only its import is silenced, and what
     fails in it still raises.
     """
-    if name is not None and not registry.is_path(name):
+    if name is not None and registry.is_path(name):
+        registry.check_file(name)
+    elif name is not None:
         registry.card(name)
     kept = os.dup(2)
     try:

@@ -66,7 +66,7 @@ def split_name(name):
         ZooError: if the zoo has no such architecture.
     """
     arch, _, tag = name.partition(".")
-    if arch not in raw_cards():
+    if arch not in raw_cards() or name.endswith("."):
         raise _unknown(name)
     return arch, tag or None
 
@@ -98,6 +98,7 @@ def build(name, **options):
     """
     arch, tag = split_name(name)
     if tag:
+        card(name)
         raise ZooError(f"build() makes random weights and takes '{arch}'; load('{name}') gives the pretrained ones")
     module, _, function = _card(arch).builder.partition(":")
     return getattr(importlib.import_module(module), function)(**options)
@@ -118,6 +119,8 @@ def load(name_or_path, preprocessing=True, classes=None):
         ZooError: if there is no such model or file, or if the file is damaged.
     """
     path = os.fspath(name_or_path)
+    if classes and (is_path(path) or "." in path):
+        raise ZooError(f"{path} has its own classes; for others, fine-tune it, or load an architecture without weights")
     if is_path(path):
         model = _load_file(Path(path))
         return model if preprocessing else model.net
@@ -158,10 +161,15 @@ def is_path(name):
     return name.endswith(".keras") or os.sep in name or "/" in name
 
 
+def check_file(path):
+    """Raise `ZooError` if there is no such file."""
+    if not Path(path).is_file():
+        raise ZooError(f"no file {path}; `zoo list` shows the names that need no file")
+
+
 def _load_file(path):
     """Load a user's own `.keras` file, after a look at what it claims to hold."""
-    if not path.is_file():
-        raise ZooError(f"no file {path}; `zoo list` shows the names that need no file")
+    check_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
             claimed = sum(entry.file_size for entry in archive.infolist())
@@ -178,7 +186,8 @@ def _load_file(path):
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever a damaged or foreign archive leads it to
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+        reason = (str(error).partition("Exception encountered:")[2] or str(error)).strip().splitlines()
+        reason = reason or [type(error).__name__]
         raise ZooError(f"{path} cannot be loaded: {reason[0]}") from error
     if not isinstance(model, Classifier):
         raise ZooError(

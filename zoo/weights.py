@@ -1,8 +1,11 @@
 """The weight store: a packaged file, else the cache, else the published address; nothing is used unchecked."""
 
+import errno
 import hashlib
 import http.client
 import os
+import shlex
+import urllib.parse
 import urllib.request
 from importlib import resources
 from pathlib import Path
@@ -33,12 +36,12 @@ def find(name, weights, show_progress=True):
         path = Path(str(resources.files("zoo.pretrained").joinpath(weights.file)))
         _check(path, name, weights, "python -m pip install --force-reinstall --no-deps .  (in the folder of the zoo)")
         return path
-    path = cache_folder() / "weights" / f"{name}-{weights.sha256[:12]}{Path(weights.url).suffix}"
+    path = cache_folder() / "weights" / f"{name}-{weights.sha256[:12]}{Path(urllib.parse.urlparse(weights.url).path).suffix}"
     if not path.exists():
         if os.environ.get("ZOO_OFFLINE"):
             raise ZooError(f"{name} is not in the cache and ZOO_OFFLINE is set; put {weights.url} at {path}")
         _fetch(name, weights, path, show_progress)
-    _check(path, name, weights, f"rm '{path}'")
+    _check(path, name, weights, f"rm {shlex.quote(str(path))}")
     return path
 
 
@@ -76,8 +79,10 @@ def _fetch(name, weights, path, show_progress):
                 raise ZooError(
                     f"{weights.url} sent a file whose sha256 is not that of the card; nothing was kept, try again"
                 )
-    except PermissionError as error:
-        raise ZooError(f"cannot write to {path.parent}; set ZOO_CACHE to a folder of yours") from error
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
         raise ZooError(f"{name} could not be fetched from {weights.url} ({reason}); fetch it elsewhere to {path}") from error
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise ZooError(f"cannot write to {path.parent}; set ZOO_CACHE to a folder of yours") from error

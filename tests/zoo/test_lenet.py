@@ -201,7 +201,7 @@ def test_modern():
     net = lenet5_modern()
     assert net.count_params() == 61_706
     assert {row.name: row.parameters for row in arithmetic.table(net) if row.parameters} == {
-        **{"c1": 156, "c3": 2_416, "c5": 48_120, "f6": 10_164, "scores": 850},
+        **{"c1": 156, "c3": 2_416, "f5": 48_120, "f6": 10_164, "scores": 850},
     }
     assert lenet5_modern(classes=3).output_shape == (None, 3)
 

@@ -28,6 +28,8 @@ class MaskedConv2D(keras.layers.Layer):
         super().__init__(**kwargs)
         self.table = [list(seen) for seen in table]
         self.kernel_size = kernel_size
+        if not self.table:
+            raise ValueError(f"{self.name}: the table names no output map. Received: {table}")
         for number, seen in enumerate(self.table):
             if not seen or len(set(seen)) != len(seen):
                 raise ValueError(f"{self.name}: output map {number} must see each of its maps once. Received: {seen}")

@@ -3,7 +3,7 @@ import keras
 
 @keras.saving.register_keras_serializable("zoo")
 class ScaledTanh(keras.layers.Layer):
-    """Squash with A·tanh(S·x), which has unit gain at ±1 and its steepest curvature there.
+    """Squash with A·tanh(S·x), which takes ±1 to ±1 and has the maximum of its second derivative there.
 
     Args:
         amplitude: A, the asymptote.
