@@ -48,7 +48,9 @@ def test_other_files_hidden_folders_and_folders_below_a_class(folder):
     write(place / ".thumbnails" / "0.png", 7)
     deeper = write(place / "cat" / "more" / "0.png", 8)
     source = data.load(str(place), GREY)
-    assert source.class_names == ("cat", "dog") and source.problems == []
+    assert source.class_names == ("cat", "dog")
+    (problem,) = source.problems  # named, not passed over
+    assert "notes.txt is not a picture" in problem
     assert source.parts["all"].labels.tolist() == [0] * 4 + [1] * 3
     assert any(np.array_equal(deeper, picture) for picture in source.parts["all"].pictures[:4])
 

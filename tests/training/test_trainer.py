@@ -81,7 +81,7 @@ def test_an_epoch_in_one_graph_is_stochastic_gradient_descent_on_the_hinge_loss(
 
 def test_the_odd_last_batch_is_used(samples):
     pictures, labels = samples
-    last = next(trainers.Trainer(zoo.load("linear"), (), *samples, BATCH).orders(SEED, 0))[-1]
+    last = trainers.Trainer(zoo.load("linear"), (), *samples, BATCH).order(SEED, 0)[-1]
     other = labels.copy()
     other[last] = (other[last] + 1) % 10
     trained = [
@@ -96,13 +96,24 @@ def test_the_odd_last_batch_is_used(samples):
 
 def test_orders_are_permutations_that_follow_from_seed_and_epoch(samples):
     trainer = trainers.Trainer(zoo.load("linear"), (), *samples, BATCH)
-    endless = trainer.orders(1, 0)
-    epochs = [next(endless) for _ in range(4)]
+    epochs = [trainer.order(1, epoch) for epoch in range(4)]
     for order in epochs:
         assert sorted(order) == list(range(ROWS))
     assert len({tuple(order) for order in epochs}) == 4
-    np.testing.assert_array_equal(next(trainer.orders(1, 2)), epochs[2])  # as a resumed run starts
-    assert tuple(next(trainer.orders(2, 0))) != tuple(epochs[0])
+    assert tuple(trainer.order(2, 0)) != tuple(epochs[0])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the resident trainer is TensorFlow's")
+def test_what_both_trainers_are_fed_is_the_same_and_a_resumed_run_is_fed_its_rest(samples):
+    step_by_step = trainers.Trainer(zoo.load("linear"), (), *samples, BATCH)
+    resident = trainers.ResidentTrainer(zoo.load("linear"), (), *samples, BATCH)
+    for order, epoch in zip(resident.feed(1, 2), (2, 3), strict=False):
+        np.testing.assert_array_equal(order, step_by_step.order(1, epoch))
+    pictures, labels = samples
+    rows = step_by_step.order(1, 2)[:BATCH]
+    given, answers = next(step_by_step.feed(1, 2))
+    np.testing.assert_array_equal(given, pictures[rows])
+    np.testing.assert_array_equal(answers, labels[rows])
 
 
 def test_steps(samples):
@@ -131,7 +142,7 @@ def test_training_with_augmentation_learns_from_the_distorted_pictures(samples):
     """With a known seed the first step is the step on the pictures that the layer gives."""
     pictures, labels = samples
     layer = BatchShift(pixels=4, seed=9)
-    first = next(trainers.Trainer(zoo.load("linear"), (), *samples, ROWS).orders(SEED, 0))
+    first = trainers.Trainer(zoo.load("linear"), (), *samples, ROWS).order(SEED, 0)
     moved = np.asarray(BatchShift(pixels=4, seed=9)(pictures[first].astype("float32"), training=True)).astype("uint8")
     assert not np.array_equal(moved, pictures[first])
     trained = []

@@ -1,0 +1,30 @@
+"""The README says what the cards and the recipes say."""
+
+import re
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+import zoo
+from training import recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_table_of_models_is_that_of_the_cards():
+    done = subprocess.run([sys.executable, str(ROOT / "docs" / "models.py"), "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", [name for name in recipe.names() if name != "finetune"])
+def test_a_recipes_header_states_what_its_card_measured(name):
+    """The mean and the spread stand in both; the recipe's comment is for its reader."""
+    text = resources.files("training.recipes").joinpath(f"{name}.toml").read_text("utf-8")
+    (stated,) = re.findall(r"^# Measured: (\d\.\d\d ± \d\.\d\d) % test error, seeds 1 to 3;", text, re.MULTILINE)
+    for measured in zoo.card(recipe.load(name).model).measured:
+        if measured.recipe == name:
+            assert stated == f"{measured.mean:.2f} ± {measured.spread:.2f}"
+            assert measured.seeds == (1, 2, 3)
