@@ -19,6 +19,8 @@ def main():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     start = time.perf_counter()
     console = Console(highlight=False)
+    if FOLDER.exists() and not (FOLDER / "digits").is_dir():
+        raise SystemExit(f"{FOLDER} is there and not of this demo; run it in another folder")
     shutil.rmtree(FOLDER, ignore_errors=True)
 
     console.rule("1. A folder of pictures, a folder a class")

@@ -68,11 +68,11 @@ def compare(reference, candidate, pictures):
                 problems.append(f"scores of a batch of {len(batch)} are not finite")
                 break
             difference = np.abs(given - expected)
+            largest = max(largest, float(difference.max()))
+            flipped.update((start + np.flatnonzero(given.argmax(axis=1) != expected.argmax(axis=1))).tolist())
             if (difference > ABSOLUTE + RELATIVE * np.abs(expected)).any():
                 problems.append(f"scores of a batch of {len(batch)} differ by up to {difference.max():.3g}")
                 break
-            largest = max(largest, float(difference.max()))
-            flipped.update((start + np.flatnonzero(given.argmax(axis=1) != expected.argmax(axis=1))).tolist())
     if flipped:
         problems.append(f"{len(flipped)} labels differ")
     return Report(len(pictures), BATCHES, largest, len(flipped), tuple(problems))

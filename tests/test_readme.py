@@ -24,7 +24,6 @@ def test_a_recipes_header_states_what_its_card_measured(name):
     """The mean and the spread stand in both; the recipe's comment is for its reader."""
     text = resources.files("training.recipes").joinpath(f"{name}.toml").read_text("utf-8")
     (stated,) = re.findall(r"^# Measured: (\d\.\d\d ± \d\.\d\d) % test error, seeds 1 to 3;", text, re.MULTILINE)
-    for measured in zoo.card(recipe.load(name).model).measured:
-        if measured.recipe == name:
-            assert stated == f"{measured.mean:.2f} ± {measured.spread:.2f}"
-            assert measured.seeds == (1, 2, 3)
+    (measured,) = (each for each in zoo.card(recipe.load(name).model).measured if each.recipe == name)
+    assert stated == f"{measured.mean:.2f} ± {measured.spread:.2f}"
+    assert measured.seeds == (1, 2, 3)

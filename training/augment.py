@@ -20,8 +20,7 @@ class AffineDistortion(keras.layers.Layer):
         seed: int.
 
     References:
-        LeCun et al. (1998), section III.B: "translations, scaling, squeezing, and horizontal shearing". The amounts are not
-        given there.
+        LeCun et al. (1998), section III: translation, scaling, squeezing and shearing. The amounts are a reconstruction.
     """
 
     def __init__(self, translation=2.0, scaling=0.1, squeezing=0.1, shearing=0.2, rotation=0.0, seed=None, **kwargs):

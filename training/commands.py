@@ -82,10 +82,12 @@ def evaluate(
     evaluation, problems = measure(classifier, data, part, strict)
     summary = evaluation.summary()
     if as_json:
-        print(json.dumps({"model": model, "data": data, "part": part, **summary, "left_out": problems}, indent=2))
+        print(json.dumps({"model": model, "data": data, **summary, "left_out": problems}, indent=2))
         return
     _name_problems(problems)
-    print(f"{model} on {data} ({part}): {summary['wrong']} wrong of {summary['pictures']:,}")
+    print(f"{model} on {data} ({evaluation.part}): {summary['wrong']} wrong of {summary['pictures']:,}")
+    if evaluation.part == "all":
+        print("these are all pictures of the folder; had the model learned from some of them, this says too much")
     print(f"error {summary['error']:.2f} %, accuracy {summary['accuracy']:.2f} %, {summary['seconds']:.1f} s")
     by_class = (f"{name} {error:.1f}" for name, error in summary["error_by_class"].items() if error is not None)
     print(f"error by class, %: {', '.join(by_class)}")
@@ -150,7 +152,7 @@ def _resumable(run, out, command):
 
 def _result(metrics):
     return (
-        f"{metrics['evaluated_on']} error {metrics['error']:.2f} % ({metrics['wrong']} of {metrics['pictures']:,}), "
+        f"{metrics['part']} error {metrics['error']:.2f} % ({metrics['wrong']} of {metrics['pictures']:,}), "
         f"validation error {metrics['validation_error']:.2f} %, best epoch {metrics['best_epoch']}, "
         f"{metrics['wall_seconds']:.0f} s"
     )

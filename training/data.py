@@ -3,11 +3,13 @@
 A source is a TFDS name, or a folder with a folder a class, which may lie in folders train, validation and test.
 """
 
+import glob
 import hashlib
 import json
 import os
 import re
 import socket
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,7 +108,9 @@ def split(source, validation, test, seed):
     from sklearn.model_selection import train_test_split
 
     parts = dict(source.parts)
-    rest = parts.pop("all", None) or parts.pop("train")
+    rest = parts.pop("all", None) or parts.pop("train", None)
+    if rest is None:
+        raise ZooError(f"the data have no part 'train' to learn from, but {', '.join(parts)}")
     shown = np.bincount(rest.labels, minlength=len(source.class_names))
     if len(shown) < 2:
         raise ZooError(f"there is one class, '{source.class_names[0]}'; a classifier needs two or more")
@@ -169,15 +173,15 @@ def _folder(folder, picture, strict):
             labels = np.array([found.index(listed[index][1]) for index in kept], "int32")
             samples[part] = Samples(read, labels)
             problems += bad
-    learned = "train" if "train" in parts else "all"
-    if not len(samples[learned]):
-        reasons = [problem for problem in problems if str(parts[learned]) in problem] or ["there is none"]
-        raise ZooError(f"no picture in {parts[learned]} can be read; the first: {reasons[0]}")
+    for part, place in parts.items():
+        if not len(samples[part]):
+            reasons = [problem for problem in problems if str(place) in problem] or ["there is none"]
+            raise ZooError(f"no picture in {place} can be read; the first: {reasons[0]}")
     return Source(tuple(found), samples, problems)
 
 
 def _tfds(name, picture):
-    """Decode a TFDS data set once; later calls map the decoded arrays from the cache."""
+    """Decode a TFDS data set once; later calls read the decoded arrays from the cache."""
     folder = _prepared(name)
     about = json.loads((folder / "dataset_info.json").read_text("utf-8"))
     size = [picture["height"], picture["width"], picture["channels"], picture["resize"]]
@@ -190,7 +194,8 @@ def _tfds(name, picture):
             with atomic(cached) as temporary:
                 np.savez(temporary, **arrays)
         except OSError as error:
-            print(f"note: the decoded {name} could not be kept ({error}); it will be decoded again next time")
+            note = f"note: the decoded {name} could not be kept ({error}); it will be decoded again next time"
+            print(note, file=sys.stderr)
     else:
         try:
             with np.load(cached, allow_pickle=False) as stored:
@@ -244,7 +249,7 @@ def _prepared(name):
     import tensorflow_datasets as tfds
 
     home = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-    versions = [found.parent for found in home.glob(f"{name}/*/dataset_info.json")] if name else []
+    versions = [found.parent for found in home.glob(f"{glob.escape(name)}/*/dataset_info.json")] if name else []
     if versions:
         return max(versions, key=lambda folder: [int(number) for number in re.findall(r"\d+", folder.name)])
     if name not in tfds.list_builders(with_community_datasets=False):

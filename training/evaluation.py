@@ -17,6 +17,7 @@ class Evaluation:
     labels: np.ndarray
     scores: np.ndarray
     seconds: float
+    part: str = "all"
 
     @property
     def predictions(self):
@@ -45,6 +46,7 @@ class Evaluation:
         confusion = self.confusion()
         shown = confusion.sum(axis=1)
         return {
+            "part": self.part,
             "pictures": len(self.labels),
             "wrong": len(self.wrong),
             "error": round(self.error, 4),
@@ -57,12 +59,13 @@ class Evaluation:
         }
 
 
-def score(classifier, samples, batch_size=1000):
+def score(classifier, samples, part="all", batch_size=1000):
     """Run a classifier over samples.
 
     Args:
         classifier: `zoo.Classifier`.
         samples: `training.data.Samples` with labels that index its class names.
+        part: what the samples are, "test" for one.
         batch_size: pictures at a time.
 
     Returns:
@@ -70,7 +73,7 @@ def score(classifier, samples, batch_size=1000):
     """
     start = time.perf_counter()
     scores = predict(classifier, samples.pictures, batch_size)
-    return Evaluation(tuple(classifier.class_names), samples.labels, scores, time.perf_counter() - start)
+    return Evaluation(tuple(classifier.class_names), samples.labels, scores, time.perf_counter() - start, part)
 
 
 def predict(classifier, pictures, batch_size=1000):
@@ -100,7 +103,5 @@ def evaluate(classifier, source, part="test", strict=False):
     found = data.load(source, classifier.picture, strict).in_order(classifier.class_names)
     if part not in found.parts and "all" not in found.parts:
         raise ZooError(f"{source} has no part '{part}', but {', '.join(found.parts)}")
-    samples = found.parts.get(part, found.parts.get("all"))
-    if not len(samples):
-        raise ZooError(f"no picture of the part '{part}' of {source} can be read; the first: {[*found.problems, 'none'][0]}")
-    return score(classifier, samples), found.problems
+    used = part if part in found.parts else "all"
+    return score(classifier, found.parts[used], used), found.problems

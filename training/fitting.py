@@ -31,7 +31,7 @@ from training.recipe import Recipe
 from training.recipe import load as load_recipe
 from zoo import registry
 from zoo.errors import CheckFailed, ZooError
-from zoo.files import atomic
+from zoo.files import PART, atomic
 
 
 def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
@@ -50,7 +50,7 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
         dict: what metrics.json holds.
 
     Raises:
-        ZooError: if the folder is in use, the data or recipe cannot be used, or the checkpoint is of another recipe.
+        ZooError: if the folder holds a run already, the data or recipe cannot be used, or the checkpoint is of other ones.
         CheckFailed: if the loss is no longer a finite number; the last good checkpoint stays.
     """
     start = time.perf_counter()
@@ -58,7 +58,7 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
     console = console or Console()
     out = _open_folder(Path(out), recipe, resume)
     keras.utils.set_random_seed(recipe.seed)
-    if recipe.deterministic and keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
@@ -68,8 +68,7 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
     source = source or data.load(recipe.data.name, picture)
     train, validation, test = data.split(source, recipe.data.validation, recipe.data.test, recipe.seed)
     if classifier is None:
-        options = {"classes": len(source.class_names), **recipe.model_options}
-        classifier = registry.wrap(registry.build(recipe.model, **options), card, source.class_names)
+        classifier = registry.wrap(registry.build(recipe.model, classes=len(source.class_names)), card, source.class_names)
 
     batch_size = min(recipe.batch_size, len(train))
     augmentation = keras_objects.augmentation(recipe.augmentation, recipe.seed)
@@ -78,9 +77,9 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
     loss = keras_objects.loss(recipe.loss or card.loss)
     trainer.prepare(optimizer, loss)
 
-    run = _Run(out, recipe.epochs, len(train), console)
+    run = _Run(out, recipe.epochs, len(train), source.fingerprint(), console)
     if resume and run.last.exists():
-        run.history = checkpoint.restore(run.last, run.state_of(trainer))["history"]
+        run.take_up(trainer)
     console.print(
         f"{recipe.model} on {len(train):,} pictures, {len(validation):,} for validation; "
         f"{trainer.how} on {keras.backend.backend()}; run folder {out}",
@@ -98,11 +97,14 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
             verbose=0,
             callbacks=[run, keras.callbacks.TensorBoard(out / "logs", write_graph=False)],
         )
-    return _finish(recipe, run, source, validation, test, start)
+    earlier = sum(row["seconds"] for row in run.history[:done])
+    return _finish(recipe, run, source, validation, test, start, earlier)
 
 
 def _open_folder(out, recipe, resume):
     """Make the run folder and write the recipe into it, or check that a run can go on in it."""
+    for half_written in out.glob(f"{PART}*") if out.is_dir() else ():
+        half_written.unlink(missing_ok=True)
     written = tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
     kept = out / "recipe.toml"
     if resume:
@@ -110,8 +112,7 @@ def _open_folder(out, recipe, resume):
             raise ZooError(f"{out} holds no run to resume; leave out --resume to start one")
         if kept.read_text("utf-8") != written:
             raise ZooError(f"{out} holds a run of another recipe (see {kept}); resume with the same recipe and settings")
-    # A recipe alone is what a run leaves that could not begin, for a wrong name in it, say.
-    elif out.exists() and (not out.is_dir() or any(each.name != kept.name for each in out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(not _is_left_over(each) for each in out.iterdir())):
         raise ZooError(f"{out} is not empty; go on there with --resume, or name another folder with --out")
     else:
         with atomic(kept) as temporary:
@@ -119,13 +120,19 @@ def _open_folder(out, recipe, resume):
     return out
 
 
+def _is_left_over(path):
+    """Tell what a run leaves that could not begin, or that was killed while it wrote: it is no run to keep."""
+    return path.name in ("recipe.toml", "logs") or path.name.startswith(PART)
+
+
 class _Run(keras.callbacks.Callback):
     """Shows progress, and at the end of each epoch writes the best classifier, the state and the history."""
 
-    def __init__(self, out, epochs, rows, console):
+    def __init__(self, out, epochs, rows, fingerprint, console):
         super().__init__()
         self.best, self.last, self.table = out / "best.keras", out / "last.npz", out / "history.csv"
         self.rows = rows
+        self.fingerprint = fingerprint
         self.history = []
         self.console = console
         self.bar = Progress(
@@ -144,6 +151,16 @@ class _Run(keras.callbacks.Callback):
     def state_of(trainer):
         """All that the rest of a run depends on: weights, seed states and optimizer slots."""
         return [*trainer.variables, *trainer.optimizer.variables]
+
+    def take_up(self, trainer):
+        """Put the last checkpoint into the trainer, if the pictures are still those that it has learned from.
+
+        Others would be split anew, and what was kept for the test could be learned from.
+        """
+        notes = checkpoint.restore(self.last, self.state_of(trainer))
+        if notes["data_fingerprint"] != self.fingerprint:
+            raise ZooError(f"the pictures have changed since {self.last.parent} was begun; start anew with another --out")
+        self.history = notes["history"]
 
     def on_train_begin(self, logs=None):
         self.bar.update(self.task, completed=len(self.history))
@@ -166,6 +183,7 @@ class _Run(keras.callbacks.Callback):
             "val_loss": float(logs["val_loss"]),
             "val_error": 100 * (1 - float(logs["val_accuracy"])),
             "images_per_second": self.rows / (self.trained - self.started),
+            "seconds": time.perf_counter() - self.started,
         }
         # The loss is measured before each step; what the last step of an epoch did shows on validation.
         if not (math.isfinite(row["loss"]) and math.isfinite(row["val_loss"])):
@@ -180,7 +198,8 @@ class _Run(keras.callbacks.Callback):
         if rank(row) < earlier:
             with atomic(self.best) as temporary:
                 self.model.classifier.save(temporary)
-        checkpoint.save(self.last, self.state_of(self.model), {"history": self.history})
+        notes = {"history": self.history, "data_fingerprint": self.fingerprint}
+        checkpoint.save(self.last, self.state_of(self.model), notes)
         self.write_table()
         rate = f"{row['images_per_second']:,.0f} images/s"
         self.bar.update(self.task, completed=epoch + 1, rate=rate)
@@ -203,25 +222,24 @@ def rank(row):
     return row["val_error"], row["val_loss"]
 
 
-def _finish(recipe, run, source, validation, test, start):
+def _finish(recipe, run, source, validation, test, start, earlier):
     """Measure the best epoch once on the test part, or on validation where there is none, and write the report."""
     run.write_table()  # again, as a kill may have come between the last state and its table
     out, samples = run.best.parent, validation if test is None else test
     best = min(run.history, key=rank)
-    evaluation = score(registry.load(run.best), samples)
+    evaluation = score(registry.load(run.best), samples, "validation" if test is None else "test")
     metrics = {
         "recipe": recipe.model_dump(mode="json", exclude_none=True),
         "best_epoch": best["epoch"],
         "validation_error": round(best["val_error"], 4),
         **({} if test is None else {"test_error": round(evaluation.error, 4)}),
-        "evaluated_on": "validation" if test is None else "test",
         **evaluation.summary(),
         "images_per_second": round(float(np.median([row["images_per_second"] for row in run.history]))),
-        "wall_seconds": round(time.perf_counter() - start, 1),
+        "wall_seconds": round(time.perf_counter() - start + earlier, 1),
         "device": device(),
         "backend": f"{keras.backend.backend()}, keras {keras.__version__}",
         "date": datetime.date.today().isoformat(),
-        "data_fingerprint": source.fingerprint(),
+        "data_fingerprint": run.fingerprint,
         "left_out": source.problems,
     }
     report.curves(run.history, out / "curves.png")

@@ -21,7 +21,7 @@ def augmentation(described, seed):
     return [
         _make(
             KerasObject(class_name=each.class_name, config={"seed": seed + 1 + number, **each.config}),
-            keras.layers.deserialize,
+            _layer,
             "augmentation",
         )
         for number, each in enumerate(described)
@@ -47,6 +47,12 @@ def optimizer(described, steps):
         made = _make(described_schedule, keras.optimizers.schedules.deserialize, "schedule")
         config["learning_rate"] = keras.saving.serialize_keras_object(made)
     return _make(KerasObject(class_name=described.class_name, config=config), keras.optimizers.deserialize, "optimizer")
+
+
+def _layer(config):
+    """Deserialize a layer of Keras, which is written without a package, or a registered one."""
+    module = {} if ">" in config["class_name"] else {"module": "keras.layers"}
+    return keras.layers.deserialize({**config, **module})
 
 
 def _make(described, deserialize, what):

@@ -13,8 +13,10 @@ import tomli_w
 import typer
 
 import zoo
+from training import recipe as recipes
+from zoo import schema
 from zoo.errors import ZooError
-from zoo.files import atomic, sha256
+from zoo.files import atomic, read_toml, sha256
 
 HOME = Path(zoo.__file__).parent
 LICENCE = "Apache-2.0"
@@ -30,6 +32,13 @@ def publish(
     if tag is None or tag in zoo.card(arch).weights:
         raise ZooError(f"{name} has no tag, or its card has it already; remove it from zoo/cards/{arch}.toml first")
     found = sorted((_read(run) for run in runs), key=lambda metrics: metrics["recipe"]["seed"])
+    if len({json.dumps({**metrics["recipe"], "seed": 0}) for metrics in found}) > 1:
+        raise ZooError("the runs are of different recipes")
+    if found[0]["recipe"] != {
+        **recipes.load(recipe).model_dump(mode="json", exclude_none=True),
+        "seed": found[0]["recipe"]["seed"],
+    }:
+        raise ZooError(f"the runs are not of the recipe {recipe} as it is now")
     best = min(found, key=lambda metrics: (metrics["validation_error"], metrics["recipe"]["seed"]))
     classifier = zoo.load(best["run"] / "best.keras")
     file = HOME / "pretrained" / f"{name}.weights.h5"
@@ -61,8 +70,10 @@ def publish(
     }
     card = HOME / "cards" / f"{arch}.toml"
     added = tomli_w.dumps({"measured": [measured], "weights": {tag: weights}})
+    text = f"{card.read_text('utf-8').rstrip()}\n\n{added}"
+    schema.validate(read_toml(text, card.name), schema.Card, card.name)
     with atomic(card) as temporary:
-        temporary.write_text(f"{card.read_text('utf-8').rstrip()}\n\n{added}", "utf-8")
+        temporary.write_text(text, "utf-8")
     print(f"{file.name}: {file.stat().st_size:,} bytes, seed {best['recipe']['seed']}; the card says so")
 
 

@@ -3,13 +3,23 @@
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from zoo import schema
 from zoo.errors import ZooError, did_you_mean
+from zoo.files import read_toml
 from zoo.schema import KerasObject, Strict
+
+
+def _share_or_number(value):
+    if value >= 1 and value != int(value):
+        raise ValueError("is a number of pictures, or a share below 1")
+    return value
+
+
+Amount = Annotated[float, AfterValidator(_share_or_number)]
 
 
 class DataRecipe(Strict):
@@ -20,8 +30,8 @@ class DataRecipe(Strict):
     """
 
     name: str = Field(default="", description="a TFDS name, or a folder of pictures with a folder a class")
-    validation: float = Field(gt=0)
-    test: float = Field(default=0, ge=0)
+    validation: Amount = Field(gt=0)
+    test: Amount = Field(default=0, ge=0)
 
 
 class Recipe(Strict):
@@ -35,8 +45,6 @@ class Recipe(Strict):
     optimizer: KerasObject
     loss: KerasObject | None = None
     augmentation: tuple[KerasObject, ...] = ()
-    model_options: dict[str, Any] = Field(default_factory=dict)
-    deterministic: bool = True
 
 
 def names():
@@ -68,10 +76,7 @@ def load(name_or_path, **changes):
         near = did_you_mean(str(name_or_path), names())
         raise ZooError(f"no recipe '{name_or_path}'{near} The recipes are {', '.join(names())}, or give a .toml file")
     source = f"recipe {name_or_path}"
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ZooError(f"{source} is not valid TOML: {error}") from error
+    values = read_toml(text, source)
     for key, value in changes.items():
         _put(values, key.split("."), value, key)
     return schema.validate(values, Recipe, source)

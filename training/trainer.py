@@ -6,6 +6,8 @@ import math
 import keras
 import numpy as np
 
+from zoo.errors import ZooError
+
 # Data up to this size are copied into the backend's memory and trained on by ResidentTrainer.
 RESIDENT_BYTES = 2**30
 VALIDATION_BATCH = 1000
@@ -43,14 +45,24 @@ class Trainer(keras.Model):
         return self.steps
 
     def prepare(self, optimizer, loss):
-        """Compile, and build all that has variables, so that a checkpoint can be put into them before `fit`."""
+        """Compile, and build all that has variables, so that a checkpoint can be put into them before `fit`.
+
+        Raises:
+            ZooError: if loss or optimizer do not fit the classifier, which shows on two pictures as well as in an epoch.
+        """
         # TensorFlow's XLA takes 20 times as long as its own kernels for a convolution's gradient on the CPU.
         xla = keras.backend.backend() != "tensorflow"
         self.compile(optimizer, loss, metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")], jit_compile=xla)
         pictures, labels = self._data
         # One evaluated batch builds metrics and loss; the loop in the graph of ResidentTrainer may not make variables.
-        self.evaluate(pictures[:2], labels[:2], verbose=0)
-        optimizer.build(self.trainable_variables)
+        try:
+            self.evaluate(pictures[:2], labels[:2], verbose=0)
+            optimizer.build(self.trainable_variables)
+        except Exception as error:  # Keras and its backends raise errors of many kinds here
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise ZooError(
+                f"loss {loss.name} or optimizer {optimizer.name} do not fit {self.classifier.name}: {reason[0]}"
+            ) from error
 
     def build(self, input_shape):
         """Nothing of its own: the classifier is built, and augmentation has no weights."""

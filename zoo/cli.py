@@ -1,5 +1,6 @@
 """The command `zoo`: finds the commands that the installed packages bring, and loads only the one that is called."""
 
+import errno
 import importlib
 import os
 import sys
@@ -12,16 +13,18 @@ from typer.main import get_command
 from zoo import registry
 from zoo.errors import ZooError, did_you_mean
 
-# The order in which a person meets them; commands of other packages follow, by name.
-ORDER = ("list", "info", "predict", "evaluate", "train", "finetune", "export", "verify")
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EFBIG, errno.EDQUOT), "; make room and give the command again, or write elsewhere"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "; write to a folder of yours, for most commands with --out"),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "; check the path"),
+}
 
 
 class LazyGroup(TyperGroup):
     """A group of the commands in the entry-point group "zoo.commands"."""
 
     def list_commands(self, ctx):
-        names = {point.name for point in entry_points(group="zoo.commands")}
-        return [name for name in ORDER if name in names] + sorted(names - set(ORDER))
+        return sorted({point.name for point in entry_points(group="zoo.commands")})
 
     def get_command(self, ctx, name):
         found = list(entry_points(group="zoo.commands", name=name))
@@ -78,7 +81,7 @@ def main():
         _end(error, error.exit_code)
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
-        _end(f"{error.strerror or error}{place}; nothing that was there before is lost", 1)
+        _end(f"{error.strerror or error}{place}{REMEDIES.get(error.errno, '')}", 1)
 
 
 def _end(message, code):

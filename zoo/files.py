@@ -4,7 +4,12 @@ import contextlib
 import hashlib
 import os
 import secrets
+import tomllib
 from pathlib import Path
+
+from zoo.errors import ZooError
+
+PART = ".part-"  # begins the name of what is still being written
 
 
 @contextlib.contextmanager
@@ -16,15 +21,39 @@ def atomic(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".part-{secrets.token_hex(8)}-{path.name}"
+    temporary = path.parent / f"{PART}{secrets.token_hex(8)}-{path.name}"
     try:
         temporary.touch(exist_ok=False)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        # Many writers leave the file out of the error, and nobody knows the temporary one.
+        if error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder):
+    """Sync a folder, where the system can, so that a new name in it outlives a power cut."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def read_toml(text, source):
+    """Return TOML text as a dict; raises `ZooError`, with `source`, if it is none."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ZooError(f"{source} is not valid TOML: {error}") from error
 
 
 def sha256(path):

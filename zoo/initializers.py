@@ -16,7 +16,7 @@ class FanInUniform(keras.initializers.Initializer):
         seed: an int, or None for a new draw at every call.
 
     References:
-        LeCun et al. (1998), section II.B: "2.4/F_i, where F_i is the number of inputs of the unit".
+        LeCun et al. (1998): uniform within ±2.4/F_i, F_i the number of inputs of the unit.
     """
 
     def __init__(self, fan_in, gain=2.4, seed=None):

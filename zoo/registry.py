@@ -7,12 +7,12 @@ is imported where it is used: asking for names and cards must not wait for it.
 import functools
 import importlib
 import os
-import tomllib
 import zipfile
 from importlib import resources
 from pathlib import Path
 
 from zoo.errors import ZooError, did_you_mean
+from zoo.files import read_toml
 
 # A .keras file is an archive. What it claims to hold is checked against this before any of it is unpacked.
 LARGEST_MODEL = 8 * 2**30
@@ -21,11 +21,13 @@ LARGEST_MODEL = 8 * 2**30
 @functools.cache
 def raw_cards():
     """Return every card as the plain dict that its TOML file holds, by name, in the order of history; not validated."""
-    cards = [
-        tomllib.loads(file.read_text("utf-8"))
-        for file in resources.files("zoo.cards").iterdir()
-        if file.name.endswith(".toml")
-    ]
+    cards = []
+    for file in resources.files("zoo.cards").iterdir():
+        if file.name.endswith(".toml"):
+            found = read_toml(file.read_text("utf-8"), f"card {file.name}")
+            if missing := {"name", "title", "year", "parameters", "summary"} - set(found):
+                raise ZooError(f"card {file.name}: {', '.join(sorted(missing))} missing")
+            cards.append(found)
     return {card["name"]: card for card in sorted(cards, key=lambda card: (card["year"], card["name"]))}
 
 

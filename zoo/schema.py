@@ -1,6 +1,5 @@
 """What a card may say, checked by pydantic: an unknown key is an error, not a fact that nobody reads."""
 
-import tomllib
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -128,21 +127,12 @@ class Card(Strict):
     weights: dict[str, Weights] = Field(default_factory=dict)
 
 
-def parse(text, model, source):
-    """Return TOML text as an instance of a pydantic model.
+def validate(values, model, source):
+    """Return a dict as an instance of a pydantic model.
 
     Raises:
-        ZooError: if it is no TOML or says what the model does not know; the message names `source`, each wrong key, and the
-            nearest right one.
+        ZooError: if it says what the model does not know; the message names `source`, each wrong key, and the nearest right.
     """
-    try:
-        return validate(tomllib.loads(text), model, source)
-    except tomllib.TOMLDecodeError as error:
-        raise ZooError(f"{source} is not valid TOML: {error}") from error
-
-
-def validate(values, model, source):
-    """Return a dict as an instance of a pydantic model; raises `ZooError` as `parse` does."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -17,7 +17,7 @@ def to_onnx(model, path, opset=13, ir=8, dtype="uint8", data=None):
     Args:
         model: `zoo.Classifier`, or what `zoo.load` takes.
         path: the file to write; where the proof fails, what was there before stays.
-        opset: ONNX operator set; 13 is what TensorRT 8 and all later ones read.
+        opset: ONNX operator set; 13 is old enough for the parsers on the boards.
         ir: version of the ONNX file format; 8 is read by onnxruntime 1.10 and all later ones.
         dtype: type of the raw 0-255 pixels that the file takes, "uint8" or "float32".
         data: a folder of pictures for the proof; by default some real ones that ship with scikit-learn.
@@ -66,7 +66,13 @@ def verify(path, against=None, data=None):
             f"{path} was exported from {about['model']} with other weights than the model compared has; name the right "
             "model with --against, or export again"
         )
-    return dataclasses.replace(_prove(classifier, path, data), file=str(path))
+    report = _prove(classifier, path, data)
+    told = tuple(
+        f"its metadata say {key} {about.get(key)}, the model {own}"
+        for key, own in (("class_names", classifier.class_names), ("picture", classifier.picture))
+        if about.get(key) != own
+    )
+    return dataclasses.replace(report, file=str(path), problems=report.problems + told)
 
 
 def _prove(classifier, path, data):

@@ -55,6 +55,15 @@ def test_other_files_hidden_folders_and_folders_below_a_class(folder):
     assert any(np.array_equal(deeper, picture) for picture in source.parts["all"].pictures[:4])
 
 
+def test_a_part_without_a_readable_picture_is_refused_and_named(tmp_path):
+    for part in ("train", "test"):
+        for name in ("a", "b"):
+            write(tmp_path / part / name / "0.png", 0)
+    (tmp_path / "validation").mkdir()
+    with pytest.raises(ZooError, match="no picture in .*validation can be read"):
+        data.load(str(tmp_path), GREY)
+
+
 def test_a_folder_with_parts(tmp_path):
     for number, part in enumerate(("train", "validation", "test")):
         for name in ("a", "b") if part == "train" else ("b",):

@@ -50,7 +50,7 @@ def shade_reader(path, names):
 
 def test_the_same_classes_go_on_from_what_was_learned(digits, tmp_path):
     metrics = finetune("lenet5.mnist", digits, tmp_path / "run", epochs=3)
-    assert metrics["evaluated_on"] == "test" and metrics["pictures"] == pytest.approx(0.15 * 1797, abs=1)
+    assert metrics["part"] == "test" and metrics["pictures"] == pytest.approx(0.15 * 1797, abs=1)
     assert 10 < metrics["accuracy_before"] < metrics["accuracy"]
     assert metrics["accuracy"] > 90
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics

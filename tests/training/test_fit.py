@@ -123,7 +123,7 @@ def test_the_metrics_are_those_of_the_best_classifier(finished):
     for name, samples in (("validation", validation), ("test", test)):
         answers = [int(np.argmax(best(picture[None])[0])) for picture in samples.pictures]
         wrong[name] = sum(answer != label for answer, label in zip(answers, samples.labels, strict=True))
-    assert (metrics["evaluated_on"], metrics["pictures"], metrics["wrong"]) == ("test", 60, wrong["test"])
+    assert (metrics["part"], metrics["pictures"], metrics["wrong"]) == ("test", 60, wrong["test"])
     assert metrics["error"] == metrics["test_error"] == pytest.approx(100 * wrong["test"] / 60, abs=1e-3)
     assert metrics["accuracy"] == pytest.approx(100 - metrics["error"], abs=1e-3)
     assert metrics["validation_error"] == pytest.approx(100 * wrong["validation"] / 48, abs=1e-3)
@@ -137,7 +137,7 @@ def test_the_metrics_are_those_of_the_best_classifier(finished):
 def test_without_a_test_part_the_result_is_called_what_it_is(few, tmp_path):
     path = write_recipe(tmp_path / "mine.toml", few, "linear")
     metrics = fit(path, tmp_path / "run", **{"data.test": 0, "epochs": 1})
-    assert metrics["evaluated_on"] == "validation" and "test_error" not in metrics
+    assert metrics["part"] == "validation" and "test_error" not in metrics
     assert metrics["pictures"] == 60 and metrics["error"] == metrics["validation_error"]
 
 
@@ -168,6 +168,50 @@ def test_to_resume_another_recipe_or_nothing_is_refused(finished, tmp_path):
     with pytest.raises(ZooError, match="no run to resume"):
         fit(path, tmp_path / "nothing", resume=True)
     assert not (tmp_path / "nothing").exists()
+
+
+def test_to_resume_with_other_pictures_is_refused(few, tmp_path):
+    """They would be split anew, and what was kept for the test could be learned from."""
+    shutil.copytree(few, tmp_path / "digits")
+    path = write_recipe(tmp_path / "mine.toml", tmp_path / "digits", "linear")
+    fit(path, tmp_path / "run", epochs=1)
+    before = (tmp_path / "run" / "last.npz").read_bytes()
+    next((tmp_path / "digits" / "3").iterdir()).unlink()
+    with pytest.raises(ZooError, match="the pictures have changed since .*run was begun; start anew"):
+        fit(path, tmp_path / "run", resume=True, epochs=1)
+    assert (tmp_path / "run" / "last.npz").read_bytes() == before
+
+
+def test_what_a_kill_leaves_half_written_is_in_nobodys_way(few, tmp_path):
+    path = write_recipe(tmp_path / "mine.toml", few, "linear")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".part-0123-recipe.toml").write_text("mod")
+    fit(path, tmp_path / "run", epochs=1)
+    (tmp_path / "run" / ".part-0123-last.npz").write_bytes(b"PK")
+    fit(path, tmp_path / "run", resume=True, epochs=1)
+    assert not list((tmp_path / "run").glob(".part-*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": {"class_name": "BinaryCrossentropy"}}, "loss binary_crossentropy"),
+        ({"augmentation": [{"class_name": "RandomTranslatoin", "config": {}}]}, "RandomTranslatoin"),
+    ],
+    ids=["loss", "augmentation"],
+)
+def test_what_does_not_fit_the_model_is_told_before_the_first_epoch(few, tmp_path, changes, message):
+    path = write_recipe(tmp_path / "mine.toml", few, "linear")
+    with pytest.raises(ZooError, match=message):
+        fit(path, tmp_path / "run", epochs=1, **changes)
+    fit(path, tmp_path / "run", epochs=1)
+
+
+def test_keras_own_layers_distort_too(few, tmp_path):
+    path = write_recipe(tmp_path / "mine.toml", few, "linear")
+    layer = {"class_name": "RandomTranslation", "config": {"height_factor": 0.1, "width_factor": 0.1}}
+    fit(path, tmp_path / "run", epochs=1, augmentation=[layer])
+    assert "augmentation" not in str(zoo.load(tmp_path / "run" / "best.keras").get_config())
 
 
 def test_to_resume_a_finished_run_trains_no_more(finished, tmp_path):

@@ -108,7 +108,7 @@ def test_a_wrong_name_suggests():
         ("data.validation=0.2", ("data.validation", 0.2)),
         ("data.name=fashion_mnist", ("data.name", "fashion_mnist")),
         ('data.name="a=b"', ("data.name", "a=b")),
-        ("deterministic=false", ("deterministic", False)),
+        ("data.flag=false", ("data.flag", False)),
         ("loss={class_name = 'x'}", ("loss", {"class_name": "x"})),
         ("data.name=", ("data.name", "")),
     ],

@@ -16,6 +16,7 @@ import zoo
 import zoo.losses
 from zoo import arithmetic, registry, schema
 from zoo.classifier import Classifier
+from zoo.files import read_toml
 from zoo.preprocessing import Preprocessing
 
 ARCHITECTURES = zoo.list_models()
@@ -53,7 +54,7 @@ def test_names():
 def test_card_file(name):
     """A card lies in a file of its name and says nothing that the schema does not know."""
     text = resources.files("zoo.cards").joinpath(f"{name}.toml").read_text("utf-8")
-    assert schema.parse(text, schema.Card, name) == zoo.card(name)
+    assert schema.validate(read_toml(text, name), schema.Card, name) == zoo.card(name)
     assert zoo.card(name).name == name
 
 
@@ -252,7 +253,7 @@ command = "none"
 
 
 def test_right_card():
-    card = schema.parse(CARD, schema.Card, "card")
+    card = schema.validate(read_toml(CARD, "card"), schema.Card, "card")
     assert (card.picture.height, card.picture.width, card.picture.resize) == (28, 20, "pad")
     (measured,) = card.weights["mnist"].measured
     assert (measured.mean, measured.spread) == (1.5, pytest.approx(0.5**0.5))
@@ -280,7 +281,7 @@ def test_wrong_card(old, new, message):
     """The message names the card, the key, and the nearest right one."""
     assert CARD.count(old) == 1
     with pytest.raises(zoo.ZooError, match=f"^net.toml.*{message}"):
-        schema.parse(CARD.replace(old, new), schema.Card, "net.toml")
+        schema.validate(read_toml(CARD.replace(old, new), "net.toml"), schema.Card, "net.toml")
 
 
 # Files.

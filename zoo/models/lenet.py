@@ -59,7 +59,7 @@ def prototypes(classes):
     """Return the ±1 targets of F6, (classes, 84): the paper's bitmaps for ten classes, else random codes.
 
     References:
-        LeCun et al. (1998), fig. 3 and section II.B: "chosen at random with equal probabilities for -1 and +1".
+        LeCun et al. (1998), fig. 3 and section II.B.
     """
     if classes == 10:
         bitmaps = json.loads(resources.files("zoo.models").joinpath("lenet5_bitmaps.json").read_text())
