@@ -60,7 +60,7 @@ def test_a_part_without_a_readable_picture_is_refused_and_named(tmp_path):
         for name in ("a", "b"):
             write(tmp_path / part / name / "0.png", 0)
     (tmp_path / "validation").mkdir()
-    with pytest.raises(ZooError, match="no picture in .*validation can be read"):
+    with pytest.raises(ZooError, match=r"no picture in .*validation can be read"):
         data.load(str(tmp_path), GREY)
 
 
