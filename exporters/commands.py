@@ -44,7 +44,8 @@ def export(
 
     out = out or Path(f"{Path(model).stem if registry.is_path(model) else model}.onnx")
     report = to_onnx(model, out, opset, ir, pixels.value, data)
-    _tell(report, as_json, f"zoo verify {out}")
+    apart = registry.is_path(model) and Path(model).resolve().parent != out.resolve().parent
+    _tell(report, as_json, f"zoo verify {out}{f' --against {model}' if apart else ''}")
 
 
 def verify(

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -77,8 +78,8 @@ def evaluate(
     from training.evaluation import evaluate as measure
     from zoo import registry
 
+    _tell_if_random(model)
     classifier = registry.load(model)
-
     evaluation, problems = measure(classifier, data, part, strict)
     summary = evaluation.summary()
     if as_json:
@@ -111,6 +112,7 @@ def predict(
     from zoo import registry
 
     paths = [path for given in pictures for path in (reading.find(given) if given.is_dir() else [given])]
+    _tell_if_random(model)
     classifier = registry.load(model)
     read, kept, problems = reading.read_all(paths, classifier.picture, strict)
     if not kept:
@@ -129,6 +131,14 @@ def predict(
             lead = f"(leads by {row[first] - row[second]:.2f})" if second is not None else ""
             print(f"{answer['picture']}: {answer['class']}{runner_up} {lead}")
         _name_problems(problems)
+
+
+def _tell_if_random(model):
+    """Say on the standard error that an architecture without weights can only guess."""
+    from zoo import registry
+
+    if not registry.is_path(model) and "." not in model:
+        print(f"note: {model} has random weights; `zoo list` shows the trained ones", file=sys.stderr)
 
 
 def _run(recipe, out, resume, command):

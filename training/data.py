@@ -161,6 +161,9 @@ def _folder(folder, picture, strict):
             for path in sorted(child.rglob("*"))
             if path.is_file() and not path.name.startswith(".")  # what is no picture is named later, not passed over
         ]
+        empty = {child.name for child in classes} - {name for _, name in files[part]}
+        if empty and files[part]:
+            raise ZooError(f"{place} has class folders without a file: {', '.join(sorted(empty))}; fill them or remove them")
     found = sorted({name for listed in files.values() for _, name in listed})
     if not found:
         raise ZooError(f"{folder} has no pictures in class folders; expected {folder}/CLASS/PICTURE.png, a folder a class")

@@ -3,6 +3,7 @@
 import errno
 import importlib
 import os
+import signal
 import sys
 from importlib.metadata import entry_points
 
@@ -63,11 +64,14 @@ def start_keras(name=None):
     elif name is not None:
         registry.card(name)
     kept = os.dup(2)
+    # Ctrl-C within an import may be swallowed by the module that it hits; nothing is written yet, so it may simply end us.
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
         importlib.import_module("keras")
     finally:
+        signal.signal(signal.SIGINT, on_interrupt)
         os.dup2(kept, 2)
         os.close(kept)
 

@@ -85,7 +85,7 @@ def info(
         value = f"{each.mean:.2f} ± {each.spread:.2f}" if len(each.values) > 1 else f"{each.mean:.2f}"
         seeds = f"seed{'s' * (len(each.seeds) > 1)} {', '.join(map(str, each.seeds))}"
         results.add_row(f"{each.result} {value} {each.unit}", f"measured, {each.recipe}, {seeds}", each.command)
-    for tag, weights in card.weights.items():
+    for tag, weights in {} if registry.is_path(name) else card.weights.items():
         for each in weights.measured:
             results.add_row(f"{each.result} {each.mean:.2f} {each.unit}", f"measured, {card.name}.{tag}", each.command)
     if results.row_count:

@@ -159,12 +159,16 @@ def wrap(net, about, class_names, tag=None):
 
 
 def is_path(name):
-    """Tell a path from a name: it ends in .keras or has a folder in it."""
-    return name.endswith(".keras") or os.sep in name or "/" in name
+    """Tell a path from a name: it ends like a file of a model or has a folder in it."""
+    return name.endswith((".keras", ".onnx", ".h5")) or os.sep in name or "/" in name
 
 
 def check_file(path):
-    """Raise `ZooError` if there is no such file."""
+    """Raise `ZooError` if there is no such file, or if it is not named as a model."""
+    if (Path(path) / "best.keras").is_file():
+        raise ZooError(f"{path} is a run folder; its model is {Path(path) / 'best.keras'}")
+    if Path(path).is_file() and Path(path).suffix != ".keras":
+        raise ZooError(f"{path} is not a .keras file; only those, and the names of `zoo list`, can be loaded")
     if not Path(path).is_file():
         raise ZooError(f"no file {path}; `zoo list` shows the names that need no file")
 
