@@ -103,8 +103,6 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
 
 def _open_folder(out, recipe, resume):
     """Make the run folder and write the recipe into it, or check that a run can go on in it."""
-    for half_written in out.glob(f"{PART}*") if out.is_dir() else ():
-        half_written.unlink(missing_ok=True)
     written = tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
     kept = out / "recipe.toml"
     if resume:
@@ -117,6 +115,8 @@ def _open_folder(out, recipe, resume):
     else:
         with atomic(kept) as temporary:
             temporary.write_text(written, "utf-8")
+    for half_written in out.glob(f"{PART}*"):  # only now: a folder that is refused is not touched
+        half_written.unlink(missing_ok=True)
     return out
 
 

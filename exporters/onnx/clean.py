@@ -47,16 +47,23 @@ def fix_flatten_shapes(proto):
     """
     graph = proto.graph
     constants = {tensor.name for tensor in graph.initializer}
+    inferred = onnx.shape_inference.infer_shapes(proto).graph.value_info
+    axes = {value.name: value.type.tensor_type.shape.dim[0].dim_value for value in inferred if _is_list(value)}
     readers = {node.input[0]: node for node in graph.node if node.op_type == "MatMul"}
     for reshape in [node for node in graph.node if node.op_type == "Reshape" and node.input[1] not in constants]:
         product = readers.get(reshape.output[0])
         kernel = next((each for each in graph.initializer if product and each.name == product.input[1]), None)
-        if kernel is None:
+        if kernel is None or axes.get(reshape.input[1]) != 2:  # a reshape to more axes is no flatten
             continue
         shape = numpy_helper.from_array(np.array([-1, kernel.dims[0]], "int64"), f"{reshape.name}/shape")
         graph.initializer.append(shape)
         reshape.input[1] = shape.name
     _drop_unread(graph)
+
+
+def _is_list(value):
+    """Tell whether a tensor has one axis, as a shape has."""
+    return len(value.type.tensor_type.shape.dim) == 1
 
 
 def _drop_unread(graph):

@@ -73,6 +73,19 @@ def test_what_is_no_such_flatten_keeps_its_transpose_and_its_values(options):
         np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_a_reshape_to_three_axes_keeps_its_shape():
+    proto = flatten_graph(permutation=(0, 3, 2, 1))
+    rows, two = (next(each for each in proto.graph.initializer if each.name == name) for name in ("kernel", "rest"))
+    rows.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(rows)[:12], "kernel"))
+    two.CopyFrom(numpy_helper.from_array(np.array([2, 12], "int64"), "rest"))
+    proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 2
+    proto.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 5
+    after = cleaned(proto)
+    assert operators(after) == operators(proto)
+    x = np.random.default_rng(1).normal(size=(3, 4, 2, 3)).astype("float32")
+    assert ReferenceEvaluator(after).run(None, {"x": x})[0].shape == (3, 2, 5)
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="export is TensorFlow's")
 def test_lenet5_modern_has_the_nodes_of_a_drawing_by_hand(tmp_path):
     exporters.to_onnx(zoo.load("lenet5-modern"), tmp_path / "modern.onnx")

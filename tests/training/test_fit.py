@@ -158,6 +158,12 @@ def test_a_used_folder_is_refused_and_left_as_it_is(finished, tmp_path):
     with pytest.raises(ZooError, match="not empty; go on there with --resume, or name another folder"):
         fit(path, out, epochs=3)
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*")} == before
+    (tmp_path / "mine").mkdir()
+    for name in ("letter.txt", ".part-of-a-letter"):
+        (tmp_path / "mine" / name).write_text("mine")
+    with pytest.raises(ZooError, match="not empty"):
+        fit(path, tmp_path / "mine")
+    assert len(list((tmp_path / "mine").iterdir())) == 2
     (tmp_path / "file").write_text("")
     with pytest.raises(ZooError, match="not empty"):
         fit(path, tmp_path / "file")
