@@ -1,4 +1,4 @@
-"""The commands `zoo train`, `finetune`, `evaluate` and `predict`."""
+"""The commands `zoo train`, `experiment`, `finetune`, `evaluate` and `predict`."""
 
 import json
 import shlex
@@ -36,6 +36,30 @@ def train(
     words = ["zoo", "train", recipe, *(f"--set={setting}" for setting in settings or ()), "--out", str(out)]
     metrics = _run(checked, out, resume, shlex.join(words))
     print(f"{_result(metrics)}\nnext: zoo export {out / 'best.keras'} --to onnx --out {out / 'best.onnx'}")
+
+
+def experiment(
+    name: Annotated[str | None, typer.Argument(help="Which; without a name, all are listed.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many starts, where there are several.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder for result.json and pictures; by default runs/NAME.")] = None,
+):
+    """Re-obtain what is not one training run: success rates over many starts, responses by shift.
+
+    Example: zoo experiment backprop1986 --seeds 20
+    """
+    from training import experiments
+
+    if name is None:
+        for each in experiments.names():
+            print(f"{each:18} {experiments.summary(each)}")
+        print(f"\nnext: zoo experiment {experiments.names()[0]}", file=sys.stderr)
+        return
+    experiments.check(name)
+    cli.start_keras()
+    out = out or Path("runs") / name
+    out.mkdir(parents=True, exist_ok=True)
+    experiments.load(name).run(out, **({} if seeds is None else {"seeds": seeds}))
+    print("in", out, "are", ", ".join(sorted(file.name for file in out.iterdir())))
 
 
 def finetune(
@@ -161,10 +185,10 @@ def _resumable(run, out, command):
 
 
 def _result(metrics):
+    validation = f"validation error {metrics['validation_error']:.2f} %, " if "validation_error" in metrics else ""
     return (
         f"{metrics['part']} error {metrics['error']:.2f} % ({metrics['wrong']} of {metrics['pictures']:,}), "
-        f"validation error {metrics['validation_error']:.2f} %, best epoch {metrics['best_epoch']}, "
-        f"{metrics['wall_seconds']:.0f} s"
+        f"{validation}best epoch {metrics['best_epoch']}, {metrics['wall_seconds']:.0f} s"
     )
 
 

@@ -1,6 +1,7 @@
 """Labelled pictures as arrays: decoded once, kept as raw uint8 in the size that the model takes.
 
-A source is a TFDS name, or a folder with a folder a class, which may lie in folders train, validation and test.
+A source is a TFDS name, a drawn data set, or a folder with a folder a class, which may lie in folders train, validation
+and test.
 """
 
 import glob
@@ -17,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from training import drawn
 from zoo import pictures
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import atomic, cache_folder
@@ -77,7 +79,7 @@ def load(name, picture, strict=False):
     """Load a TFDS data set or a folder.
 
     Args:
-        name: "mnist", or the path of a folder.
+        name: "mnist", "drawn:letters", or the path of a folder.
         picture: dict of height, width, channels and resize, as a card's [picture].
         strict: refuse a folder in which a file cannot be read, instead of leaving that file out.
 
@@ -89,6 +91,8 @@ def load(name, picture, strict=False):
     """
     if name and Path(name).is_dir():
         return _folder(Path(name), picture, strict)
+    if name.startswith(drawn.PREFIX):
+        return drawn.load(name, picture)
     if os.sep in name or name.startswith("."):
         raise ZooError(f"no folder {name}")
     return _tfds(name, picture)
@@ -135,7 +139,7 @@ def split(source, validation, test, seed):
                 f"'{source.class_names[rarest]}' has {counts[rarest]}; add pictures, or change data.{name}"
             ) from error
         parts[name], rest = rest[np.sort(carved)], rest[np.sort(kept)]
-    return rest, parts["validation"], parts.get("test")
+    return rest, parts.get("validation"), parts.get("test")
 
 
 def _progress():

@@ -63,25 +63,12 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
 
         tf.config.experimental.enable_op_determinism()
 
-    card = registry.card(classifier.card if classifier else recipe.model)
-    picture = classifier.picture if classifier else card.picture.model_dump()
-    source = source or data.load(recipe.data.name, picture)
-    train, validation, test = data.split(source, recipe.data.validation, recipe.data.test, recipe.seed)
-    if classifier is None:
-        classifier = registry.wrap(registry.build(recipe.model, classes=len(source.class_names)), card, source.class_names)
-
-    batch_size = min(recipe.batch_size, len(train))
-    augmentation = keras_objects.augmentation(recipe.augmentation, recipe.seed)
-    trainer = trainers.make(classifier, augmentation, train.pictures, train.labels, batch_size)
-    optimizer = keras_objects.optimizer(recipe.optimizer, trainer.steps * recipe.epochs)
-    loss = keras_objects.loss(recipe.loss or card.loss)
-    trainer.prepare(optimizer, loss)
-
-    run = _Run(out, recipe.epochs, len(train), source.fingerprint(), console)
+    source, validation, test, trainer = _prepare(recipe, classifier, source)
+    run = _Run(out, recipe.epochs, trainer.presentations, source.fingerprint(), console)
     if resume and run.last.exists():
         run.take_up(trainer)
     console.print(
-        f"{recipe.model} on {len(train):,} pictures, {len(validation):,} for validation; "
+        f"{recipe.model} on {trainer.rows:,} pictures, {len(validation or ()):,} for validation; "
         f"{trainer.how} on {keras.backend.backend()}; run folder {out}",
         soft_wrap=True,
     )
@@ -92,13 +79,37 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
             steps_per_epoch=trainer.steps_per_epoch,
             epochs=recipe.epochs,
             initial_epoch=done,
-            **trainer.validation(validation.pictures, validation.labels),
+            **(trainer.validation(validation.pictures, validation.labels) if validation else {}),
             shuffle=False,  # the feed is in the epoch's order
             verbose=0,
             callbacks=[run, keras.callbacks.TensorBoard(out / "logs", write_graph=False)],
         )
     earlier = sum(row["seconds"] for row in run.history[:done])
     return _finish(recipe, run, source, validation, test, start, earlier)
+
+
+def _prepare(recipe, classifier=None, source=None):
+    """Return what a run needs: source, validation and test samples, and the trainer, ready to fit."""
+    card = registry.card(classifier.card if classifier else recipe.model)
+    picture = classifier.picture if classifier else (recipe.picture or card.picture).model_dump()
+    source = source or data.load(recipe.data.name, picture)
+    train, validation, test = data.split(source, recipe.data.validation, recipe.data.test, recipe.seed)
+    if validation is None and test is None:
+        raise ZooError(f"{recipe.data.name} has no test part, and data.validation and data.test are 0: set one of them")
+    if classifier is None:
+        net = registry.build(recipe.model, classes=len(source.class_names), **recipe.options)
+        classifier = registry.wrap(net, card, source.class_names, recipe)
+
+    described = recipe.rule or (None if recipe.optimizer else card.rule)
+    if described is None and recipe.optimizer is None:
+        raise ZooError(f"the recipe for {recipe.model} has no [optimizer], and its card no rule to learn by")
+    rule = keras_objects.rule(described) if described else None
+    batch_size = min(recipe.batch_size, len(train))
+    augmentation = keras_objects.augmentation(recipe.augmentation, recipe.seed)
+    trainer = trainers.make(classifier, augmentation, train.pictures, train.labels, batch_size, recipe.data.repeat, rule)
+    optimizer = None if rule else keras_objects.optimizer(recipe.optimizer, trainer.steps * recipe.epochs)
+    trainer.prepare(optimizer, keras_objects.loss(recipe.loss or card.loss))
+    return source, validation, test, trainer
 
 
 def _open_folder(out, recipe, resume):
@@ -176,20 +187,29 @@ class _Run(keras.callbacks.Callback):
         self.trained = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
+        validated = (
+            {}
+            if "val_loss" not in logs
+            else {
+                "val_loss": float(logs["val_loss"]),
+                "val_error": 100 * (1 - float(logs["val_accuracy"])),
+            }
+        )
+        now = time.perf_counter()
         row = {
             "epoch": epoch + 1,
             "loss": float(logs["loss"]),
             "error": 100 * (1 - float(logs["accuracy"])),
-            "val_loss": float(logs["val_loss"]),
-            "val_error": 100 * (1 - float(logs["val_accuracy"])),
-            "images_per_second": self.rows / (self.trained - self.started),
-            "seconds": time.perf_counter() - self.started,
+            **validated,
+            "images_per_second": self.rows / ((self.trained if validated else now) - self.started),
+            "seconds": now - self.started,
         }
         # The loss is measured before each step; what the last step of an epoch did shows on validation.
-        if not (math.isfinite(row["loss"]) and math.isfinite(row["val_loss"])):
+        if not all(map(math.isfinite, row.values())):
             self.bar.stop()
+            on_validation = f" ({row['val_loss']} on validation)" if validated else ""
             raise CheckFailed(
-                f"the loss is {row['loss']} ({row['val_loss']} on validation) in epoch {epoch + 1}: the learning rate is "
+                f"the loss is {row['loss']}{on_validation} in epoch {epoch + 1}: the learning rate is "
                 f"too large, or the data are wrong; {self.best.parent} keeps the epochs before"
             )
         earlier = min((rank(each) for each in self.history), default=(math.inf,))
@@ -203,9 +223,9 @@ class _Run(keras.callbacks.Callback):
         self.write_table()
         rate = f"{row['images_per_second']:,.0f} images/s"
         self.bar.update(self.task, completed=epoch + 1, rate=rate)
+        on_validation = f"validation {row['val_error']:6.2f} %  " if validated else ""
         self.console.print(
-            f"epoch {epoch + 1:3}  loss {row['loss']:8.4f}  error {row['error']:6.2f} %  "
-            f"validation {row['val_error']:6.2f} %  {rate}",
+            f"epoch {epoch + 1:3}  loss {row['loss']:8.4f}  error {row['error']:6.2f} %  {on_validation}{rate}",
             soft_wrap=True,
         )
 
@@ -218,8 +238,8 @@ class _Run(keras.callbacks.Callback):
 
 
 def rank(row):
-    """Order epochs by what they reach on validation: fewest errors, then smallest loss."""
-    return row["val_error"], row["val_loss"]
+    """Order epochs by what they reach on validation: fewest errors, then smallest loss; without it the last is the best."""
+    return (row["val_error"], row["val_loss"]) if "val_error" in row else (-row["epoch"],)
 
 
 def _finish(recipe, run, source, validation, test, start, earlier):
@@ -231,7 +251,7 @@ def _finish(recipe, run, source, validation, test, start, earlier):
     metrics = {
         "recipe": recipe.model_dump(mode="json", exclude_none=True),
         "best_epoch": best["epoch"],
-        "validation_error": round(best["val_error"], 4),
+        **({"validation_error": round(best["val_error"], 4)} if "val_error" in best else {}),
         **({} if test is None else {"test_error": round(evaluation.error, 4)}),
         **evaluation.summary(),
         "images_per_second": round(float(np.median([row["images_per_second"] for row in run.history]))),

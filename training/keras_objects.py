@@ -7,6 +7,7 @@ import keras
 import training.augment  # noqa: F401  registers its layers
 import zoo.layers
 import zoo.losses  # noqa: F401  registers its losses
+from zoo import rules
 from zoo.errors import ZooError
 from zoo.schema import KerasObject
 
@@ -14,6 +15,11 @@ from zoo.schema import KerasObject
 def loss(described):
     """Return the Keras loss of a `KerasObject`."""
     return _make(described, keras.losses.deserialize, "loss")
+
+
+def rule(described):
+    """Return the `zoo.rules.Rule` of a `KerasObject`."""
+    return _make(described, rules.get, "rule")
 
 
 def augmentation(described, seed):

@@ -39,7 +39,7 @@ def publish(
         "seed": found[0]["recipe"]["seed"],
     }:
         raise ZooError(f"the runs are not of the recipe {recipe} as it is now")
-    best = min(found, key=lambda metrics: (metrics["validation_error"], metrics["recipe"]["seed"]))
+    best = min(found, key=lambda metrics: (metrics.get("validation_error", 0.0), metrics["recipe"]["seed"]))
     classifier = zoo.load(best["run"] / "best.keras")
     file = HOME / "pretrained" / f"{name}.weights.h5"
     with atomic(file) as temporary:
@@ -59,6 +59,7 @@ def publish(
         "licence": LICENCE,
         "classes": classifier.class_names,
         "recipe": recipe,
+        **{key: best["recipe"][key] for key in ("options", "picture", "preprocessing") if best["recipe"].get(key)},
         "measured": [
             {
                 **same,

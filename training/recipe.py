@@ -3,14 +3,14 @@
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from zoo import schema
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import read_toml
-from zoo.schema import KerasObject, Strict
+from zoo.schema import KerasObject, Picture, Preprocessing, Strict
 
 
 def _share_or_number(value):
@@ -29,9 +29,10 @@ class DataRecipe(Strict):
     no such part of its own. The test part is looked at once, at the end.
     """
 
-    name: str = Field(default="", description="a TFDS name, or a folder of pictures with a folder a class")
-    validation: Amount = Field(gt=0)
+    name: str = Field(default="", description="a TFDS name, drawn:NAME, or a folder of pictures with a folder a class")
+    validation: Amount = Field(ge=0, description="0 keeps the last epoch, where the data have no part of that name")
     test: Amount = Field(default=0, ge=0)
+    repeat: int = Field(default=1, gt=0, description="how often an epoch shows the training part")
 
 
 class Recipe(Strict):
@@ -42,9 +43,13 @@ class Recipe(Strict):
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
     seed: int = Field(ge=0)
-    optimizer: KerasObject
-    loss: KerasObject | None = None
+    optimizer: KerasObject | None = Field(default=None, description="left out where a rule does the learning")
+    loss: KerasObject | None = Field(default=None, description="in place of the card's")
+    rule: KerasObject | None = Field(default=None, description="in place of the card's")
     augmentation: tuple[KerasObject, ...] = ()
+    options: dict[str, Any] = Field(default_factory=dict, description="of the net's builder, besides classes")
+    picture: Picture | None = Field(default=None, description="in place of the card's")
+    preprocessing: Preprocessing | None = Field(default=None, description="in place of the card's")
 
 
 def names():

@@ -22,12 +22,14 @@ def curves(history, path):
     epochs = [row["epoch"] for row in history]
     for axis, key, label in zip(axes, ("loss", "error"), ("loss", "error, %"), strict=True):
         axis.plot(epochs, [row[key] for row in history], label="training", marker=".")
-        axis.plot(epochs, [row[f"val_{key}"] for row in history], label="validation", marker=".")
+        if f"val_{key}" in history[0]:
+            axis.plot(epochs, [row[f"val_{key}"] for row in history], label="validation", marker=".")
         axis.set(xlabel="epoch", ylabel=label, yscale="log" if min(row[key] for row in history) > 0 else "linear")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
-    best = min(history, key=lambda row: (row["val_error"], row["val_loss"]))
-    axes[1].axvline(best["epoch"], color="grey", linestyle=":", label="best on validation")
+    if "val_error" in history[0]:
+        best = min(history, key=lambda row: (row["val_error"], row["val_loss"]))
+        axes[1].axvline(best["epoch"], color="grey", linestyle=":", label="best on validation")
     axes[1].legend()
     _save(figure, path)
 

@@ -22,22 +22,31 @@ class Trainer(keras.Model):
         pictures: (rows, height, width, channels) uint8 array.
         labels: (rows,) int array.
         batch_size: rows a step; the last step of an epoch takes what is left.
+        repeat: how often an epoch shows the rows.
+        rule: `zoo.rules.Rule` that does the learning, instead of the optimizer.
     """
 
     how = "Keras fit, a step at a time"
 
-    def __init__(self, classifier, augmentation, pictures, labels, batch_size):
+    def __init__(self, classifier, augmentation, pictures, labels, batch_size, repeat=1, rule=None):
         super().__init__(name=f"{classifier.name}-trainer")
         self.classifier = classifier
         self.augmentation = list(augmentation)
         self.batch_size = batch_size
         self.rows = len(labels)
+        self.repeat = repeat
+        self.rule = rule
         self._data = pictures, labels
 
     @property
+    def presentations(self):
+        """Pictures that an epoch shows."""
+        return self.rows * self.repeat
+
+    @property
     def steps(self):
-        """Optimizer steps of an epoch."""
-        return math.ceil(self.rows / self.batch_size)
+        """Batches of an epoch, each a step of the optimizer or of the rule."""
+        return math.ceil(self.presentations / self.batch_size)
 
     @property
     def steps_per_epoch(self):
@@ -47,9 +56,16 @@ class Trainer(keras.Model):
     def prepare(self, optimizer, loss):
         """Compile, and build all that has variables, so that a checkpoint can be put into them before `fit`.
 
+        Args:
+            optimizer: Keras optimizer, or None where a rule does the learning.
+            loss: Keras loss; with a rule it is only reported.
+
         Raises:
-            ZooError: if loss or optimizer do not fit the classifier, which shows on two pictures as well as in an epoch.
+            ZooError: if loss, optimizer or rule do not fit the classifier; two pictures show it as well as an epoch.
         """
+        if self.rule is not None:
+            self.rule.prepare(self.classifier.net, self.presentations)
+            optimizer = keras.optimizers.SGD()  # Keras compiles nothing without one; nobody asks it for a step
         # TensorFlow's XLA takes 20 times as long as its own kernels for a convolution's gradient on the CPU.
         xla = keras.backend.backend() != "tensorflow"
         self.compile(optimizer, loss, metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")], jit_compile=xla)
@@ -69,22 +85,53 @@ class Trainer(keras.Model):
         self.built = True
 
     def call(self, pictures, training=None):
-        if training and self.augmentation:
+        return self.classifier(self._augmented(pictures) if training else pictures, training=training)
+
+    def _augmented(self, pictures):
+        if self.augmentation:
             pictures = keras.ops.cast(pictures, self.compute_dtype)
-            for layer in self.augmentation:
-                pictures = layer(pictures, training=True)
-        return self.classifier(pictures, training=training)
+        for layer in self.augmentation:
+            pictures = layer(pictures, training=True)
+        return pictures
+
+    def train_step(self, *state_and_data):
+        """Take a step of the optimizer, as Keras does, or of the rule."""
+        if self.rule is None:
+            return super().train_step(*state_and_data)
+        if keras.backend.backend() != "jax":
+            return self._rule_step(*state_and_data)
+        # On JAX a step is a function from the values of all variables to their next ones.
+        values, data = state_and_data
+        groups = (
+            self.trainable_variables,
+            self.non_trainable_variables,
+            self.optimizer.variables,
+            self.metrics_variables,
+        )
+        pairs = [pair for group, given in zip(groups, values, strict=True) for pair in zip(group, given, strict=True)]
+        with keras.StatelessScope(state_mapping=pairs) as scope:
+            logs = self._rule_step(data)
+        return logs, tuple([scope.get_current_value(variable) for variable in group] for group in groups)
+
+    def _rule_step(self, data):
+        pictures, labels = data
+        x = self.classifier.preprocessing(self._augmented(pictures))
+        scores = self.rule.learn(self.classifier.net, x, labels)
+        loss = self.compute_loss(x, labels, scores, training=False)
+        self._loss_tracker.update_state(loss, sample_weight=keras.ops.shape(labels)[0])
+        return self.compute_metrics(x, labels, scores)
 
     def order(self, seed, epoch):
         """Return the rows in the order of an epoch, which follows from seed and epoch alone."""
-        return np.random.default_rng([seed, epoch]).permutation(self.rows).astype("int32")
+        generator = np.random.default_rng([seed, epoch])
+        return np.concatenate([generator.permutation(self.rows) for _ in range(self.repeat)]).astype("int32")
 
     def feed(self, seed, first):
         """Return what Keras' `fit` reads: endlessly, from epoch `first` on, batches in the order of each epoch."""
         pictures, labels = self._data
         for epoch in itertools.count(first):
             order = self.order(seed, epoch)
-            for start in range(0, self.rows, self.batch_size):
+            for start in range(0, self.presentations, self.batch_size):
                 rows = order[start : start + self.batch_size]
                 yield pictures[rows], labels[rows]
 
@@ -102,10 +149,10 @@ class ResidentTrainer(Trainer):
 
     how = "one graph an epoch"
 
-    def __init__(self, classifier, augmentation, pictures, labels, batch_size):
+    def __init__(self, classifier, augmentation, pictures, labels, *settings):
         import tensorflow as tf
 
-        super().__init__(classifier, augmentation, tf.constant(pictures), tf.constant(labels), batch_size)
+        super().__init__(classifier, augmentation, tf.constant(pictures), tf.constant(labels), *settings)
 
     @property
     def steps_per_epoch(self):
@@ -116,7 +163,7 @@ class ResidentTrainer(Trainer):
 
         def order(epoch):
             rows = tf.numpy_function(lambda number: self.order(seed, number), [epoch], tf.int32)
-            return tf.ensure_shape(rows, (self.rows,))
+            return tf.ensure_shape(rows, (self.presentations,))
 
         # Not from_generator: that sets malloc's trim threshold to 128 KiB, and each step pays for it with page faults.
         return _untuned(tf.data.Dataset.range(first, tf.int64.max).map(order))
@@ -137,7 +184,7 @@ class ResidentTrainer(Trainer):
             super(ResidentTrainer, self).train_step((tf.gather(pictures, rows), tf.gather(labels, rows)))
             return (start + self.batch_size,)
 
-        tf.while_loop(lambda start: start < self.rows, step, (tf.constant(0),), parallel_iterations=1)
+        tf.while_loop(lambda start: start < self.presentations, step, (tf.constant(0),), parallel_iterations=1)
         return self.get_metrics_result()
 
 
@@ -154,7 +201,7 @@ def _untuned(dataset):
     return dataset.with_options(options)
 
 
-def make(classifier, augmentation, pictures, labels, batch_size):
+def make(classifier, augmentation, pictures, labels, batch_size, repeat=1, rule=None):
     """Return the trainer for these data and the backend in use: `ResidentTrainer` where it can be."""
     fits = keras.backend.backend() == "tensorflow" and pictures.nbytes <= RESIDENT_BYTES
-    return (ResidentTrainer if fits else Trainer)(classifier, augmentation, pictures, labels, batch_size)
+    return (ResidentTrainer if fits else Trainer)(classifier, augmentation, pictures, labels, batch_size, repeat, rule)

@@ -1,12 +1,10 @@
 """What leaves the zoo: a net with its preprocessing and its class names."""
 
-import hashlib
-
 import keras
-import numpy as np
 
 import zoo.layers
 import zoo.preprocessing  # noqa: F401  both register what a saved classifier holds
+from zoo.weights import fingerprint
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -50,10 +48,7 @@ class Classifier(keras.Model):
 
     def fingerprint(self):
         """Return the hex sha256 of all weights, by which an exported file knows its model."""
-        digest = hashlib.sha256()
-        for weight in self.weights:
-            digest.update(np.ascontiguousarray(weight).tobytes())
-        return digest.hexdigest()
+        return fingerprint(self.weights)
 
     def get_config(self):
         return {

@@ -135,19 +135,30 @@ def load(name_or_path, preprocessing=True, classes=None):
     from zoo import weights as store
 
     weights = about.weights[tag]
-    net = build(arch, classes=len(weights.classes))
-    net.load_weights(store.find(path, weights))
-    return wrap(net, about, weights.classes, tag) if preprocessing else net
+    net = build(arch, classes=len(weights.classes), **weights.options)
+    file = store.find(path, weights)
+    net.load_weights(file)
+    if weights.fitted:
+        store.check_values(file, path, weights, net.weights)
+    return wrap(net, about, weights.classes, weights, tag) if preprocessing else net
 
 
-def wrap(net, about, class_names, tag=None):
-    """Return a net of a card with the preprocessing of that card, or of one of its weights, as a classifier."""
+def wrap(net, about, class_names, special=None, tag=None):
+    """Return a net of a card as a classifier.
+
+    Args:
+        net: the Keras model.
+        about: `zoo.schema.Card`.
+        class_names: one str a class.
+        special: what may have a preprocessing and a picture of its own, in place of the card's: `zoo.schema.Weights`, or a
+            recipe.
+        tag: of the weights.
+    """
     from zoo.classifier import Classifier
     from zoo.preprocessing import Preprocessing
 
-    weights = about.weights.get(tag)
-    preprocessing = (weights and weights.preprocessing) or about.preprocessing
-    picture = (weights and weights.picture) or about.picture
+    preprocessing = (special and special.preprocessing) or about.preprocessing
+    picture = (special and special.picture) or about.picture
     return Classifier(
         net,
         Preprocessing(**preprocessing.model_dump(), name="preprocessing"),

@@ -90,19 +90,21 @@ class Weights(Strict):
 
     file: str | None = None
     url: str | None = None
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    fitted: bool = Field(default=False, description="made by the recipe when asked for: the weights are the data")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the file; of all values, where they are fitted")
     size: int = Field(gt=0, description="bytes")
     licence: str
     classes: tuple[str, ...]
     recipe: str
+    options: dict[str, Any] = Field(default_factory=dict, description="of the builder, besides classes")
     picture: Picture | None = None
     preprocessing: Preprocessing | None = None
     measured: tuple[Measured, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _one_source(self):
-        if (self.file is None) == (self.url is None):
-            raise ValueError("give either file (packaged with the zoo) or url")
+        if (self.file is not None) + (self.url is not None) + self.fitted != 1:
+            raise ValueError("give one of file (packaged with the zoo), url, and fitted = true")
         return self
 
 
@@ -119,6 +121,7 @@ class Card(Strict):
     parameters: int = Field(description="trainable parameters, asserted against the built net")
     connections: int = Field(description="connections of one picture, asserted against the built net")
     loss: KerasObject = Field(description="the machine's own criterion, used unless a recipe names another")
+    rule: KerasObject | None = Field(default=None, description="how it learns, where that is no gradient of the loss")
     picture: Picture
     preprocessing: Preprocessing = Preprocessing()
     reconstruction: tuple[str, ...] = Field(default=(), description="what the sources leave open, and what was chosen")

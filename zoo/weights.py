@@ -1,4 +1,8 @@
-"""The weight store: a packaged file, else the cache, else the published address; nothing is used unchecked."""
+"""The weight store: a packaged file, else the cache, else the published address; nothing is used unchecked.
+
+Weights that are the data themselves, a nearest neighbour's, have neither file nor address: the package that registers for it
+in the entry-point group `zoo.weights` makes them, once, into the cache.
+"""
 
 import errno
 import hashlib
@@ -8,7 +12,10 @@ import shlex
 import urllib.parse
 import urllib.request
 from importlib import resources
+from importlib.metadata import entry_points
 from pathlib import Path
+
+import numpy as np
 
 from zoo.errors import ZooError
 from zoo.files import atomic, cache_folder, sha256
@@ -27,11 +34,16 @@ def find(name, weights, show_progress=True):
         show_progress: draw a bar while fetching.
 
     Returns:
-        Path of a file whose sha256 is that of the card.
+        Path of a file whose sha256 is that of the card; for fitted weights, see `check_values`.
 
     Raises:
         ZooError: if the file is missing, damaged, or cannot be fetched; with the command that mends it.
     """
+    if weights.fitted:
+        path = cache_folder() / "weights" / f"{name}-{weights.sha256[:12]}.weights.h5"
+        if not path.exists():
+            _fit(name, weights, path)
+        return path
     if weights.file is not None:
         path = Path(str(resources.files("zoo.pretrained").joinpath(weights.file)))
         _check(path, name, weights, "python -m pip install --force-reinstall --no-deps .  (in the folder of the zoo)")
@@ -43,6 +55,42 @@ def find(name, weights, show_progress=True):
         _fetch(name, weights, path, show_progress)
     _check(path, name, weights, f"rm {shlex.quote(str(path))}")
     return path
+
+
+def check_values(path, name, weights, values):
+    """Refuse fitted weights that are not those of the card: a file of equal values need not have equal bytes.
+
+    Args:
+        path: where they were read from.
+        name: `arch.tag`.
+        weights: `zoo.schema.Weights`.
+        values: list of arrays, the net's weights.
+
+    Raises:
+        ZooError: if they are not those that the card's numbers were measured with.
+    """
+    if fingerprint(values) != weights.sha256:
+        mend = f"rm {shlex.quote(str(path))}"
+        raise ZooError(
+            f"the weights {name} at {path} are not those of the card: the file is damaged, mend: {mend}; or the data that "
+            f"they were fitted to are others than those of the recipe {weights.recipe}"
+        )
+
+
+def fingerprint(values):
+    """Return the hex sha256 of the bytes of arrays, in order."""
+    digest = hashlib.sha256()
+    for value in values:
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def _fit(name, weights, path):
+    """Let the package that can do so make fitted weights."""
+    found = list(entry_points(group="zoo.weights", name="fit"))
+    if not found:
+        raise ZooError(f"{name} is fitted to its data, and no package that can do so is installed")
+    found[0].load()(name, weights, path)
 
 
 def _check(path, name, weights, mend):

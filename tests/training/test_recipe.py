@@ -75,7 +75,7 @@ def test_an_unknown_key_inside_a_table_names_the_nearest_of_that_table(tmp_path)
         ("epochs = 2", "", "epochs"),
         ("batch_size = 8", "batch_size = -1", "batch_size"),
         ("seed = 1", "seed = -1", "seed"),
-        ("validation = 10", "validation = 0", "data.validation"),
+        ("validation = 10", "validation = -1", "data.validation"),
     ],
 )
 def test_a_wrong_or_missing_value_is_an_error_that_names_the_key(tmp_path, old, new, key):

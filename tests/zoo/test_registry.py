@@ -271,7 +271,7 @@ def test_right_card():
         ("year = 1998", 'year = "long ago"', "'year' is 'long ago'"),
         ("zoo.models.lenet:lenet5", "os:system", "'builder' is 'os:system'"),
         ("[1, 2]", "[1]", "2 values for 1 seeds"),
-        ("file =", 'url = "http://localhost/x.h5"\nfile =', "either file .* or url"),
+        ("file =", 'url = "http://localhost/x.h5"\nfile =', "one of file .* url, and fitted"),
         ("0" * 64, "0" * 63, r"'weights\.mnist\.sha256'"),
         ("size = 10", "size = 0", r"'weights\.mnist\.size' is 0"),
         ("year = 1998", "year = ", "not valid TOML"),

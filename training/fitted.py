@@ -1,0 +1,37 @@
+"""Weights that are the data themselves: not shipped, but made by their recipe when somebody asks for them."""
+
+import sys
+
+from training import data, keras_objects
+from training import recipe as recipes
+from zoo import registry
+from zoo.files import atomic
+
+
+def fit_weights(name, weights, path):
+    """Make the weights of a card that are fitted, not shipped, and write them.
+
+    The pictures are shown once, in the order of the data set, which is the same everywhere: so are the weights.
+
+    Args:
+        name: `arch.tag`, for the message.
+        weights: `zoo.schema.Weights`, whose recipe says what is learned from; the model learns by its own rule.
+        path: the `.weights.h5` file.
+
+    Raises:
+        ZooError: if the data cannot be had.
+    """
+    recipe = recipes.load(weights.recipe)
+    card = registry.card(recipe.model)
+    print(f"{name}: its weights are the data; fitting them to {recipe.data.name}, once", file=sys.stderr)
+    source = data.load(recipe.data.name, (recipe.picture or card.picture).model_dump())
+    train = source.parts["train"]
+    net = registry.build(recipe.model, classes=len(source.class_names), **recipe.options)
+    classifier = registry.wrap(net, card, source.class_names, recipe)
+    rule = keras_objects.rule(recipe.rule or card.rule)
+    rule.prepare(net, len(train))
+    for start in range(0, len(train), recipe.batch_size):
+        batch = train[start : start + recipe.batch_size]
+        rule.learn(net, classifier.preprocessing(batch.pictures), batch.labels)
+    with atomic(path) as temporary:
+        net.save_weights(temporary)
