@@ -26,9 +26,16 @@ def table():
 def _runs(card):
     """Return what several seeds of each recipe reached."""
     return "; ".join(
-        f"{each.mean:.2f} ± {each.spread:.2f} {each.unit}, `{each.recipe}`, {len(each.seeds)} seeds"
+        f"{_value(each)} {each.unit}, `{each.recipe}`, {len(each.seeds)} seed{'s' * (len(each.seeds) > 1)}"
         for each in card.measured
     )
+
+
+def _value(measured):
+    """Return mean and spread, or the one value there is, with what it is where that is no error."""
+    several = f"{measured.mean:.2f} ± {measured.spread:.2f}"
+    what = "" if measured.result == "test error" else f"{measured.result} "
+    return what + (several if len(measured.values) > 1 else f"{measured.mean:g}")
 
 
 def written():

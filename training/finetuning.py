@@ -9,6 +9,7 @@ from training import data, recipe
 from training.evaluation import score
 from training.fitting import fit
 from zoo import registry
+from zoo.errors import ZooError
 from zoo.files import atomic
 
 
@@ -31,9 +32,10 @@ def finetune(name_or_path, folder, out, resume=False, strict=False, console=None
         dict: what metrics.json holds, with accuracy_before in percent on the same pictures, None for new classes.
 
     Raises:
-        ZooError: as `training.fit`.
+        ZooError: as `training.fit`; if the model does not learn by gradients.
     """
     before = registry.load(name_or_path)
+    _check_gradient(before.card)
     settings = {"model": str(name_or_path), "data.name": str(folder), **changes}
     checked = recipe.load("finetune", **settings)
     source = data.load(str(folder), before.picture, strict)
@@ -49,6 +51,17 @@ def finetune(name_or_path, folder, out, resume=False, strict=False, console=None
     with atomic(Path(out) / "metrics.json") as temporary:
         temporary.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
     return metrics
+
+
+def _check_gradient(name):
+    """Refuse a machine that learns by a rule of its own, and name what trains it from the start."""
+    card = registry.card(name)
+    if card.rule:
+        recipes = [weights.recipe for weights in card.weights.values()]
+        raise ZooError(
+            f"{name} learns by a rule of its own, {card.rule.class_name.rpartition('>')[2]}, and cannot be fine-tuned; to "
+            f"train it on your pictures: zoo train {(recipes or ['RECIPE'])[0]} --set data.name=FOLDER --set data.test=0.15"
+        )
 
 
 def _new_head(before, source):

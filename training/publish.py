@@ -9,14 +9,17 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tomli_w
 import typer
 
 import zoo
 from training import recipe as recipes
+from training.fitted import fit_net
 from zoo import schema
 from zoo.errors import ZooError
 from zoo.files import atomic, read_toml, sha256
+from zoo.weights import fingerprint
 
 HOME = Path(zoo.__file__).parent
 LICENCE = "Apache-2.0"
@@ -26,8 +29,9 @@ def publish(
     name: Annotated[str, typer.Argument(help="The weights, arch.tag.")],
     recipe: Annotated[str, typer.Argument(help="The recipe of the runs.")],
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    fitted: Annotated[bool, typer.Option("--fitted", help="Ship nothing: the weights are the data.")] = False,
 ):
-    """Write zoo/pretrained/NAME.weights.h5 and append what was measured to the card."""
+    """Write zoo/pretrained/NAME.weights.h5, or only say how it is fitted, and append what was measured to the card."""
     arch, tag = zoo.registry.split_name(name)
     if tag is None or tag in zoo.card(arch).weights:
         raise ZooError(f"{name} has no tag, or its card has it already; remove it from zoo/cards/{arch}.toml first")
@@ -41,9 +45,7 @@ def publish(
         raise ZooError(f"the runs are not of the recipe {recipe} as it is now")
     best = min(found, key=lambda metrics: (metrics.get("validation_error", 0.0), metrics["recipe"]["seed"]))
     classifier = zoo.load(best["run"] / "best.keras")
-    file = HOME / "pretrained" / f"{name}.weights.h5"
-    with atomic(file) as temporary:
-        classifier.net.save_weights(temporary)
+    where = _fitted(name, recipe) if fitted else _packaged(name, classifier.net)
     dataset = best["recipe"]["data"]["name"]
     same = {"result": "test error", "dataset": dataset, "recipe": recipe, "device": best["device"], "date": best["date"]}
     measured = {
@@ -53,9 +55,7 @@ def publish(
         "command": f"zoo train {recipe} --set seed=1",
     }
     weights = {
-        "file": file.name,
-        "sha256": sha256(file),
-        "size": file.stat().st_size,
+        **where,
         "licence": LICENCE,
         "classes": classifier.class_names,
         "recipe": recipe,
@@ -75,7 +75,21 @@ def publish(
     schema.validate(read_toml(text, card.name), schema.Card, card.name)
     with atomic(card) as temporary:
         temporary.write_text(text, "utf-8")
-    print(f"{file.name}: {file.stat().st_size:,} bytes, seed {best['recipe']['seed']}; the card says so")
+    print(f"{name}: {where['size']:,} bytes, seed {best['recipe']['seed']}; the card says so")
+
+
+def _packaged(name, net):
+    """Write the weights of a net into the package and return what the card says of the file."""
+    file = HOME / "pretrained" / f"{name}.weights.h5"
+    with atomic(file) as temporary:
+        net.save_weights(temporary)
+    return {"file": file.name, "sha256": sha256(file), "size": file.stat().st_size}
+
+
+def _fitted(name, recipe):
+    """Fit the weights as everybody will, and return what the card says of their values."""
+    net = fit_net(recipes.load(recipe))
+    return {"fitted": True, "sha256": fingerprint(net.weights), "size": sum(np.asarray(each).nbytes for each in net.weights)}
 
 
 def _read(run):

@@ -83,7 +83,7 @@ def info(
         results.add_row(f"{each.result} {each.value:g} {each.unit}", f"published, {each.setting}", each.source)
     for each in card.measured:
         value = f"{each.mean:.2f} ± {each.spread:.2f}" if len(each.values) > 1 else f"{each.mean:.2f}"
-        seeds = f"seed{'s' * (len(each.seeds) > 1)} {', '.join(map(str, each.seeds))}"
+        seeds = f"seeds {min(each.seeds)} to {max(each.seeds)}" if len(each.seeds) > 1 else f"seed {each.seeds[0]}"
         results.add_row(f"{each.result} {value} {each.unit}", f"measured, {each.recipe}, {seeds}", each.command)
     for tag, weights in {} if registry.is_path(name) else card.weights.items():
         for each in weights.measured:
@@ -93,4 +93,5 @@ def info(
     for gap in card.reconstruction:
         console.print(f"reconstruction: {gap}")
     if card.weights and "." not in name:
-        console.print(f"\nnext: zoo evaluate {card.name}.{next(iter(card.weights))} --data mnist")
+        tag, weights = next(iter(card.weights.items()))
+        console.print(f"\nnext: zoo evaluate {card.name}.{tag} --data {weights.measured[0].dataset}")

@@ -6,6 +6,7 @@ is imported where it is used: asking for names and cards must not wait for it.
 
 import functools
 import importlib
+import inspect
 import os
 import zipfile
 from importlib import resources
@@ -96,14 +97,19 @@ def build(name, **options):
         A Keras model, preprocessed pictures -> scores.
 
     Raises:
-        ZooError: if there is no such model.
+        ZooError: if there is no such model, or it has no such option.
     """
     arch, tag = split_name(name)
     if tag:
         card(name)
         raise ZooError(f"build() makes random weights and takes '{arch}'; load('{name}') gives the pretrained ones")
     module, _, function = _card(arch).builder.partition(":")
-    return getattr(importlib.import_module(module), function)(**options)
+    builder = getattr(importlib.import_module(module), function)
+    known = list(inspect.signature(builder).parameters)
+    for option in options:
+        if option not in known:
+            raise ZooError(f"{arch} has no option '{option}'{did_you_mean(option, known)} It has {', '.join(known)}")
+    return builder(**options)
 
 
 def load(name_or_path, preprocessing=True, classes=None):

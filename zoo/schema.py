@@ -38,7 +38,7 @@ class Published(Strict):
 
 
 class Measured(Strict):
-    """A number that a command of this project printed; several values are one run a seed."""
+    """A number that a command of this project printed: one value a seed, or one over all seeds, such as a median."""
 
     result: str
     values: tuple[float, ...] = Field(min_length=1)
@@ -51,8 +51,8 @@ class Measured(Strict):
     command: str
 
     @model_validator(mode="after")
-    def _one_seed_a_value(self):
-        if len(self.values) != len(self.seeds):
+    def _a_value_a_seed(self):
+        if len(self.values) not in (1, len(self.seeds)):
             raise ValueError(f"{len(self.values)} values for {len(self.seeds)} seeds")
         return self
 

@@ -76,13 +76,14 @@ def test_loss_of_the_card(name):
 
 @pytest.mark.parametrize("name", ARCHITECTURES + PRETRAINED)
 def test_recipes_of_the_card(name):
-    """Each recipe that a measured number names is there to be run again."""
+    """Each recipe or experiment that a measured number names is there to be run again."""
     card = zoo.card(name)
     named = [each.recipe for each in card.measured]
     for weights in card.weights.values():
         named += [weights.recipe, *(each.recipe for each in weights.measured)]
     for recipe in named:
-        assert resources.files("training.recipes").joinpath(f"{recipe}.toml").is_file(), recipe
+        experiment = resources.files("training.experiments").joinpath(f"{recipe.replace('-', '_')}.py")
+        assert resources.files("training.recipes").joinpath(f"{recipe}.toml").is_file() or experiment.is_file(), recipe
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES + PRETRAINED)
@@ -205,6 +206,11 @@ def test_wrong_tag(give):
 def test_build_takes_no_weights():
     with pytest.raises(zoo.ZooError, match=r"build\(\) makes random weights and takes 'lenet5'"):
         zoo.build("lenet5.mnist")
+
+
+def test_unknown_option():
+    with pytest.raises(zoo.ZooError, match="linear has no option 'clases'; did you mean 'classes'.*input_shape"):
+        zoo.build("linear", clases=3)
 
 
 # Cards.

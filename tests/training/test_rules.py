@@ -1,0 +1,147 @@
+"""Training by a rule instead of an optimizer: the same run, whoever takes the step."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from rich.console import Console
+
+import training
+import zoo
+from training import recipe
+from training import trainer as trainers
+from zoo import ZooError, rules
+
+ROWS, BATCH, SEED, RATE = 23, 8, 5, 0.01
+
+
+@keras.saving.register_keras_serializable("test")
+class Delta(rules.Rule):
+    """Half the squared error to one-hot targets, downhill, written as a rule: what SGD does by a gradient."""
+
+    def learn(self, net, x, labels):
+        layer = net.layers[-1]
+        flat = keras.ops.reshape(x, (-1, layer.kernel.shape[0]))
+        scores = net(x)
+        error = keras.ops.one_hot(keras.ops.cast(labels, "int32"), 10) - scores
+        step = RATE / keras.ops.cast(keras.ops.shape(x)[0], "float32")
+        layer.kernel.assign_add(step * keras.ops.matmul(keras.ops.transpose(flat), error))
+        layer.bias.assign_add(step * keras.ops.sum(error, axis=0))
+        return scores
+
+
+@keras.saving.register_keras_serializable("test")
+class HalfSquare(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        target = keras.ops.one_hot(keras.ops.reshape(keras.ops.cast(y_true, "int32"), (-1,)), 10)
+        return keras.ops.sum(keras.ops.square(target - y_pred), axis=-1) / 2
+
+
+def train(kind, rule, repeat=1, epochs=2):
+    generator = np.random.default_rng(0)
+    pictures, labels = (
+        generator.integers(0, 256, (ROWS, 28, 28, 1), "uint8"),
+        generator.integers(0, 10, ROWS).astype("int32"),
+    )
+    classifier = zoo.load("linear")
+    trainer = kind(classifier, (), pictures, labels, BATCH, repeat, rule)
+    trainer.prepare(None if rule else keras.optimizers.SGD(RATE), HalfSquare())
+    history = trainer.fit(
+        trainer.feed(SEED, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=epochs, shuffle=False, verbose=0
+    ).history
+    return classifier.get_weights(), [history["loss"], history["accuracy"]]
+
+
+def kinds():
+    return [trainers.Trainer] + [trainers.ResidentTrainer] * (keras.backend.backend() == "tensorflow")
+
+
+@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("repeat", [1, 3])
+def test_a_rule_takes_the_place_of_the_optimizer(kind, repeat):
+    """The same step, once by a rule and once by a gradient, gives the same weights and the same running loss and error."""
+    by_rule, by_gradient = train(kind, Delta(), repeat), train(kind, None, repeat)
+    for one, two in zip(by_rule[0], by_gradient[0], strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-6)
+        assert np.abs(one).max() > 1e-3
+    np.testing.assert_allclose(by_rule[1], by_gradient[1], rtol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="these tests run on JAX already")
+@pytest.mark.slow
+def test_on_jax():
+    pytest.importorskip("jax")
+    child = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "takes_the_place"],
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert child.returncode == 0 and "2 passed" in child.stdout, child.stdout[-3000:]
+
+
+def test_repeating_shows_every_row_as_often_in_every_epoch():
+    pictures, labels = np.zeros((ROWS, 28, 28, 1), "uint8"), np.zeros(ROWS, "int32")
+    trainer = trainers.Trainer(zoo.load("linear"), (), pictures, labels, BATCH, 3)
+    order = trainer.order(1, 0)
+    assert (trainer.presentations, trainer.steps) == (69, 9)
+    for start in (0, ROWS, 2 * ROWS):  # each time all, in another order
+        assert sorted(order[start : start + ROWS]) == list(range(ROWS))
+    assert tuple(order[:ROWS]) != tuple(order[ROWS : 2 * ROWS])
+
+
+RECIPE = """
+model = "linear"
+epochs = 3
+batch_size = 32
+seed = 3
+[data]
+name = "FOLDER"
+validation = 0
+test = 0.2
+[rule]
+class_name = "test>Delta"
+"""
+
+
+def run(text, digits, tmp_path):
+    path = tmp_path / "rule.toml"
+    path.write_text(text.replace("FOLDER", str(digits)))
+    return training.fit(recipe.load(path), tmp_path / "run", console=Console(quiet=True))
+
+
+def test_a_recipe_with_a_rule_and_without_validation_keeps_the_last_epoch(digits, tmp_path):
+    metrics = run(RECIPE, digits, tmp_path)
+    assert metrics["best_epoch"] == 3 and "validation_error" not in metrics
+    assert metrics["part"] == "test" and metrics["test_error"] < 40
+    assert "val_error" not in (tmp_path / "run" / "history.csv").read_text().splitlines()[0]
+    assert {"best.keras", "last.npz", "curves.png"} <= {path.name for path in (tmp_path / "run").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('[rule]\nclass_name = "test>Delta"', "", "no .optimizer., and its card no rule"),
+        ("test>Delta", "test>Dleta", "rule test>Dleta"),
+        ("test>Delta", "zoo>MulticlassHinge", "no rule of the name zoo>MulticlassHinge"),
+        ("test = 0.2", "test = 0", "no test part, and data.validation and data.test are 0"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_written(old, new, message, digits, tmp_path):
+    with pytest.raises(ZooError, match=message):
+        run(RECIPE.replace(old, new), digits, tmp_path)
+    assert {path.name for path in (tmp_path / "run").iterdir()} <= {"recipe.toml"}
+
+
+def test_options_picture_and_preprocessing_of_a_recipe_replace_those_of_the_card(digits, tmp_path):
+    text = RECIPE + "[options]\ninput_shape = [8, 8, 1]\n[picture]\nheight = 8\nwidth = 8\nchannels = 1\n"
+    metrics = run(text + "[preprocessing]\nscale = 0.01\n", digits, tmp_path)
+    classifier = zoo.load(tmp_path / "run" / "best.keras")
+    assert classifier.input_picture_shape == (8, 8, 1) and classifier.preprocessing.scale == 0.01
+    assert classifier.net.count_params() == 650 and metrics["pictures"] == 360
