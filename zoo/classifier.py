@@ -2,8 +2,10 @@
 
 import keras
 
+import zoo.activations
 import zoo.layers
-import zoo.preprocessing  # noqa: F401  both register what a saved classifier holds
+import zoo.preprocessing
+import zoo.regularizers  # noqa: F401  all register what a saved classifier may hold
 from zoo.weights import fingerprint
 
 

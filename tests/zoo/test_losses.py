@@ -6,10 +6,22 @@ import math
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from zoo.losses import MaximumAPosteriori, MinimumDistance, MulticlassHinge
+from zoo.losses import LMS, BinaryHinge, MaximumAPosteriori, MinimumDistance, MulticlassHinge, PerceptronCriterion
 
-LOSSES = [MinimumDistance(), MaximumAPosteriori(j=0.7), MulticlassHinge(margin=2.0)]
+LOSSES = [
+    MinimumDistance(),
+    MaximumAPosteriori(j=0.7),
+    MulticlassHinge(margin=2.0),
+    MulticlassHinge(margin=2.0, squared=True, name="squared_multiclass_hinge"),
+    BinaryHinge(margin=0.5),
+    BinaryHinge(squared=True, name="squared_binary_hinge"),
+    PerceptronCriterion(),
+    LMS(low=-0.5, high=2.0),
+]
 
 # The lecture's three pictures: a cat, a car, a frog, each with its scores for these three classes.
 LECTURE = np.array([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]])
@@ -45,10 +57,33 @@ def maximum_a_posteriori(labels, scores, j):
     return np.mean(terms)
 
 
-def multiclass_hinge(labels, scores, margin):
+def multiclass_hinge(labels, scores, margin, power=1):
     terms = []
     for label, row in zip(labels, scores, strict=True):
-        terms.append(sum(max(0, row[j] - row[label] + margin) for j in range(len(row)) if j != label))
+        terms.append(sum(max(0, row[j] - row[label] + margin) ** power for j in range(len(row)) if j != label))
+    return np.mean(terms)
+
+
+def binary_hinge(labels, scores, margin, power=1):
+    terms = []
+    for label, row in zip(labels, scores, strict=True):
+        side = [1 if j == label else -1 for j in range(len(row))]
+        terms.append(sum(max(0, margin - t * s) ** power for t, s in zip(side, row, strict=True)))
+    return np.mean(terms)
+
+
+def perceptron_criterion(labels, scores):
+    terms = []
+    for label, row in zip(labels, scores, strict=True):
+        answers = [1 if s > 0 else 0 for s in row]
+        terms.append(sum((answers[j] - (j == label)) * row[j] for j in range(len(row))))
+    return np.mean(terms)
+
+
+def lms(labels, scores, low, high):
+    terms = []
+    for label, row in zip(labels, scores, strict=True):
+        terms.append(0.5 * sum(((high if j == label else low) - row[j]) ** 2 for j in range(len(row))))
     return np.mean(terms)
 
 
@@ -100,9 +135,104 @@ def test_multiclass_hinge_of_the_lecture():
 
 
 @pytest.mark.parametrize("margin", [0.0, 1.0, 2.5])
-def test_multiclass_hinge(scores, margin):
-    expected = multiclass_hinge(LABELS, scores, margin)
-    np.testing.assert_allclose(value(MulticlassHinge(margin), LABELS, scores), expected, rtol=1e-5)
+@pytest.mark.parametrize("squared", [False, True])
+def test_multiclass_hinge(scores, margin, squared):
+    expected = multiclass_hinge(LABELS, scores, margin, 1 + squared)
+    np.testing.assert_allclose(value(MulticlassHinge(margin, squared), LABELS, scores), expected, rtol=1e-5)
+
+
+def test_softmax_of_the_lecture():
+    """The same three pictures under Keras' own criterion: 2.0404, 0.0791 and 6.1565."""
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
+    np.testing.assert_allclose(value(loss, np.arange(3), LECTURE), [2.0404, 0.0791, 6.1565], atol=5e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    arrays("float32", (3, 4), elements=st.floats(-3, 3, width=32)),
+    st.lists(st.integers(0, 3), min_size=3, max_size=3),
+    st.floats(1, 100),
+)
+def test_hinges_that_are_zero_stay_zero(scores, labels, factor):
+    """The lecture: if L(W) = 0 then L(2W) = 0, as no W is the only best one."""
+    labels = np.array(labels)
+    scores[range(3), labels] = scores.max(axis=1) + 4.5  # true scores of 1.5 and more, with a lead of 4.5
+    scores = scores - np.where(np.eye(4)[labels], 0, 4.5).astype("float32")  # the others are -1.5 and less
+    for loss in (MulticlassHinge(), BinaryHinge(), PerceptronCriterion()):
+        assert value(loss, labels, scores) == 0
+        assert value(loss, labels, np.float32(factor) * scores) == 0
+        assert value(loss, (labels + 1) % 4, scores) > 0
+
+
+@pytest.mark.parametrize("margin", [0.0, 1.0, 2.5])
+@pytest.mark.parametrize("squared", [False, True])
+def test_binary_hinge_of_each_class_against_the_rest(scores, margin, squared):
+    """Summed over the classes."""
+    scores = scores + 1.5
+    expected = binary_hinge(LABELS, scores, margin, 1 + squared)
+    np.testing.assert_allclose(value(BinaryHinge(margin, squared), LABELS, scores), expected, rtol=1e-5)
+
+
+def test_binary_hinge_of_one_score():
+    """max(0, 1 - t s): inside the margin, beyond it, and on the wrong side; whatever the form of the labels."""
+    scores, labels, expected = np.array([[0.5], [2.0], [0.5], [-3.0]]), np.array([1, 1, 0, 0]), [0.5, 0, 1.5, 0]
+    for same in (labels, labels[:, None], 2 * labels - 1, labels.astype("float64")):
+        np.testing.assert_allclose(value(BinaryHinge(reduction=None), same, scores), expected, rtol=1e-6)
+        np.testing.assert_allclose(value(BinaryHinge(reduction=None), same, scores[:, 0]), expected, rtol=1e-6)
+    np.testing.assert_allclose(value(BinaryHinge(2.0, squared=True, reduction=None), labels, scores), [2.25, 0, 6.25, 0])
+
+
+def test_perceptron_criterion(scores):
+    scores = scores + 1.5
+    expected = perceptron_criterion(LABELS, scores)
+    np.testing.assert_allclose(value(PerceptronCriterion(), LABELS, scores), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("low, high", [(-1.0, 1.0), (0.0, 1.0), (-2.0, 0.5)])
+def test_lms(scores, low, high):
+    np.testing.assert_allclose(value(LMS(low, high), LABELS, scores), lms(LABELS, scores, low, high), rtol=1e-5)
+
+
+def learn(loss, rate, rows, labels, start):
+    """Return the weights of a layer of linear units, after Keras' SGD has seen the rows one by one."""
+    net = keras.Sequential([keras.Input((start.shape[0],)), keras.layers.Dense(start.shape[1], use_bias=False)])
+    net.set_weights([start])
+    net.compile(keras.optimizers.SGD(rate), loss, run_eagerly=keras.backend.backend() == "tensorflow")
+    for row, label in zip(rows, labels, strict=True):
+        net.train_on_batch(row[None], label[None])
+    return net.get_weights()[0]
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_perceptron_criterion_is_rosenblatts_rule(units):
+    """w += alpha (d - y) x y = 1 if w.x > 0 else 0: exact, as all numbers are halves; from zero, so that s = 0 occurs."""
+    rng = np.random.default_rng(4)
+    rows = rng.integers(-2, 3, size=(30, 4)).astype("float32")
+    labels = rng.integers(0, max(2, units), size=30)
+    w = np.zeros((4, units), "float32")
+    for x, label in zip(rows, labels, strict=True):
+        for unit in range(units):
+            d = label if units == 1 else int(unit == label)
+            y = 1 if w[:, unit] @ x > 0 else 0
+            w[:, unit] += 0.5 * (d - y) * x
+    assert w.any(axis=0).all()
+    np.testing.assert_array_equal(learn(PerceptronCriterion(), 0.5, rows, labels, np.zeros((4, units), "float32")), w)
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_lms_is_widrow_and_hoffs_rule(units):
+    """w += mu (t - w.x) x with the targets ±1."""
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(20, 4)).astype("float32")
+    labels = rng.integers(0, max(2, units), size=20)
+    start = rng.normal(size=(4, units)).astype("float32")
+    w = start.astype("float64")
+    for x, label in zip(rows, labels, strict=True):
+        for unit in range(units):
+            on = label if units == 1 else int(unit == label)
+            w[:, unit] += 0.1 * ((1 if on else -1) - w[:, unit] @ x) * x
+    assert np.abs(w - start).max() > 0.1
+    np.testing.assert_allclose(learn(LMS(), 0.1, rows, labels, start), w, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
@@ -156,6 +286,11 @@ def test_made_of_what_a_card_says(scores):
         (MinimumDistance(), minimum_distance),
         (MaximumAPosteriori(0.7), lambda labels, scores: maximum_a_posteriori(labels, scores, 0.7)),
         (MulticlassHinge(2.0), lambda labels, scores: multiclass_hinge(labels, scores, 2.0)),
+        (MulticlassHinge(2.0, True, name="squared"), lambda labels, scores: multiclass_hinge(labels, scores, 2.0, 2)),
+        (BinaryHinge(2.0), lambda labels, scores: binary_hinge(labels, scores, 2.0)),
+        (BinaryHinge(2.0, True, name="squared"), lambda labels, scores: binary_hinge(labels, scores, 2.0, 2)),
+        (PerceptronCriterion(), perceptron_criterion),
+        (LMS(-0.5, 2.0), lambda labels, scores: lms(labels, scores, -0.5, 2.0)),
     ],
     ids=lambda each: getattr(each, "name", ""),
 )

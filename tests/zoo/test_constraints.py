@@ -1,0 +1,83 @@
+"""The projection of weights onto balls: exact, and no more than it has to do."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from zoo.constraints import MaxNorm
+
+SHAPES = st.sampled_from([(4, 3), (1, 2), (2, 2, 3), (3, 2, 1, 4)])
+WEIGHTS = arrays("float32", SHAPES, elements=st.floats(-8, 8, width=32))
+
+
+def projected(w, *args):
+    return keras.ops.convert_to_numpy(MaxNorm(*args)(w))
+
+
+def projected_by_loop(w, c):
+    """w * min(1, c/|w|) for the weights into each unit, the last axis."""
+    result = np.zeros_like(w, "float64")
+    for unit in range(w.shape[-1]):
+        norm = np.sqrt(sum(float(each) ** 2 for each in w[..., unit].ravel()))
+        result[..., unit] = w[..., unit].astype("float64") * (min(1, c / norm) if norm else 1)
+    return result
+
+
+@settings(max_examples=50, deadline=None)
+@given(WEIGHTS, st.floats(0.1, 20))
+def test_projection(w, c):
+    np.testing.assert_allclose(projected(w, c), projected_by_loop(w, c), rtol=1e-5, atol=1e-30)
+
+
+@settings(max_examples=50, deadline=None)
+@given(WEIGHTS, st.floats(0.1, 20))
+def test_result_is_legal_and_projecting_again_changes_nothing(w, c):
+    """But for the rounding of a norm: a few parts in ten million."""
+    once = projected(w, c)
+    norms = np.sqrt(np.sum(once.astype("float64") ** 2, axis=tuple(range(w.ndim - 1))))
+    assert (norms <= c * (1 + 3e-7)).all()
+    np.testing.assert_allclose(projected(once, c), once, rtol=6e-7)
+
+
+@settings(max_examples=50, deadline=None)
+@given(WEIGHTS, st.floats(1.001, 10))
+def test_legal_weights_keep_every_bit(w, slack):
+    """Keras' own constraint shrinks them."""
+    norms = np.sqrt(np.sum(w.astype("float64") ** 2, axis=tuple(range(w.ndim - 1))))
+    np.testing.assert_array_equal(projected(w, max(0.1, slack * norms.max())), w)
+
+
+def test_keras_own_constraint_shrinks_legal_weights():
+    """Why there is one here."""
+    w = np.float32([[0.6], [0.8]])
+    shrunk = keras.ops.convert_to_numpy(keras.constraints.MaxNorm(2.0, axis=0)(w))
+    assert (shrunk < w).all()
+    np.testing.assert_array_equal(projected(w, 2.0), w)
+
+
+def test_zero_weights_and_mixed_units():
+    w = np.float32([[0, 3, 0.3], [0, 4, 0.4]])
+    np.testing.assert_allclose(projected(w, 1.0), [[0, 0.6, 0.3], [0, 0.8, 0.4]], rtol=1e-6)
+
+
+def test_other_axes():
+    """The weights out of each input instead."""
+    np.testing.assert_allclose(projected(np.float32([[3, 4], [0.3, 0.4]]), 1.0, 1), [[0.6, 0.8], [0.3, 0.4]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("c", [0, -1.0])
+def test_refuses_a_norm(c):
+    with pytest.raises(ValueError, match="must be positive"):
+        MaxNorm(c)
+
+
+def test_serialized():
+    for constraint in (MaxNorm(2.5), MaxNorm(1.0, axis=[0, 1])):
+        copy = keras.constraints.deserialize(json.loads(json.dumps(keras.constraints.serialize(constraint))))
+        assert type(copy) is MaxNorm
+        assert copy.get_config() == constraint.get_config()

@@ -1,0 +1,110 @@
+"""Starting weights: why a deep tanh net dies, saturates or learns, seen in the activations of each layer before learning.
+
+The lecture's experiment: 1,000 inputs from N(0, 1) through ten layers of 500 tanh units without biases, whose weights start
+too small, too large, and as Glorot and Bengio (2010) have it for linear units.
+"""
+
+import json
+from pathlib import Path
+
+import keras
+import matplotlib
+import numpy as np
+from keras.initializers import RandomNormal, VarianceScaling
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from zoo.files import atomic
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+LAYERS, UNITS, INPUTS = 10, 500, 1000
+SATURATED = 0.99  # of tanh's 1: here the slope is below 0.02, and little of a gradient comes through
+
+STARTS = {
+    "std 0.01": lambda seed: RandomNormal(stddev=0.01, seed=seed),
+    "std 1": lambda seed: RandomNormal(stddev=1.0, seed=seed),
+    "Xavier, std 1/√F": lambda seed: VarianceScaling(1.0, "fan_in", "untruncated_normal", seed=seed),
+}
+
+# CS231n (2017), lecture 6, to the digits that are quoted: the standard deviations of the first layers.
+PUBLISHED = {"Xavier, std 1/√F": (0.63, 0.49, 0.41)}
+
+
+def run(out, seeds=3):
+    """Print and draw the activations of each layer by start, and write result.json.
+
+    Args:
+        out: the folder for result.json and starting-weights.png.
+        seeds: number of draws of inputs and weights; the table is their mean, the figure the first.
+
+    Returns:
+        dict: for each start, std and saturated, (layers,) lists: the standard deviation of the activations, and the share
+        of them beyond ±0.99, means over the seeds; and published, the lecture's standard deviations.
+    """
+    out = Path(out)
+    console = Console(stderr=True)
+    rows = track(range(seeds), "drawing nets", console=console, transient=True, disable=not console.is_terminal)
+    drawn = [{name: activations(name, seed) for name in STARTS} for seed in rows]
+    result = {
+        name: {
+            "std": np.mean([each[name].std(axis=(1, 2)) for each in drawn], axis=0).tolist(),
+            "saturated": np.mean([(abs(each[name]) > SATURATED).mean(axis=(1, 2)) for each in drawn], axis=0).tolist(),
+            "published": list(PUBLISHED.get(name, ())),
+        }
+        for name in STARTS
+    }
+    _print(result)
+    _draw(drawn[0], out / "starting-weights.png")
+    with atomic(out / "result.json") as temporary:
+        temporary.write_text(json.dumps({"seeds": seeds, **result}, indent=2), "utf-8")
+    return result
+
+
+def activations(start, seed):
+    """Return the activations of all layers, (layers, inputs, units) float32.
+
+    Args:
+        start: a name of `STARTS`.
+        seed: int; it fixes inputs and weights.
+    """
+    x = image = keras.Input((UNITS,))
+    outputs = []
+    for layer in range(LAYERS):
+        start_of_layer = STARTS[start](seed * LAYERS + layer)
+        x = keras.layers.Dense(UNITS, activation="tanh", use_bias=False, kernel_initializer=start_of_layer)(x)
+        outputs.append(x)
+    inputs = np.random.default_rng(seed).normal(size=(INPUTS, UNITS)).astype("float32")
+    return np.stack([keras.ops.convert_to_numpy(each) for each in keras.Model(image, outputs)(inputs)])
+
+
+def _print(result):
+    table = Table(title=f"standard deviation of the activations, {UNITS} tanh units a layer; share beyond ±{SATURATED}")
+    table.add_column("layer", justify="right")
+    for name in result:
+        table.add_column(name, justify="right")
+        if name in PUBLISHED:
+            table.add_column("published", justify="right")
+    for layer in range(LAYERS):
+        cells = []
+        for name, found in result.items():
+            cells.append(f"{found['std'][layer]:.2g} {found['saturated'][layer]:4.0%}")
+            if name in PUBLISHED:
+                cells += [f"{std:.2f}" for std in PUBLISHED[name][layer : layer + 1]]
+        table.add_row(str(layer + 1), *cells)
+    Console().print(table)
+
+
+def _draw(drawn, path):
+    figure, axes = plt.subplots(len(drawn), LAYERS, figsize=(16, 5), layout="constrained", sharex=True)
+    for line, (name, layers) in zip(axes, drawn.items(), strict=True):
+        for number, (axis, values) in enumerate(zip(line, layers, strict=True), 1):
+            axis.hist(values.ravel(), bins=41, range=(-1, 1), color="tab:blue")
+            axis.set(yticks=[], title=f"layer {number}, std {values.std():.2g}")
+            axis.title.set_fontsize(8)
+        line[0].set_ylabel(name)
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+    plt.close(figure)
