@@ -13,8 +13,9 @@ PREFIX = "drawn:"
 
 
 def names():
-    """Return the names of all drawn data sets, sorted."""
-    return sorted(PREFIX + module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
+    """Return the names of all drawn data sets, sorted; a module that begins with "_" is what several share."""
+    modules = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
+    return sorted(PREFIX + name.replace("_", "-") for name in modules)
 
 
 def load(name, picture):
