@@ -30,8 +30,12 @@ def test_a_packaged_recipe_is_valid_and_names_a_model(name):
     else:
         assert checked.model in zoo.list_models()
     # What the recipe describes exists and can be made.
-    made = keras_objects.optimizer(checked.optimizer, steps=1000)
-    assert type(made).__name__ == checked.optimizer.class_name
+    if checked.optimizer:
+        made = keras_objects.optimizer(checked.optimizer, steps=1000)
+        assert type(made).__name__ == checked.optimizer.class_name
+    else:
+        rule = checked.rule or zoo.card(checked.model).rule
+        assert type(keras_objects.rule(rule)).__name__ == rule.class_name.rpartition(">")[2]
     if checked.loss:
         assert type(keras_objects.loss(checked.loss)).__name__ == checked.loss.class_name.rpartition(">")[2]
     layers = keras_objects.augmentation(checked.augmentation, checked.seed)

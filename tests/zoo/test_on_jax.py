@@ -12,7 +12,16 @@ import pytest
 # Small arrays: compiling them well takes longer than computing them badly.
 FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
-FILES = ("test_layers.py", "test_losses.py", "test_lenet.py")
+FILES = (
+    "test_layers.py",
+    "test_losses.py",
+    "test_lenet.py",
+    "test_layers_parts.py",
+    "test_constraints.py",
+    "test_regularizers.py",
+    "test_whitening.py",
+    "test_neocognitron.py",
+)
 
 
 @pytest.mark.slow

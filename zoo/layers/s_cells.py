@@ -50,7 +50,9 @@ class SCells(keras.layers.Layer):
         self.c = (c / (seen * c.sum())).astype("float32")
         start = self.start * weak_orientation(self.window, seen, self.planes)
         # Not trainable: no gradient of a loss has a say here.
-        self.a = self.add_weight(start.shape, lambda *_, **__: ops.convert_to_tensor(start), trainable=False, name="a")
+        self.a = self.add_weight(
+            start.shape, lambda shape, dtype: ops.convert_to_tensor(start, dtype), trainable=False, name="a"
+        )
         self.b = self.add_weight((self.planes,), "zeros", trainable=False, name="b")
         self.shown = self.add_weight((), "zeros", dtype="int32", trainable=False, name="shown")  # pictures, while it learned
 
