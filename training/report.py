@@ -72,7 +72,8 @@ def mistakes(evaluation, samples, path):
         axis.axis("off")
     for axis, index in zip(axes.flat, evaluation.wrong, strict=False):
         names = evaluation.class_names
-        axis.imshow(samples.pictures[index].squeeze(), cmap="gray", vmin=0, vmax=255)
+        picture = samples.pictures[index]
+        axis.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=255)
         axis.set_title(f"{names[evaluation.labels[index]]} read as {names[evaluation.predictions[index]]}", fontsize=9)
     figure.suptitle(f"the {min(MISTAKES, len(evaluation.wrong))} most confident mistakes")
     _save(figure, path)

@@ -1,0 +1,128 @@
+"""The experiment of 1986: what it counts, and that it finds what was published."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from training import data, fit, recipe
+from training.experiments import backprop1986
+from training.experiments.backprop1986 import CRITERIA, TASKS, Task, doubling, learn
+from zoo.errors import ZooError
+from zoo.losses import MinimumDistance
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the experiment runs on TensorFlow")
+
+
+@pytest.mark.parametrize("name", ["xor", "parity", "symmetry", "encoder"])
+def test_drawn_table(name):
+    """Every pattern once, in each part; the labels follow from the bits."""
+    source = data.load(f"drawn:{name}", zoo.card(name).picture.model_dump())
+    bits = {"xor": 2, "parity": 4, "symmetry": 6, "encoder": 8}[name]
+    samples = source.parts["train"]
+    assert samples.pictures.shape[1:] == (1, bits, 1) and samples.pictures.dtype == "uint8"
+    assert set(np.unique(samples.pictures)) == {0, 255}
+    rows = ["".join(str(pixel // 255) for pixel in picture.ravel()) for picture in samples.pictures]
+    assert len(set(rows)) == len(rows) == (8 if name == "encoder" else 2**bits)
+    right = {
+        "xor": lambda row: row in ("01", "10"),
+        "parity": lambda row: row.count("1") in (1, 3),
+        "symmetry": lambda row: row == row[::-1],
+        "encoder": lambda row: row.index("1"),
+    }[name]
+    assert samples.labels.tolist() == [int(right(row)) for row in rows]
+    for part in ("validation", "test"):
+        np.testing.assert_array_equal(source.parts[part].pictures, samples.pictures)
+
+
+def test_a_drawn_table_has_one_size():
+    with pytest.raises(ZooError, match="1x4x1; asked for was 1x5x1"):
+        data.load("drawn:parity", {"height": 1, "width": 5, "channels": 1})
+
+
+def test_sweeps_are_those_of_keras_step_by_step():
+    """The compiled graph counts what train_on_batch does from the same start, sweep by sweep, also from the second start."""
+    task = Task("", "xor", 0.5, options={"hidden": 8})
+    samples = data.load("drawn:xor", zoo.card("xor").picture.model_dump()).parts["train"]
+    x = samples.pictures / np.float32(255)
+    for seed, (sweeps, _) in zip((7, 8), learn(task, [7, 8], limit=400), strict=True):
+        keras.utils.set_random_seed(seed)
+        net = zoo.build("xor", hidden=8)
+        net.compile(keras.optimizers.SGD(0.25, momentum=0.9), MinimumDistance(reduction="sum"))
+        # One unit: the distance of its output to the target is the root of minus the score of the true class.
+        true = np.arange(4), samples.labels
+        assert all(0 < count <= 400 for count in sweeps.values())
+        for sweep in range(sweeps["within 0.1"] + 1):
+            worst = np.sqrt(-np.asarray(net(x))[true]).max()
+            for name, bound in CRITERIA.items():
+                if sweep in (sweeps[name] - 1, sweeps[name]):
+                    assert (worst < bound) == (sweep == sweeps[name]), (name, sweep, worst)
+            net.train_on_batch(x, samples.labels)
+
+
+def test_a_start_that_does_not_learn_is_none():
+    [(sweeps, _)] = learn(Task("", "symmetry", 0.1), [1], limit=3)
+    assert set(sweeps.values()) == {None}
+
+
+@pytest.mark.slow
+def test_statistics_of_xor_are_as_published(tmp_path):
+    """Of three starts of each task; a wrong rule would miss the statistics of XOR by far."""
+    result = backprop1986.run(tmp_path, seeds=3)
+    assert json.loads((tmp_path / "result.json").read_text("utf-8")) == result
+    assert (tmp_path / "sweeps.png").stat().st_size > 10_000
+    assert set(result["tasks"]) == {task.name for task in TASKS}
+    medians = []
+    for task in TASKS:
+        row = result["tasks"][task.name]
+        assert [len(row[name]) for name in CRITERIA] == [3, 3]
+        solved = [sweeps for sweeps in row["within 0.1"] if sweeps is not None]
+        assert solved, task.name
+        for right, near in zip(*(row[name] for name in CRITERIA), strict=True):
+            assert near is None or right <= near
+        if task.options:
+            medians.append(np.median(solved))
+            assert 0.5 < np.median(solved) / task.published < 2, task.name
+    # More hidden units learn faster.
+    assert medians == sorted(medians, reverse=True)
+
+
+def test_symmetry_weights_are_antisymmetric_and_double():
+    """Nature 323, fig. 1: equal size and opposite sign about the middle, in the ratio 1:2:4."""
+    kernels = [weights[0] for sweeps, weights in learn(Task("", "symmetry", 0.1), range(1, 7)) if sweeps["within 0.1"]]
+    assert len(kernels) >= 3
+    regular = [kernel for kernel in kernels if doubling(kernel)]
+    assert len(regular) >= len(kernels) / 2
+    for kernel in regular:
+        for unit in kernel.T:
+            assert (np.sign(unit[:3]) == -np.sign(unit[:2:-1])).all()
+            one, two, four = sorted(abs(unit[:3]))
+            assert two / one == pytest.approx(2, rel=0.35) and four / one == pytest.approx(4, rel=0.35)
+
+
+def test_doubling():
+    unit = np.array([14.2, -3.6, 7.2, -7.2, 3.6, -14.2])  # as in fig. 1
+    assert doubling(np.stack([unit, -unit], axis=1))
+    for place, value in ((0, 12.0), (1, 3.6), (5, -17.0)):
+        wrong = unit.copy()
+        wrong[place] = value
+        assert not doubling(np.stack([unit, wrong], axis=1))
+    assert not doubling(np.stack([unit, [14.2, -3.6, 10.0, -10.0, 3.6, -14.2]], axis=1))
+
+
+def test_a_table_that_is_not_learned_is_reported(tmp_path):
+    """Mistakes are drawn though the pictures are a pixel high."""
+    changes = {"epochs": 1, "data.repeat": 1}
+    assert fit(recipe.load("parity", **changes), tmp_path)["test_error"] > 0
+    assert (tmp_path / "mistakes.png").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "seed"), [("xor", 1), ("parity", 5), ("symmetry", 1), ("encoder", 1)])
+def test_the_recipe_learns_its_table(name, seed, tmp_path):
+    assert fit(recipe.load(name, seed=seed), tmp_path)["test_error"] == 0
+    assert recipe.load(name).batch_size == len(
+        data.load(f"drawn:{name}", zoo.card(name).picture.model_dump()).parts["train"]
+    )
