@@ -1,4 +1,7 @@
-"""The layers, the losses and LeNet-5 once more, on the JAX backend."""
+"""The layers, losses, rules and models once more, on the JAX backend.
+
+Of the rules those tests that compare with a loop in NumPy: JAX compiles anew at each of their calls.
+"""
 
 import importlib.util
 import os
@@ -21,6 +24,12 @@ FILES = (
     "test_regularizers.py",
     "test_whitening.py",
     "test_neocognitron.py",
+    "test_perceptron.py",
+    "test_mlp.py",
+    "test_adaline.py::test_alpha_lms",
+    "test_adaline.py::test_mu_lms_is_sgd_on_the_linear_error",
+    "test_madaline.py::test_madaline_one",
+    "test_madaline.py::test_madaline_two",
 )
 
 
@@ -36,7 +45,7 @@ def test_on_jax():
         cwd=folder.parents[1],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=900,
     )
     assert child.returncode == 0, child.stdout[-5000:] + child.stderr[-1000:]
     for test in ("test_layers.py::test_backend", "test_losses.py::test_minimum_distance", "test_lenet.py::test_forward"):
