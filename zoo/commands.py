@@ -1,7 +1,8 @@
-"""The commands `zoo list` and `zoo info`."""
+"""The commands `zoo list`, `zoo info` and `zoo show`."""
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -95,3 +96,21 @@ def info(
     if card.weights and "." not in name:
         tag, weights = next(iter(card.weights.items()))
         console.print(f"\nnext: zoo evaluate {card.name}.{tag} --data {weights.measured[0].dataset}")
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME-or-FILE", help="Such as linear.mnist, or a .keras file.")],
+    out: Annotated[Path | None, typer.Option(help="The PNG to write; by default NAME.png here.")] = None,
+):
+    """Draw what the first layer of a model has learned: templates, kernels, or memorised pictures.
+
+    Example: zoo show linear.mnist
+    """
+    cli.start_keras(name)
+    from zoo import drawing
+
+    out = out or Path(f"{Path(name).stem if registry.is_path(name) else name}.png")
+    layer, count = drawing.draw(registry.load(name), out)
+    print(f"{out}: layer {layer}, {count} pictures")
+    if not registry.is_path(name) and "." not in name:
+        print(f"zoo: {name} without a tag has random weights; `zoo list` shows the trained ones", file=sys.stderr)

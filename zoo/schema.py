@@ -78,8 +78,9 @@ class Picture(Strict):
 
 
 class Preprocessing(Strict):
-    """Raw 0-255 pixels to the net's input: x·scale + shift, then a border of raw zeros."""
+    """Raw 0-255 pixels to the net's input: deskewed where asked for, x·scale + shift, then a border of raw zeros."""
 
+    deskew: bool = False
     scale: float = 1.0
     shift: float = 0.0
     padding: int = Field(default=0, ge=0)

@@ -40,7 +40,9 @@ def find(name, weights, show_progress=True):
         ZooError: if the file is missing, damaged, or cannot be fetched; with the command that mends it.
     """
     if weights.fitted:
-        path = cache_folder() / "weights" / f"{name}-{weights.sha256[:12]}.weights.h5"
+        # By what they are, not by tag: one neighbour and three are asked of the same memory.
+        arch, _, _ = name.partition(".")
+        path = cache_folder() / "weights" / f"{arch}-{weights.sha256[:12]}.weights.h5"
         if not path.exists():
             _fit(name, weights, path)
         return path
@@ -81,7 +83,7 @@ def fingerprint(values):
     """Return the hex sha256 of the bytes of arrays, in order."""
     digest = hashlib.sha256()
     for value in values:
-        digest.update(np.ascontiguousarray(value).tobytes())
+        digest.update(np.ascontiguousarray(value).reshape(-1).view("uint8"))
     return digest.hexdigest()
 
 

@@ -34,9 +34,10 @@ def to_onnx(model, path, opset=13, ir=8, dtype="uint8", data=None):
         raise ZooError(f"an ONNX file is named .onnx; given was {path}")
     classifier = model if isinstance(model, Classifier) else registry.load(model)
     origin = None if isinstance(model, Classifier) else _origin(model)
-    proto = convert.convert(classifier, opset, ir, dtype, origin)
+    content = convert.convert(classifier, opset, ir, dtype, origin).SerializeToString(deterministic=True)
     with atomic(path) as temporary:
-        temporary.write_bytes(proto.SerializeToString(deterministic=True))
+        temporary.write_bytes(content)
+        del content  # as large as the model, which the proof loads twice
         report = _prove(classifier, temporary, data)
         report.raise_if_failed()
     return dataclasses.replace(report, file=str(path))

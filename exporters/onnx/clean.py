@@ -1,10 +1,55 @@
 """What tf2onnx leaves in a graph that an engineer would not have drawn."""
 
+import math
+
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
+LARGE = 1_000_000  # values of a weight that is copied as seldom as can be
 TO_CHANNELS_LAST = [0, 2, 3, 1]
+
+
+def inputs_to_constants(proto, weights):
+    """Turn the inputs of a graph that are weights into constants, in place; a Transpose of such a constant is done here.
+
+    Args:
+        proto: `onnx.ModelProto`.
+        weights: dict from the name of an input to its array.
+    """
+    graph = proto.graph
+    for given in [each for each in graph.input if each.name.partition(":")[0] in weights]:
+        graph.input.remove(given)
+        weight = weights[given.name.partition(":")[0]]
+        for node in [each for each in graph.node if each.op_type == "Transpose" and each.input[0] == given.name]:
+            _add_constant(graph, node.output[0], weight, onnx.helper.get_node_attr_value(node, "perm"))
+            graph.node.remove(node)
+        if given.name in _read(graph):
+            _add_constant(graph, given.name, weight, range(len(weight.shape)))
+
+
+def _add_constant(graph, name, weight, axes):
+    """Append a weight with its axes in another order; written in its place, as numpy_helper makes one more copy."""
+    kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(weight.dtype))
+    tensor = graph.initializer.add(name=name, data_type=kind, dims=[weight.shape[axis] for axis in axes])
+    tensor.raw_data = np.asarray(weight).transpose(axes).tobytes()
+
+
+def without_large(proto):
+    """Return a model with the same graph in which the large constants are inputs: shapes and checks need no values.
+
+    Args:
+        proto: `onnx.ModelProto`.
+    """
+    graph = proto.graph
+    large = [tensor for tensor in graph.initializer if math.prod(tensor.dims) > LARGE]
+    names = {tensor.name for tensor in large}
+    inputs = [onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims) for tensor in large]
+    kept = [tensor for tensor in graph.initializer if tensor.name not in names]
+    light = onnx.helper.make_graph(
+        graph.node, graph.name, [*graph.input, *inputs], graph.output, kept, value_info=graph.value_info
+    )
+    return onnx.helper.make_model(light, opset_imports=proto.opset_import, ir_version=proto.ir_version)
 
 
 def fold_flatten(proto):
@@ -17,7 +62,7 @@ def fold_flatten(proto):
         proto: `onnx.ModelProto` with inferable shapes.
     """
     graph = proto.graph
-    shapes = {value.name: value for value in onnx.shape_inference.infer_shapes(proto).graph.value_info}
+    shapes = {value.name: value for value in onnx.shape_inference.infer_shapes(without_large(proto)).graph.value_info}
     kernels = {tensor.name: tensor for tensor in graph.initializer}
     for transpose in [node for node in graph.node if node.op_type == "Transpose"]:
         reshape = _only_reader(graph, transpose.output[0], "Reshape")
@@ -47,7 +92,7 @@ def fix_flatten_shapes(proto):
     """
     graph = proto.graph
     constants = {tensor.name for tensor in graph.initializer}
-    inferred = onnx.shape_inference.infer_shapes(proto).graph.value_info
+    inferred = onnx.shape_inference.infer_shapes(without_large(proto)).graph.value_info
     axes = {value.name: value.type.tensor_type.shape.dim[0].dim_value for value in inferred if _is_list(value)}
     readers = {node.input[0]: node for node in graph.node if node.op_type == "MatMul"}
     for reshape in [node for node in graph.node if node.op_type == "Reshape" and node.input[1] not in constants]:
@@ -70,7 +115,7 @@ def _drop_unread(graph):
     """Remove nodes whose outputs nobody reads, and then constants that nobody reads."""
     ends = {value.name for value in graph.output}
     while True:
-        read = ends | {tensor for node in graph.node for tensor in node.input}
+        read = ends | _read(graph)
         unread = [node for node in graph.node if not read & set(node.output)]
         if not unread:
             break
@@ -78,6 +123,14 @@ def _drop_unread(graph):
             graph.node.remove(node)
     for tensor in [each for each in graph.initializer if each.name not in read]:
         graph.initializer.remove(tensor)
+
+
+def _read(graph):
+    """Return the names of the tensors that the nodes of a graph read, those of the graphs within its nodes too."""
+    within = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
+    return {tensor for node in graph.node for tensor in node.input}.union(
+        *(_read(inner) | {end.name for end in inner.output} for inner in within)
+    )
 
 
 def _only_reader(graph, tensor, operator):

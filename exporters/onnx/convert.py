@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from pathlib import Path
 
 import keras
@@ -36,8 +37,17 @@ def convert(classifier, opset, ir, dtype, origin):
 
     # It reports each pass, and what fails is raised below.
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    # Each pass of tf2onnx copies the constants, so it is shown the large ones as inputs.
+    large = [weight for weight in classifier.weights if math.prod(weight.shape) > clean.LARGE]
+    names = [f"{INPUT}_weight{number}" for number in range(len(large))]
     signature = [tf.TensorSpec((None, *classifier.input_picture_shape), dtype, name=INPUT)]
-    function = tf.function(lambda pictures: classifier(pictures, training=False), input_signature=signature)
+    signature += [tf.TensorSpec(weight.shape, weight.dtype, name=name) for name, weight in zip(names, large, strict=True)]
+
+    def scores(pictures, *values):
+        with keras.StatelessScope(state_mapping=zip(large, values, strict=True)):
+            return classifier(pictures, training=False)
+
+    function = tf.function(scores, input_signature=signature)
     try:
         proto, _ = tf2onnx.convert.from_function(function, signature, opset=opset)
     except Exception as error:  # tf2onnx raises whatever its passes do
@@ -47,12 +57,13 @@ def convert(classifier, opset, ir, dtype, origin):
     kept = [entry for entry in proto.opset_import if entry.domain in used]
     del proto.opset_import[:]
     proto.opset_import.extend(kept)
+    clean.inputs_to_constants(proto, dict(zip(names, large, strict=True)))
     clean.fold_flatten(proto)
     clean.fix_flatten_shapes(proto)
     _name_ends(proto.graph)
     _describe(proto, classifier, origin)
     try:
-        onnx.checker.check_model(proto, full_check=True)
+        onnx.checker.check_model(clean.without_large(proto), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ZooError(f"{classifier.name} cannot be exported at opset {opset}, IR {ir}: {error}") from error
     return proto

@@ -209,7 +209,7 @@ def test_build_takes_no_weights():
 
 
 def test_unknown_option():
-    with pytest.raises(zoo.ZooError, match="linear has no option 'clases'; did you mean 'classes'.*input_shape"):
+    with pytest.raises(zoo.ZooError, match=r"linear has no option 'clases'; did you mean 'classes'.*input_shape"):
         zoo.build("linear", clases=3)
 
 

@@ -98,8 +98,9 @@ class NearestNeighbors(keras.layers.Layer):
             (self.offset, offset, [first]),
             (self.labels, labels, [first, 0]),
         ):
-            old = ops.slice(weight, start, ops.shape(new))
-            weight.assign(ops.slice_update(weight, start, ops.where(fits, new, old)))
+            value = ops.convert_to_tensor(weight)
+            old = ops.slice(value, start, ops.shape(new))
+            weight.assign(ops.slice_update(value, start, ops.where(fits, new, old)))
 
     def compute_output_shape(self, input_shape):
         return input_shape[0], self.classes

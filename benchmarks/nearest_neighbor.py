@@ -1,0 +1,121 @@
+"""The nearest neighbour on MNIST's sizes: the zoo beside scikit-learn's brute force, in one run.
+
+    python benchmarks/nearest_neighbor.py [--data mnist]
+
+60,000 pictures of 784 pixels are memorised, then 10,000 are classified, by turns, each in a process of its own, in which the
+largest memory is measured. With `--data mnist` both errors are printed too; random pixels take the same time.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+CHUNK = 1000
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--data", choices=["random", "mnist"], default="random")
+    parser.add_argument("--k", type=int, default=1)
+    parser.add_argument("--child", choices=sorted(CHILDREN), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(measure(CHILDREN[options.child], options)))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    command = [sys.executable, __file__, "--data", options.data, "--k", str(options.k), "--child"]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    found = {name: [] for name in CHILDREN}
+    for number in range(options.rounds):
+        for name in CHILDREN:
+            child = subprocess.run([*command, name], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            found[name].append(json.loads(child.stdout.splitlines()[-1]))
+            print(f"round {number + 1}  {name}: {found[name][-1]}", flush=True)
+    cores = len(os.sched_getaffinity(0))
+    table = Table("", "seconds, median", "GB above imports", "error, %", title=f"{options.rounds} rounds, {cores} cores")
+    for name, rounds in found.items():
+        seconds, memory, errors = (np.array([each[key] for each in rounds]) for key in ("seconds", "memory", "error"))
+        table.add_row(name, f"{np.median(seconds):.1f}", f"{memory.max() / 1e9:.2f}", f"{errors.mean():.2f}")
+    ratios = np.divide(*([each["seconds"] for each in found[name]] for name in ("zoo", "scikit-learn")))
+    table.add_row("zoo / scikit-learn", " ".join(f"{ratio:.2f}" for ratio in sorted(ratios)), "", "")
+    Console().print(table)
+
+
+def measure(fit, options):
+    """Return seconds, bytes of memory at the peak above imports and data, and error in percent, of one machine."""
+    known, labels, asked, truth = read(options.data)
+    predict = fit(known, labels, options.k)
+    before = resident()
+    start = time.perf_counter()
+    answers = predict(asked)
+    return {
+        "seconds": round(time.perf_counter() - start, 2),
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before,
+        "error": 100 * float(np.mean(answers != truth)),
+    }
+
+
+def resident():
+    """Return the bytes that this process has in memory now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def read(data):
+    """Return memorised pictures and labels, and those that are asked for, uint8 and int."""
+    if data == "random":
+        generator = np.random.default_rng(0)
+        known, asked = (generator.integers(0, 256, (count, 28, 28, 1), "uint8") for count in (60_000, 10_000))
+        return known, generator.integers(0, 10, 60_000), asked, generator.integers(0, 10, 10_000)
+    from training import data as sources
+
+    parts = sources.load("mnist", {"height": 28, "width": 28, "channels": 1, "resize": "pad"}).parts
+    return parts["train"].pictures, parts["train"].labels, parts["test"].pictures, parts["test"].labels
+
+
+def zoo_machine(known, labels, k):
+    """Return the zoo's classifier after the imports: it memorises when it is asked for the first time."""
+    from zoo import cli
+
+    cli.start_keras()
+    import zoo
+    from training import evaluation
+    from zoo import registry, rules
+
+    rule = rules.Memorise()
+
+    def predict(asked):
+        net = zoo.build("nearest-neighbor", k=k)
+        classifier = registry.wrap(net, zoo.card("nearest-neighbor"), range(10))
+        for start in range(0, len(known), CHUNK):
+            rows = slice(start, start + CHUNK)
+            rule.learn(net, classifier.preprocessing(known[rows]), labels[rows])
+        return evaluation.predict(classifier, asked).argmax(axis=1)
+
+    return predict
+
+
+def scikit_learn_machine(known, labels, k):
+    """Return scikit-learn's classifier after the imports, on float32 pixels, which are half of its default."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    def predict(asked):
+        flat = [pictures.reshape(len(pictures), -1).astype("float32") for pictures in (known, asked)]
+        return KNeighborsClassifier(k, algorithm="brute").fit(flat[0], labels).predict(flat[1])
+
+    return predict
+
+
+CHILDREN = {"zoo": zoo_machine, "scikit-learn": scikit_learn_machine}
+
+if __name__ == "__main__":
+    main()

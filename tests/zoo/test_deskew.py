@@ -1,0 +1,104 @@
+"""Deskewing against moments counted pixel by pixel and SciPy's affine transform, on whatever backend runs."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import affine_transform
+
+from zoo.layers import Deskew
+from zoo.preprocessing import Preprocessing
+
+
+def deskew(pictures):
+    return keras.ops.convert_to_numpy(Deskew()(np.asarray(pictures, "float32")))
+
+
+def moments(picture):
+    """Row and column of the centre of mass, and covariance over variance of the row, of one (height, width) picture."""
+    total = row = column = variance = covariance = 0.0
+    for (i, j), ink in np.ndenumerate(picture):
+        total, row, column = total + ink, row + ink * i, column + ink * j
+    row, column = row / total, column / total
+    for (i, j), ink in np.ndenumerate(picture):
+        variance += ink * (i - row) ** 2
+        covariance += ink * (i - row) * (j - column)
+    return row, column, covariance / variance if variance else 0.0
+
+
+def upright(picture):
+    """The same by SciPy: out(y, x) = in(row + y - c, column + x - c + slant·(y - c))."""
+    row, column, slant = moments(picture.astype("float64"))
+    matrix = np.array([[1, 0], [slant, 1]])
+    middle = (np.array(picture.shape) - 1) / 2
+    return affine_transform(
+        picture.astype("float64"), matrix, np.array([row, column]) - matrix @ middle, order=1, mode="grid-constant"
+    )
+
+
+def bar(slant, size=28, row=0.0, column=0.0):
+    """A bar of 14 rows, 4 pixels wide with soft ends, that leans by `slant` columns a row."""
+    ys, xs = np.mgrid[:size, :size] - (size - 1) / 2
+    beside = np.abs(xs - column - slant * (ys - row))
+    return (255 * np.clip(2.5 - beside, 0, 1) * (np.abs(ys - row) <= 7)).astype("float32")
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_scipy_turns_it_the_same_way(seed):
+    generator = np.random.default_rng(seed)
+    picture = generator.integers(0, 256, (9, 12)) * (generator.random((9, 12)) < generator.uniform(0.1, 1))
+    picture[generator.integers(9), generator.integers(12)] = 200
+    picture[0, 0] = 90  # so that it has two rows of ink, or nearly always
+    np.testing.assert_allclose(deskew(picture[None, ..., None])[0, ..., 0], upright(picture), atol=0.05)
+
+
+@pytest.mark.parametrize("slant", [-0.6, -0.2, 0, 0.35, 0.7])
+def test_a_leaning_bar_comes_back_upright_and_centred(slant):
+    pictures = np.stack([bar(slant), bar(slant, row=1.3, column=-2.2)])[..., None]
+    for picture in deskew(pictures)[..., 0]:
+        row, column, rest = moments(picture)
+        assert abs(rest) < 0.02 and abs(row - 13.5) < 0.05 and abs(column - 13.5) < 0.05
+        # Half a pixel between two: linear interpolation takes a quarter of an edge. A pixel off would be all of it.
+        np.testing.assert_allclose(picture[10:18], bar(0)[10:18], atol=70)
+
+
+def test_what_stands_upright_stays():
+    picture = bar(0)[None, ..., None]
+    np.testing.assert_allclose(deskew(picture), picture, atol=0.01)
+
+
+def test_twice_is_nearly_once():
+    once = deskew(np.stack([bar(0.5), bar(-0.3, row=2, column=1)])[..., None])
+    twice = deskew(once)
+    assert np.abs(twice - once).max() < 10 and np.abs(once).max() > 200
+
+
+def test_nothing_comes_of_nothing_and_one_row_has_no_slant():
+    pictures = np.zeros((3, 8, 8, 1))
+    pictures[1, 2, 3:7] = 255
+    pictures[2, 6, 6] = 1
+    found = deskew(pictures)
+    assert (found[0] == 0).all() and np.isfinite(found).all()
+    np.testing.assert_allclose(
+        found[1], np.roll(pictures[1], (1, -1), (0, 1)) * 0.5 + np.roll(pictures[1], (2, -1), (0, 1)) * 0.5
+    )
+    np.testing.assert_allclose(found[2, 3:5, 3:5], np.full((2, 2, 1), 0.25), atol=1e-6)
+
+
+def test_all_channels_move_together():
+    grey = bar(0.4)
+    colour = np.stack([grey, 0 * grey, grey / 2], axis=-1)[None]
+    expected = upright(grey)
+    for channel, share in enumerate((1, 0, 0.5)):
+        np.testing.assert_allclose(deskew(colour)[0, ..., channel], share * expected, atol=0.05)
+
+
+def test_preprocessing_deskews_before_all_else():
+    picture = bar(0.4).astype("uint8")
+    layer = Preprocessing(scale=0.01, shift=-1.0, padding=2, deskew=True)
+    found = keras.ops.convert_to_numpy(layer(picture[None, ..., None]))
+    np.testing.assert_allclose(found[0, ..., 0], np.pad(upright(picture), 2) * 0.01 - 1, atol=1e-3)
+    again = Preprocessing.from_config(layer.get_config())
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(again(picture[None, ..., None])), found)
