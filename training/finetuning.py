@@ -35,7 +35,7 @@ def finetune(name_or_path, folder, out, resume=False, strict=False, console=None
         ZooError: as `training.fit`; if the model does not learn by gradients.
     """
     before = registry.load(name_or_path)
-    _check_gradient(before.card)
+    _check_gradient(before)
     settings = {"model": str(name_or_path), "data.name": str(folder), **changes}
     checked = recipe.load("finetune", **settings)
     source = data.load(str(folder), before.picture, strict)
@@ -53,26 +53,29 @@ def finetune(name_or_path, folder, out, resume=False, strict=False, console=None
     return metrics
 
 
-def _check_gradient(name):
+def _check_gradient(before):
     """Refuse a machine that learns by a rule of its own, and name what trains it from the start."""
-    card = registry.card(name)
+    card = registry.card(before.card)
     if card.rule:
-        recipes = [weights.recipe for weights in card.weights.values()]
+        used = [weights.recipe for tag, weights in card.weights.items() if before.weights_name == f"{card.name}.{tag}"]
+        name = (used or [weights.recipe for weights in card.weights.values()])[0]
+        parts = "".join(f" --set data.{part}=0.15" for part in ("validation", "test"))
         raise ZooError(
-            f"{name} learns by a rule of its own, {card.rule.class_name.rpartition('>')[2]}, and cannot be fine-tuned; to "
-            f"train it on your pictures: zoo train {(recipes or ['RECIPE'])[0]} --set data.name=FOLDER --set data.test=0.15"
+            f"{card.name} learns by a rule of its own, {card.rule.class_name.rpartition('>')[2]}, and cannot be fine-tuned; "
+            f"to train it on your pictures: zoo train {name} --set data.name=FOLDER{parts} --out DIR"
         )
 
 
 def _new_head(before, source):
-    """Return a classifier for other classes: the card's net for them, with all learned weights whose layers fit."""
-    card = registry.card(before.card)
-    net = registry.build(card.name, classes=len(source.class_names))
-    kept = {layer.name: layer for layer in before.net.layers}
-    for layer in net.layers[:-1]:  # the last is the head, whose weights are of the old classes even where their shapes fit
-        values = kept[layer.name].get_weights() if layer.name in kept else []
-        if [value.shape for value in values] == [tuple(weight.shape) for weight in layer.weights]:
-            layer.set_weights(values)
+    """Return a classifier for other classes: the same net, with new weights in the last layer that learns.
+
+    What follows that layer, if anything, is fixed: the targets that its units have for the old classes.
+    """
+    net = registry.build(before.card, classes=len(source.class_names), **before.options)
+    *body, _ = [layer for layer in net.layers if layer.trainable_weights]
+    fixed = [layer for layer in net.layers if layer.weights and not layer.trainable_weights]
+    for layer in [*body, *fixed]:
+        layer.set_weights(before.net.get_layer(layer.name).get_weights())
     return type(before)(
         net,
         before.preprocessing,
@@ -80,5 +83,6 @@ def _new_head(before, source):
         source.class_names,
         before.card,
         before.weights_name,
+        before.options,
         name=before.name,
     )

@@ -97,8 +97,9 @@ def _prepare(recipe, classifier=None, source=None):
     if validation is None and test is None:
         raise ZooError(f"{recipe.data.name} has no test part, and data.validation and data.test are 0: set one of them")
     if classifier is None:
-        net = registry.build(recipe.model, classes=len(source.class_names), **recipe.options)
-        classifier = registry.wrap(net, card, source.class_names, recipe)
+        options = recipe.options
+        net = registry.build(recipe.model, classes=len(source.class_names), **options)
+        classifier = registry.wrap(net, card, source.class_names, recipe, options)
 
     described = recipe.rule or (None if recipe.optimizer else card.rule)
     if described is None and recipe.optimizer is None:

@@ -20,6 +20,7 @@ class Classifier(keras.Model):
         class_names: one str a class.
         card: name of the card in the zoo that describes the net.
         weights: name of the zoo's weights that it started from, or None.
+        options: dict of what the net's builder was given besides the number of classes.
 
     Call arguments:
         pictures: (batch, height, width, channels), uint8 or float, raw 0-255.
@@ -28,7 +29,7 @@ class Classifier(keras.Model):
         (batch, classes) float32 scores.
     """
 
-    def __init__(self, net, preprocessing, picture, class_names, card, weights=None, **kwargs):
+    def __init__(self, net, preprocessing, picture, class_names, card, weights=None, options=None, **kwargs):
         super().__init__(**{"name": net.name, **kwargs})
         self.net = net
         self.preprocessing = preprocessing
@@ -36,6 +37,7 @@ class Classifier(keras.Model):
         self.class_names = list(class_names)
         self.card = card
         self.weights_name = weights
+        self.options = dict(options or {})
         if net.output_shape[-1] != len(self.class_names):
             raise ValueError(f"{net.name} has {net.output_shape[-1]} outputs. Received: class_names={self.class_names}")
         self(keras.Input(self.input_picture_shape))  # so that it is built: saving, counting and export need that
@@ -61,6 +63,7 @@ class Classifier(keras.Model):
             "class_names": self.class_names,
             "card": self.card,
             "weights": self.weights_name,
+            "options": dict(self.options),
         }
 
     @classmethod

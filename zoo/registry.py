@@ -146,10 +146,10 @@ def load(name_or_path, preprocessing=True, classes=None):
     net.load_weights(file)
     if weights.fitted:
         store.check_values(file, path, weights, net.weights)
-    return wrap(net, about, weights.classes, weights, tag) if preprocessing else net
+    return wrap(net, about, weights.classes, weights, weights.options, tag) if preprocessing else net
 
 
-def wrap(net, about, class_names, special=None, tag=None):
+def wrap(net, about, class_names, special=None, options=None, tag=None):
     """Return a net of a card as a classifier.
 
     Args:
@@ -158,6 +158,7 @@ def wrap(net, about, class_names, special=None, tag=None):
         class_names: one str a class.
         special: what may have a preprocessing and a picture of its own, in place of the card's: `zoo.schema.Weights`, or a
             recipe.
+        options: what the builder of the net was given besides the number of classes.
         tag: of the weights.
     """
     from zoo.classifier import Classifier
@@ -172,6 +173,7 @@ def wrap(net, about, class_names, special=None, tag=None):
         [str(name) for name in class_names],
         about.name,
         f"{about.name}.{tag}" if tag else None,
+        options,
     )
 
 

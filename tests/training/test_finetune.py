@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +10,7 @@ from rich.console import Console
 import training
 import zoo
 from training import recipe
+from zoo import registry
 from zoo.errors import ZooError
 
 QUIET = Console(quiet=True)
@@ -69,21 +71,28 @@ def test_classes_are_matched_by_name_in_whatever_order(names, tmp_path):
     assert loaded.class_names[int(loaded.predict(white, verbose=0).argmax())] == "bright"
 
 
-@pytest.mark.parametrize("model", ["lenet5", "lenet5-modern"])
-def test_new_classes_get_a_new_head_above_the_learned_layers(model, three, tmp_path):
-    before = zoo.load(model)
+def mlp_of_two_sizes():
+    """A multi-layer net whose sizes are not those of its card."""
+    options = {"hidden": [20, 10]}
+    return registry.wrap(zoo.build("mlp", **options), zoo.card("mlp"), range(10), options=options)
+
+
+@pytest.mark.parametrize(
+    ("model", "head"), [("lenet5", "f6"), ("lenet5-modern", "scores"), ("mark1.letters", "response"), ("mlp", "output")]
+)
+def test_new_classes_get_a_new_head_above_the_learned_layers(model, head, three, tmp_path):
+    """The same sizes, the fixed wiring of the Mark I included; new is what learned the old classes' targets."""
+    keras.utils.set_random_seed(77)  # another than that of the recipe
+    before = mlp_of_two_sizes() if model == "mlp" else zoo.load(model)
     before.save(tmp_path / "before.keras")
     metrics = finetune(tmp_path / "before.keras", three, tmp_path / "run", **ZERO)  # at rate 0 the start is the end
     assert metrics["accuracy_before"] is None
     after = zoo.load(tmp_path / "run" / "best.keras")
     assert after.class_names == ["acht", "drei", "fünf"]
-    assert after.predict(np.zeros((2, 28, 28, 1), "uint8"), verbose=0).shape == (2, 3)
-    *lower, head = before.net.layers
-    for layer in lower:
-        kept = after.net.get_layer(layer.name).get_weights()
-        for one, two in zip(kept, layer.get_weights(), strict=True):
-            np.testing.assert_array_equal(one, two)
-    assert after.net.get_layer(head.name).output.shape == (None, 3)
+    assert after.predict(np.zeros((2, *after.input_picture_shape), "uint8"), verbose=0).shape == (2, 3)
+    for layer in (layer for layer in before.net.layers if layer.weights):
+        kernel, old = (net.get_layer(layer.name).get_weights()[0] for net in (after.net, before.net))
+        assert np.array_equal(kernel, old) == (layer.name != head)
 
 
 def test_as_many_new_classes_as_old_ones_get_a_new_head_too(digits, tmp_path):
@@ -115,6 +124,18 @@ def test_new_classes_are_learned_and_the_same_seed_learns_the_same(three, tmp_pa
 def test_pretrained_lenet5_learns_three_new_classes(three, tmp_path):
     metrics = finetune("lenet5.mnist", three, tmp_path / "run", epochs=8)
     assert metrics["accuracy_before"] is None and metrics["accuracy"] >= 85
+    assert zoo.load(tmp_path / "run" / "best.keras").class_names == ["acht", "drei", "fünf"]
+
+
+def test_a_machine_with_a_rule_of_its_own_is_refused_with_a_command_that_works(three, tmp_path, zoo_command):
+    with pytest.raises(ZooError, match="madaline learns by a rule of its own, MadalineI") as caught:
+        finetune("madaline.mnist", three, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    command = (
+        str(caught.value).partition("zoo train ")[2].replace("FOLDER", str(three)).replace("DIR", str(tmp_path / "run"))
+    )
+    done = zoo_command("train", *command.split(), "--set", "epochs=1")
+    assert done.returncode == 0, done.stderr
     assert zoo.load(tmp_path / "run" / "best.keras").class_names == ["acht", "drei", "fünf"]
 
 
