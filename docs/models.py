@@ -14,28 +14,32 @@ def table():
     lines = ["| name | what | parameters | published | measured |", "|---|---|---:|---|---|"]
     for name in zoo.list_models():
         card = zoo.card(name)
-        published = "; ".join(f"{each.value:g} {each.unit} {each.setting}" for each in card.published)
+        published = "<br>".join(f"{_result(each)}{each.value:g} {each.unit} {each.setting}" for each in card.published)
         what = f"{card.title} ({card.year})"
         lines.append(f"| `{name}` | {what} | {card.parameters:,} | {published} | {_runs(card)} |")
         for tag, weights in card.weights.items():
-            measured = "; ".join(f"{each.mean:.2f} {each.unit} {each.result} on {each.dataset}" for each in weights.measured)
+            measured = "<br>".join(f"{each.mean:.2f} {each.unit} {each.result} on {each.dataset}" for each in weights.measured)
             lines.append(f"| `{name}.{tag}` | recipe `{weights.recipe}` | | | {measured} |")
     return "\n".join(lines)
 
 
 def _runs(card):
     """Return what several seeds of each recipe reached."""
-    return "; ".join(
+    return "<br>".join(
         f"{_value(each)} {each.unit}, `{each.recipe}`, {len(each.seeds)} seed{'s' * (len(each.seeds) > 1)}"
         for each in card.measured
     )
 
 
 def _value(measured):
-    """Return mean and spread, or the one value there is, with what it is where that is no error."""
+    """Return mean and spread, or the one value there is."""
     several = f"{measured.mean:.2f} ± {measured.spread:.2f}"
-    what = "" if measured.result == "test error" else f"{measured.result} "
-    return what + (several if len(measured.values) > 1 else f"{measured.mean:g}")
+    return _result(measured) + (several if len(measured.values) > 1 else f"{measured.mean:g}")
+
+
+def _result(number):
+    """Return what a number is, unless it is what most of them are."""
+    return "" if number.result == "test error" else f"{number.result} "
 
 
 def written():
