@@ -1,0 +1,34 @@
+"""The command that runs experiments, and what each of them leaves."""
+
+import json
+
+import pytest
+
+from training import experiments
+from zoo.errors import ZooError
+
+
+def test_names_and_summaries():
+    assert {"backprop1986", "mark1", "neocognitron", "starting-weights"} <= set(experiments.names())
+    for name in experiments.names():
+        assert len(experiments.summary(name)) > 20
+
+
+def test_a_wrong_name_is_an_error_that_names_the_nearest():
+    with pytest.raises(ZooError, match=r"no experiment 'marc1'; did you mean 'mark1'"):
+        experiments.load("marc1")
+
+
+def test_without_a_name_the_command_lists_them(zoo_command):
+    done = zoo_command("experiment")
+    assert done.returncode == 0 and "next: zoo experiment" in done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == experiments.names()
+
+
+def test_the_command_leaves_numbers_and_a_picture(zoo_command, tmp_path):
+    done = zoo_command("experiment", "starting-weights", "--seeds", "1", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["seeds"] == 1
+    assert list((tmp_path / "run").glob("*.png")) and "result.json" in done.stdout
+    wrong = zoo_command("experiment", "starting-weight")
+    assert wrong.returncode == 2 and "did you mean 'starting-weights'" in wrong.stderr
