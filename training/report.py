@@ -31,7 +31,7 @@ def curves(history, path):
         best = min(history, key=lambda row: (row["val_error"], row["val_loss"]))
         axes[1].axvline(best["epoch"], color="grey", linestyle=":", label="best on validation")
     axes[1].legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion(evaluation, path):
@@ -56,7 +56,7 @@ def confusion(evaluation, path):
     axis.set_xticklabels(names, rotation=90)
     axis.set_yticklabels(names)
     axis.set_title(f"{len(evaluation.wrong)} wrong of {len(evaluation.labels)}: {evaluation.error:.2f} %")
-    _save(figure, path)
+    save(figure, path)
 
 
 def mistakes(evaluation, samples, path):
@@ -76,10 +76,11 @@ def mistakes(evaluation, samples, path):
         axis.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=255)
         axis.set_title(f"{names[evaluation.labels[index]]} read as {names[evaluation.predictions[index]]}", fontsize=9)
     figure.suptitle(f"the {min(MISTAKES, len(evaluation.wrong))} most confident mistakes")
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure, path):
+def save(figure, path):
+    """Write a figure as a PNG file, atomically, and close it."""
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
     plt.close(figure)

@@ -17,9 +17,14 @@ def _one_hot(y_true, y_pred):
 
 
 def _on(y_true, y_pred):
-    """Return 1 for each unit that should be on and 0 for the others; a unit that stands alone is on for a positive label."""
+    """Return 1 for each unit that should be on and 0 for the others, and the scores, both (batch, units).
+
+    A unit that stands alone is on for a positive label; its scores may be (batch,).
+    """
+    if len(y_pred.shape) == 1:
+        y_pred = ops.expand_dims(y_pred, -1)
     target = ops.reshape(y_true, (-1, 1)) if y_pred.shape[-1] == 1 else _one_hot(y_true, y_pred)
-    return ops.cast(target > 0, y_pred.dtype)
+    return ops.cast(target > 0, y_pred.dtype), y_pred
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -116,9 +121,8 @@ class BinaryHinge(keras.losses.Loss):
         self.squared = squared
 
     def call(self, y_true, y_pred):
-        if len(y_pred.shape) == 1:
-            y_pred = ops.expand_dims(y_pred, -1)
-        short = ops.relu(self.margin - (2 * _on(y_true, y_pred) - 1) * y_pred)
+        on, y_pred = _on(y_true, y_pred)
+        short = ops.relu(self.margin - (2 * on - 1) * y_pred)
         return ops.sum(ops.square(short) if self.squared else short, axis=-1)
 
     def get_config(self):
@@ -140,7 +144,8 @@ class PerceptronCriterion(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, **kwargs)
 
     def call(self, y_true, y_pred):
-        wrong = ops.cast(y_pred > 0, y_pred.dtype) - _on(y_true, y_pred)
+        on, y_pred = _on(y_true, y_pred)
+        wrong = ops.cast(y_pred > 0, y_pred.dtype) - on
         return ops.sum(ops.stop_gradient(wrong) * y_pred, axis=-1)
 
 
@@ -163,7 +168,8 @@ class LMS(keras.losses.Loss):
         self.high = high
 
     def call(self, y_true, y_pred):
-        target = self.low + (self.high - self.low) * _on(y_true, y_pred)
+        on, y_pred = _on(y_true, y_pred)
+        target = self.low + (self.high - self.low) * on
         return ops.sum(ops.square(target - y_pred), axis=-1) / 2
 
     def get_config(self):

@@ -1,5 +1,6 @@
 """The experiment of 1986: what it counts, and that it finds what was published."""
 
+import itertools
 import json
 
 import keras
@@ -9,7 +10,7 @@ import pytest
 import zoo
 from training import data, fit, recipe
 from training.experiments import backprop1986
-from training.experiments.backprop1986 import CRITERIA, TASKS, Task, doubling, learn
+from training.experiments.backprop1986 import CRITERIA, TASKS, Task, codes, doubling, learn
 from zoo.errors import ZooError
 from zoo.losses import MinimumDistance
 
@@ -68,8 +69,12 @@ def test_a_start_that_does_not_learn_is_none():
 
 
 @pytest.mark.slow
-def test_statistics_of_xor_are_as_published(tmp_path):
-    """Of three starts of each task; a wrong rule would miss the statistics of XOR by far."""
+def test_statistics_of_xor_are_as_published(tmp_path, capsys):
+    """Of three starts of each task; a wrong rule would miss the statistics of XOR by far.
+
+    They are for eta 0.25 and an error of 0.01 a pattern, the square of 0.1.
+    """
+    assert {task.rate for task in TASKS if task.options} == {0.25} and CRITERIA["within 0.1"] == 0.01**0.5
     result = backprop1986.run(tmp_path, seeds=3)
     assert json.loads((tmp_path / "result.json").read_text("utf-8")) == result
     assert (tmp_path / "sweeps.png").stat().st_size > 10_000
@@ -85,21 +90,41 @@ def test_statistics_of_xor_are_as_published(tmp_path):
         if task.options:
             medians.append(np.median(solved))
             assert 0.5 < np.median(solved) / task.published < 2, task.name
+    assert len(result["codes"]) == 8 and 0 <= result["distinct_codes"] <= 3
+    printed = capsys.readouterr().out
+    assert " ".join(result["codes"]) in printed and f"{result['distinct_codes']} of 3 encoder nets" in printed
     # More hidden units learn faster.
     assert medians == sorted(medians, reverse=True)
 
 
 def test_symmetry_weights_are_antisymmetric_and_double():
-    """Nature 323, fig. 1: equal size and opposite sign about the middle, in the ratio 1:2:4."""
+    """Nature 323, fig. 1: to a hidden unit all symmetric patterns are as none, and the others are -7 to 7 steps away.
+
+    Each side has then a sum of its own for each of its eight patterns, so that only equal ones cancel.
+    """
     kernels = [weights[0] for sweeps, weights in learn(Task("", "symmetry", 0.1), range(1, 7)) if sweeps["within 0.1"]]
     assert len(kernels) >= 3
     regular = [kernel for kernel in kernels if doubling(kernel)]
     assert len(regular) >= len(kernels) / 2
-    for kernel in regular:
-        for unit in kernel.T:
-            assert (np.sign(unit[:3]) == -np.sign(unit[:2:-1])).all()
-            one, two, four = sorted(abs(unit[:3]))
-            assert two / one == pytest.approx(2, rel=0.35) and four / one == pytest.approx(4, rel=0.35)
+    patterns = list(itertools.product((0, 1), repeat=6))
+    for unit in (unit for kernel in regular for unit in kernel.T):
+        steps = {bits: bits @ unit / np.abs(unit).min() for bits in patterns}
+        assert all(abs(steps[bits]) < 0.1 for bits in patterns if bits == bits[::-1])
+        assert all(abs(steps[bits]) > 0.9 for bits in patterns if bits != bits[::-1])
+        assert {round(step) for step in steps.values()} == set(range(-7, 8))
+
+
+def test_codes_are_what_the_hidden_units_answer():
+    """And most nets find a code of three bits, one of its own for each pattern."""
+    distinct = 0
+    net = zoo.build("encoder")
+    hidden = keras.Model(net.input, net.get_layer("hidden").output)
+    for _, weights in learn(Task("", "encoder", 0.1), range(1, 7)):
+        net.set_weights(weights)
+        answers = np.asarray(hidden(np.eye(8, dtype="float32").reshape(8, 1, 8, 1)))
+        assert codes(weights) == ["".join(str(round(float(each))) for each in row) for row in answers]
+        distinct += sorted(codes(weights)) == [f"{number:03b}" for number in range(8)]
+    assert distinct >= 3
 
 
 def test_doubling():

@@ -27,6 +27,14 @@ def adapted(layer):
     return layer
 
 
+def taught(layer):
+    """S-cells that have learned something: excitation and inhibition both count."""
+    layer.build(PICTURES.shape)
+    layer.a.assign(rng.uniform(0.5, 1, layer.a.shape))
+    layer.b.assign(rng.uniform(0.5, 1, layer.b.shape))
+    return layer
+
+
 # For each class what to check, and its inputs.
 LAYERS = {
     "CCells": (layers.CCells(3, stride=2, padding=(1, 2)), PICTURES),
@@ -39,7 +47,7 @@ LAYERS = {
     "Maxout": (layers.Maxout(3, 2), ROWS),
     "PCAWhitening": (adapted(layers.PCAWhitening(3)), ROWS),
     "RBFOutput": (layers.RBFOutput(rng.choice([-1.0, 1.0], (3, 4))), ROWS),
-    "SCells": (layers.SCells(2, window=3, start=0.1), PICTURES),
+    "SCells": (taught(layers.SCells(2, window=3)), PICTURES),
     "ScaledTanh": (layers.ScaledTanh(), ROWS),
     "StochasticDepth": (layers.StochasticDepth(0.3), [ROWS, ROWS[::-1]]),
     "TrainableSubsampling": (layers.TrainableSubsampling(2), PICTURES[:, :, :4]),
@@ -81,6 +89,21 @@ def test_layer(name):
     floats = [each for each in (x if isinstance(x, list) else [x]) if each.dtype == "float64"]
     assert len(errors) == len(layer.trainable_variables) + len(floats)
     assert max(errors.values()) < LIMIT, errors
+
+
+def test_silent_cells_have_a_gradient():
+    """What a window sees may be all zero, and the root of it has no slope there; the others are as they are without it."""
+    x = PICTURES[:1].copy()
+    x[:, :, :3] = 0
+    layer = taught(layers.SCells(2, window=3))
+    gradients = []
+    for each in (x, x[:, :, 2:]):
+        picture = tf.Variable(each, dtype="float32")
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(layer(picture)[:, :, -1])
+        gradients.append(tape.gradient(total, picture).numpy())
+    assert np.isfinite(gradients[0]).all() and gradients[0].any()
+    np.testing.assert_allclose(gradients[0][:, :, 2:], gradients[1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("loss", [each for some in LOSSES.values() for each in some], ids=lambda loss: loss.name)
@@ -149,16 +172,6 @@ class Root(keras.layers.Layer):
 def test_gradients_that_are_no_number():
     errors = gradcheck(Root(), np.zeros((1, 2)))
     assert errors == {"input 0": float("inf")}
-
-
-@pytest.mark.parametrize("point", [-2.0, 0.3, 1.7])
-def test_the_one_sided_formula_of_the_lecture_is_less_exact(point):
-    """Its error falls with h, that of the centred one with h²: at h = 1e-4 they are thousands apart."""
-    h, right = 1e-4, 1 - np.tanh(point) ** 2
-    one_sided = (np.tanh(point + h) - np.tanh(point)) / h
-    centred = (np.tanh(point + h) - np.tanh(point - h)) / (2 * h)
-    assert abs(one_sided - right) > 1000 * abs(centred - right)
-    assert abs(one_sided - right) > LIMIT * right > abs(centred - right)
 
 
 def gradient(function, *values):

@@ -11,8 +11,10 @@ import training
 import zoo
 from exporters.onnx import to_onnx
 from training import recipe
+from training import trainer as trainers
 from training.drawn import digits04
 from training.experiments import neocognitron as experiment
+from zoo import registry, rules
 
 PICTURE = {"height": 16, "width": 16, "channels": 1, "resize": "pad"}
 QUIET = Console(quiet=True)
@@ -112,6 +114,24 @@ def test_an_untrained_net_has_no_such_planes():
     x = np.stack([digits04.draw(digit) for digit in range(5)]) / 255
     found = keras.ops.convert_to_numpy(top(x.astype("float32")))
     assert found.max() < 0.05
+
+
+@pytest.mark.parametrize(("start", "planes"), [(0.0001, 5), (0.01, 1)])
+def test_the_first_connections_must_be_small(start, planes):
+    """So the card says: at 0.0001 the five digits part, at 0.01 they share one plane."""
+    card = zoo.card("neocognitron")
+    net = zoo.build("neocognitron", classes=5)
+    classifier = registry.wrap(net, card, digits04.DIGITS)
+    for layer in (net.get_layer(name) for name in ("s1", "s2", "s3")):
+        layer.a.assign(layer.a * (start / layer.start))
+    pictures = np.stack([digits04.draw(digit) for digit in range(5)])
+    rule = rules.get(card.rule.model_dump())
+    trainer = trainers.make(classifier, (), pictures, np.zeros(5, "int32"), batch_size=5, repeat=20, rule=rule)
+    trainer.prepare(None, keras.losses.deserialize(card.loss.model_dump()))
+    trainer.fit(trainer.feed(0, 0), steps_per_epoch=trainer.steps_per_epoch, shuffle=False, verbose=0)
+    top = keras.Model(net.input, net.get_layer("flatten").output)
+    answers = top.predict_on_batch(classifier.preprocessing(pictures))
+    assert answers.max(axis=1).min() > 0 and len(set(answers.argmax(axis=1).tolist())) == planes
 
 
 def test_the_read_out_names_the_planes(run, own):

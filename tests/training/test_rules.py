@@ -139,6 +139,53 @@ def test_what_cannot_be_is_said_before_anything_is_written(old, new, message, di
     assert {path.name for path in (tmp_path / "run").iterdir()} <= {"recipe.toml"}
 
 
+class InterruptedAfterAnEpoch(Console):
+    """Somebody presses Ctrl-C when the first epoch is reported."""
+
+    def print(self, *words, **options):
+        if str(words[0]).startswith("epoch"):
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("neocognitron-glyphs", {"data.repeat": 4}),
+        ("madaline2-mnist", {"data.name": "FOLDER", "data.test": 0.2, "data.validation": 0.2, "batch_size": 32}),
+    ],
+    ids=["SeedCells", "MadalineII"],
+)
+def test_an_interrupted_run_by_a_rule_ends_as_one_that_was_not(name, changes, digits, tmp_path):
+    """To the bit: the state that is kept and the best weights."""
+    changes = {key: str(digits) if value == "FOLDER" else value for key, value in changes.items()}
+
+    def train(out, resume=False, console=None):
+        console = console or Console(quiet=True)
+        training.fit(recipe.load(name, epochs=3, **changes), tmp_path / out, resume=resume, console=console)
+
+    def left(out):
+        with np.load(tmp_path / out / "last.npz") as stored:
+            state = [stored[key] for key in stored.files if key != "notes"]
+        return [*state, *zoo.load(tmp_path / out / "best.keras").get_weights()]
+
+    train("whole")
+    with pytest.raises(KeyboardInterrupt):
+        train("parts", console=InterruptedAfterAnEpoch(quiet=True))
+    assert len((tmp_path / "parts" / "history.csv").read_text().splitlines()) == 2  # the heading and one epoch
+    before = left("parts")
+    train("parts", resume=True)
+    after, expected = left("parts"), left("whole")
+    assert any(one.tobytes() != two.tobytes() for one, two in zip(before, after, strict=True))
+    for one, two in zip(after, expected, strict=True):
+        assert one.tobytes() == two.tobytes()
+
+
+def test_a_loss_that_does_not_fit_is_told_with_the_rule(digits, tmp_path):
+    """And not with an optimizer, which nobody chose."""
+    with pytest.raises(ZooError, match="loss binary_crossentropy or rule Delta do not fit linear"):
+        run(RECIPE + '[loss]\nclass_name = "BinaryCrossentropy"\n', digits, tmp_path)
+
+
 def test_options_picture_and_preprocessing_of_a_recipe_replace_those_of_the_card(digits, tmp_path):
     text = RECIPE + "[options]\ninput_shape = [8, 8, 1]\n[picture]\nheight = 8\nwidth = 8\nchannels = 1\n"
     metrics = run(text + "[preprocessing]\nscale = 0.01\n", digits, tmp_path)

@@ -317,3 +317,12 @@ def test_gradient_of_large_distances():
     model.compile(keras.optimizers.SGD(1.0), MaximumAPosteriori(), run_eagerly=keras.backend.backend() == "tensorflow")
     model.train_on_batch(np.zeros((1, 1), "float32"), np.array([1]))
     np.testing.assert_allclose(model.get_weights()[1], [-500, -599], rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [BinaryHinge(), PerceptronCriterion(), LMS()], ids=lambda loss: loss.name)
+def test_one_unit_alone_may_have_scores_without_an_axis(loss):
+    """Rows are charged one by one; against a column of labels a row of scores would be charged with all."""
+    scores, labels = np.float32([0.3, -2, 0.5, -0.1]), np.array([1, 0, 0, 1])
+    alone = [float(loss(labels[row : row + 1], scores[row : row + 1, None])) for row in range(4)]
+    for each in (labels, labels[:, None]):
+        assert float(value(loss, each, scores)) == pytest.approx(np.mean(alone))

@@ -310,7 +310,7 @@ def test_rule_config(rule):
     copy = rules.get(described)
     assert type(copy) is type(rule) and copy.get_config() == rule.get_config()
     with pytest.raises(ZooError, match=r"teaches a net of .*linear has Dense"):
-        copy.prepare(zoo.build("linear"), 1)
+        copy.prepare(zoo.build("linear"), 1, 1)
 
 
 def test_rule_two_refuses():

@@ -279,7 +279,7 @@ def test_seed_cells_learn_as_the_paper_says(rng):
     start = [a.copy() for a, _ in connections]
     x = (rng.uniform(size=(7, 7, 6, 1)) < 0.3).astype("float32") * rng.uniform(0.5, 1, size=(7, 7, 6, 1)).astype("float32")
     rule = SeedCells(q=(1.0, 16.0), column=3, presentations=7)
-    rule.prepare(net, 7)
+    rule.prepare(net, 7, 7)
     for rows in (slice(0, 5), slice(5, 7)):
         rule.learn(net, x[rows], np.zeros(len(x[rows]), "int32"))
     for picture in x:
@@ -354,10 +354,10 @@ def test_afterwards_the_read_out_learns_and_the_planes_stay(rng):
 
 def test_rule_needs_its_net():
     with pytest.raises(ZooError, match=r"SeedCells with 3 values of q.* has 2 and ends in a Dense"):
-        SeedCells().prepare(small_net(), 5)
+        SeedCells().prepare(small_net(), 5, 5)
     layers = [keras.Input((4, 4, 1)), SCells(2, 3), keras.layers.Flatten()]
     with pytest.raises(ZooError, match="has 1 and ends in a Flatten"):
-        SeedCells(q=(1.0,)).prepare(keras.Sequential(layers), 5)
+        SeedCells(q=(1.0,)).prepare(keras.Sequential(layers), 5, 5)
 
 
 def test_rule_config():

@@ -164,6 +164,26 @@ def test_saved_and_loaded(make, tmp_path):
         np.testing.assert_array_equal(run(loaded, data), run(model, data))
 
 
+@pytest.mark.parametrize("make", LAYERS)
+def test_weights_that_are_set_count_as_fitted(make):
+    """Those of a layer, and those of a model: a clone, which itself is fitted to nothing."""
+    data = pictures()
+    model = keras.Sequential([keras.Input(SHAPE), adapted(make(), data)])
+    clone, layer = keras.models.clone_model(model), make()
+    layer.build(data.shape)
+    for copy in (clone, layer):
+        with pytest.raises(ValueError, match="fitted to no data"):
+            copy(data)
+        copy.set_weights(model.get_weights())
+        np.testing.assert_array_equal(run(copy, data), run(model, data))
+    np.testing.assert_array_equal(clone.predict(data, verbose=0), model.predict(data, verbose=0))
+
+
+def test_a_net_that_is_not_fitted_refuses_in_a_graph_too():
+    with pytest.raises(ValueError, match="fitted to no data"):
+        keras.Sequential([keras.Input(SHAPE), ZeroCenter()]).predict(pictures(), verbose=0)
+
+
 @pytest.mark.parametrize("layer", [ZeroCenter(True), PCAWhitening(3, 0.5), ZCAWhitening(0.5)], ids=lambda layer: layer.name)
 def test_config(layer):
     copy = type(layer).from_config(json.loads(json.dumps(layer.get_config())))

@@ -9,21 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from training import data, keras_objects
+from training import data, keras_objects, report
 from training import trainer as trainers
 from training.drawn import square_circle
 from training.evaluation import score
 from zoo import registry
 from zoo.files import atomic
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 
 @dataclass(frozen=True)
@@ -121,6 +118,4 @@ def _draw(result, drawn, path):
             limit = np.abs(template).max() or 1
             field.imshow(template, cmap="RdBu_r", vmin=-limit, vmax=limit)
             field.set(title=title, xticks=[], yticks=[])
-    with atomic(path) as temporary:
-        figure.savefig(temporary, format="png")
-    plt.close(figure)
+    report.save(figure, path)

@@ -8,19 +8,17 @@ import json
 from pathlib import Path
 
 import keras
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from training import report
 from training import trainer as trainers
 from training.drawn import digits04
 from zoo import registry, rules
 from zoo.files import atomic
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 TURNS = 20
 REACH = 5  # pixels, the largest shift along each axis
@@ -135,6 +133,4 @@ def _draw(result, path):
         axis.plot([0, *map(float, result[key])], [result["shift"]["0"], *result[key].values()], marker=".")
         axis.set(xlabel=label, ylabel="% of pictures that keep it", ylim=(0, 102))
         axis.grid(alpha=0.3)
-    with atomic(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
-    plt.close(figure)
+    report.save(figure, path)

@@ -8,17 +8,15 @@ import json
 from pathlib import Path
 
 import keras
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 from keras.initializers import RandomNormal, VarianceScaling
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from training import report
 from zoo.files import atomic
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 LAYERS, UNITS, INPUTS = 10, 500, 1000
 SATURATED = 0.99  # of tanh's 1: here the slope is below 0.02, and little of a gradient comes through
@@ -105,6 +103,4 @@ def _draw(drawn, path):
             axis.set(yticks=[], title=f"layer {number}, std {values.std():.2g}")
             axis.title.set_fontsize(8)
         line[0].set_ylabel(name)
-    with atomic(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
-    plt.close(figure)
+    report.save(figure, path)

@@ -64,7 +64,9 @@ class SCells(keras.layers.Layer):
     def inhibition(self, x):
         """Return v_C, the weighted root mean square of what each position sees, (batch, height, width, 1)."""
         power = ops.sum(ops.square(self.bordered(x)), axis=-1, keepdims=True)
-        return ops.sqrt(ops.conv(power, ops.cast(self.c[..., None, None], x.dtype), padding="valid"))
+        mean = ops.conv(power, ops.cast(self.c[..., None, None], x.dtype), padding="valid")
+        # The root has no gradient at 0: where all is silent it is taken of 1, and not used.
+        return ops.where(mean > 0, ops.sqrt(ops.where(mean > 0, mean, 1)), 0)
 
     def respond(self, x, a, b):
         """Return u_S for connections that need not be the layer's own: a rule tries out those that it is learning."""

@@ -10,10 +10,22 @@ import numpy as np
 from keras import ops
 
 
-class Adapted(keras.layers.Layer):
-    """What the layers here share: they refuse to run before they are fitted, or have loaded what was fitted before."""
+class Fitted(keras.Variable):
+    """A variable that knows whether it was given values since its start: by fitting, by loading, by `set_weights`."""
 
-    _adapted = False
+    given = False
+
+    def assign(self, value):
+        self.given = True
+        return super().assign(value)
+
+
+class Adapted(keras.layers.Layer):
+    """What the layers here share: they refuse to run before they are fitted, or were given what was fitted before."""
+
+    def add_fitted(self, name, shape):
+        """Return a variable for what `adapt` finds, zero until then."""
+        return Fitted("zeros", shape=shape, dtype=self.variable_dtype, trainable=False, name=name)
 
     def adapt(self, data):
         """Fit the layer.
@@ -25,14 +37,9 @@ class Adapted(keras.layers.Layer):
         if not self.built:
             self.build(data.shape)
         self._fit(data)
-        self._adapted = True
-
-    def load_own_variables(self, store):
-        super().load_own_variables(store)
-        self._adapted = True
 
     def _check(self):
-        if not self._adapted:
+        if not self.mean.given:
             raise ValueError(f"{self.name} was fitted to no data: call `adapt` with the training part, or load weights")
 
     def compute_output_shape(self, input_shape):
@@ -60,7 +67,7 @@ class ZeroCenter(Adapted):
 
     def build(self, input_shape):
         shape = input_shape[-1:] if self.per_channel else input_shape[1:]
-        self.mean = self.add_weight(shape, "zeros", trainable=False, name="mean")
+        self.mean = self.add_fitted("mean", shape)
 
     def _fit(self, data):
         self.mean.assign(data.mean(tuple(range(data.ndim - len(self.mean.shape)))))
@@ -106,9 +113,9 @@ class PCAWhitening(Adapted):
         kept = features if self.components is None else self.components
         if kept > features:
             raise ValueError(f"{self.name}: {kept} components are too many. Received: input_shape={tuple(input_shape)}")
-        self.mean = self.add_weight((features,), "zeros", trainable=False, name="mean")
-        self.axes = self.add_weight((features, kept), "zeros", trainable=False, name="axes")
-        self.deviations = self.add_weight((kept,), "ones", trainable=False, name="deviations")
+        self.mean = self.add_fitted("mean", (features,))
+        self.axes = self.add_fitted("axes", (features, kept))
+        self.deviations = self.add_fitted("deviations", (kept,))
 
     def _fit(self, data):
         rows = data.reshape(len(data), -1)
