@@ -98,6 +98,11 @@ def load(name, picture, strict=False):
     return _tfds(name, picture)
 
 
+def place(name):
+    """Return " in FOLDER" for a data set that TFDS keeps there, for messages; "" for what names its place, or has none."""
+    return "" if name.startswith(drawn.PREFIX) or Path(name).is_dir() else f" in {_tfds_home()}"
+
+
 def split(source, validation, test, seed):
     """Return (train, validation, test) samples; what a source lacks is carved from its training part, stratified.
 
@@ -248,6 +253,11 @@ def _decode(name, folder, picture):
     return arrays
 
 
+def _tfds_home():
+    """Return the folder in which TFDS keeps prepared data sets."""
+    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+
+
 def _prepared(name):
     """Return the folder of a prepared data set, preparing it where the network allows.
 
@@ -255,7 +265,7 @@ def _prepared(name):
     """
     import tensorflow_datasets as tfds
 
-    home = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    home = _tfds_home()
     versions = [found.parent for found in home.glob(f"{glob.escape(name)}/*/dataset_info.json")] if name else []
     if versions:
         return max(versions, key=lambda folder: [int(number) for number in re.findall(r"\d+", folder.name)])

@@ -96,20 +96,20 @@ def _prepare(recipe, classifier=None, source=None):
     train, validation, test = data.split(source, recipe.data.validation, recipe.data.test, recipe.seed)
     if validation is None and test is None:
         raise ZooError(f"{recipe.data.name} has no test part, and data.validation and data.test are 0: set one of them")
-    if classifier is None:
-        options = recipe.options
-        net = registry.build(recipe.model, classes=len(source.class_names), **options)
-        classifier = registry.wrap(net, card, source.class_names, recipe, options)
-
     described = recipe.rule or (None if recipe.optimizer else card.rule)
     if described is None and recipe.optimizer is None:
         raise ZooError(f"the recipe for {recipe.model} has no [optimizer], and its card no rule to learn by")
     rule = keras_objects.rule(described) if described else None
+    if classifier is None:
+        options = {**(rule.options(len(train)) if rule else {}), **recipe.options}
+        net = registry.build(recipe.model, classes=len(source.class_names), **options)
+        classifier = registry.wrap(net, card, source.class_names, recipe, options)
+
     batch_size = min(recipe.batch_size, len(train))
     augmentation = keras_objects.augmentation(recipe.augmentation, recipe.seed)
     trainer = trainers.make(classifier, augmentation, train.pictures, train.labels, batch_size, recipe.data.repeat, rule)
     optimizer = None if rule else keras_objects.optimizer(recipe.optimizer, trainer.steps * recipe.epochs)
-    trainer.prepare(optimizer, keras_objects.loss(recipe.loss or card.loss))
+    trainer.prepare(optimizer, keras_objects.loss(recipe.loss or card.loss), recipe.epochs)
     return source, validation, test, trainer
 
 

@@ -53,18 +53,19 @@ class Trainer(keras.Model):
         """How many elements of `feed` are an epoch, as Keras' `fit` wants to know."""
         return self.steps
 
-    def prepare(self, optimizer, loss):
+    def prepare(self, optimizer, loss, epochs=1):
         """Compile, and build all that has variables, so that a checkpoint can be put into them before `fit`.
 
         Args:
             optimizer: Keras optimizer, or None where a rule does the learning.
             loss: Keras loss; with a rule it is only reported.
+            epochs: how many the whole run has.
 
         Raises:
             ZooError: if loss, optimizer or rule do not fit the classifier; two pictures show it as well as an epoch.
         """
         if self.rule is not None:
-            self.rule.prepare(self.classifier.net, self.presentations)
+            self.rule.prepare(self.classifier.net, self.rows, self.presentations * epochs)
             optimizer = keras.optimizers.SGD()  # Keras compiles nothing without one; nobody asks it for a step
         # TensorFlow's XLA takes 20 times as long as its own kernels for a convolution's gradient on the CPU.
         xla = keras.backend.backend() != "tensorflow"
@@ -76,9 +77,8 @@ class Trainer(keras.Model):
             optimizer.build(self.trainable_variables)
         except Exception as error:  # Keras and its backends raise errors of many kinds here
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise ZooError(
-                f"loss {loss.name} or optimizer {optimizer.name} do not fit {self.classifier.name}: {reason[0]}"
-            ) from error
+            teacher = f"rule {type(self.rule).__name__}" if self.rule is not None else f"optimizer {optimizer.name}"
+            raise ZooError(f"loss {loss.name} or {teacher} do not fit {self.classifier.name}: {reason[0]}") from error
 
     def build(self, input_shape):
         """Nothing of its own: the classifier is built, and augmentation has no weights."""

@@ -2,9 +2,11 @@
 
 The first layer with something to show is drawn. A layer of the zoo may say itself what that is, in a method `pictures()`:
 a list of (title, array), the arrays (height, width) or (height, width, 3). What is signed is drawn in red and blue, as are
-the templates of a dense layer on the flattened picture and the kernels of a convolution; what is nowhere negative in grey.
+the templates of a dense layer on the flattened picture, or behind a plugboard, and the kernels of a convolution; what is
+nowhere negative in grey.
 """
 
+import itertools
 import math
 
 import keras
@@ -16,7 +18,7 @@ import numpy as np
 
 from zoo.errors import ZooError
 from zoo.files import atomic
-from zoo.layers import MaskedConv2D, NearestNeighbors
+from zoo.layers import AssociationUnits, MaskedConv2D, NearestNeighbors
 
 LARGEST = 100  # pictures in one file
 EACH = 10  # memorised pictures of a class
@@ -34,7 +36,7 @@ def learned(classifier):
     Raises:
         ZooError: if there is no such layer, or nobody has taught this module to draw one of its class.
     """
-    for layer in classifier.net.layers:
+    for layer, behind in itertools.pairwise([*classifier.net.layers, None]):
         if hasattr(layer, "pictures"):
             found = layer.pictures()
         elif isinstance(layer, NearestNeighbors):
@@ -45,11 +47,14 @@ def learned(classifier):
             kernel = layer.full_kernel() if isinstance(layer, MaskedConv2D) else layer.kernel
             found = _kernels(keras.ops.convert_to_numpy(kernel))
         elif isinstance(layer, keras.layers.Dense) and layer.kernel.shape[0] == math.prod(classifier.net.input_shape[1:]):
-            found = _templates(layer, classifier)
+            found = _templates(layer.kernel, layer, classifier)
+        elif isinstance(layer, AssociationUnits) and isinstance(behind, keras.layers.Dense):
+            found, layer = _templates(layer.on_retina(behind.kernel), behind, classifier), behind
         else:
             raise ZooError(
                 f"{classifier.name}: layer {layer.name} ({type(layer).__name__}) has no weights that are a picture; drawn "
-                "are a Dense on the flattened picture, convolutions, memorised pictures, and layers with a method pictures()"
+                "are a Dense on the flattened picture or behind a plugboard, convolutions, memorised pictures, and layers "
+                "with a method pictures()"
             )
         if not found:
             raise ZooError(f"{classifier.name}: layer {layer.name} has learned nothing yet that could be drawn")
@@ -57,10 +62,11 @@ def learned(classifier):
     raise ZooError(f"{classifier.name} has no layer with weights")
 
 
-def _templates(layer, classifier):
-    """Return the weights of each unit in the form of the picture that they are laid on."""
-    kernel = keras.ops.convert_to_numpy(layer.kernel)
-    named = len(classifier.class_names) == kernel.shape[1]
+def _templates(kernel, layer, classifier):
+    """Return what each unit of a layer weighs the pixels with, (pixels, units), in the form of the picture."""
+    kernel = keras.ops.convert_to_numpy(kernel)
+    *_, output = [each for each in classifier.net.layers if each.trainable_weights]
+    named = layer is output and len(classifier.class_names) == kernel.shape[1]
     titles = classifier.class_names if named else range(1, kernel.shape[1] + 1)
     shape = classifier.net.input_shape[1:]
     return [(str(title), _flat(unit.reshape(shape))) for title, unit in zip(titles, kernel.T, strict=True)]

@@ -142,10 +142,7 @@ def load(name_or_path, preprocessing=True, classes=None):
 
     weights = about.weights[tag]
     net = build(arch, classes=len(weights.classes), **weights.options)
-    file = store.find(path, weights)
-    net.load_weights(file)
-    if weights.fitted:
-        store.check_values(file, path, weights, net.weights)
+    net.load_weights(store.find(path, weights))
     return wrap(net, about, weights.classes, weights, weights.options, tag) if preprocessing else net
 
 

@@ -87,13 +87,17 @@ class Preprocessing(Strict):
 
 
 class Weights(Strict):
-    """Trained weights: where they are, what they were trained for, how they were made, what they reach."""
+    """Trained weights: where they are, what they were trained for, how they were made, what they reach.
+
+    Weights that are fitted have the `sha256` of the training part that they are fitted to: all pictures, uint8, then all
+    labels, little-endian int32. It is the same everywhere; what is computed from pictures differs in the last bits.
+    """
 
     file: str | None = None
     url: str | None = None
     fitted: bool = Field(default=False, description="made by the recipe when asked for: the weights are the data")
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the file; of all values, where they are fitted")
-    size: int = Field(gt=0, description="bytes")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the file; of fitted ones, of their data, see below")
+    size: int = Field(gt=0, description="bytes of the file, or of the values that are fitted")
     licence: str
     classes: tuple[str, ...]
     recipe: str

@@ -34,49 +34,26 @@ def find(name, weights, show_progress=True):
         show_progress: draw a bar while fetching.
 
     Returns:
-        Path of a file whose sha256 is that of the card; for fitted weights, see `check_values`.
+        Path of a file whose sha256 is that of the card; of fitted weights, that of the file beside it, written when they
+        were fitted to the data of the card.
 
     Raises:
         ZooError: if the file is missing, damaged, or cannot be fetched; with the command that mends it.
     """
     if weights.fitted:
-        # By what they are, not by tag: one neighbour and three are asked of the same memory.
-        arch, _, _ = name.partition(".")
-        path = cache_folder() / "weights" / f"{arch}-{weights.sha256[:12]}.weights.h5"
-        if not path.exists():
-            _fit(name, weights, path)
-        return path
+        return _find_fitted(name, weights)
     if weights.file is not None:
         path = Path(str(resources.files("zoo.pretrained").joinpath(weights.file)))
-        _check(path, name, weights, "python -m pip install --force-reinstall --no-deps .  (in the folder of the zoo)")
+        mend = "python -m pip install --force-reinstall --no-deps .  (in the folder of the zoo)"
+        _check(path, name, weights.sha256, mend, weights.size)
         return path
     path = cache_folder() / "weights" / f"{name}-{weights.sha256[:12]}{Path(urllib.parse.urlparse(weights.url).path).suffix}"
     if not path.exists():
         if os.environ.get("ZOO_OFFLINE"):
             raise ZooError(f"{name} is not in the cache and ZOO_OFFLINE is set; put {weights.url} at {path}")
         _fetch(name, weights, path, show_progress)
-    _check(path, name, weights, f"rm {shlex.quote(str(path))}")
+    _check(path, name, weights.sha256, f"rm {shlex.quote(str(path))}", weights.size)
     return path
-
-
-def check_values(path, name, weights, values):
-    """Refuse fitted weights that are not those of the card: a file of equal values need not have equal bytes.
-
-    Args:
-        path: where they were read from.
-        name: `arch.tag`.
-        weights: `zoo.schema.Weights`.
-        values: list of arrays, the net's weights.
-
-    Raises:
-        ZooError: if they are not those that the card's numbers were measured with.
-    """
-    if fingerprint(values) != weights.sha256:
-        mend = f"rm {shlex.quote(str(path))}"
-        raise ZooError(
-            f"the weights {name} at {path} are not those of the card: the file is damaged, mend: {mend}; or the data that "
-            f"they were fitted to are others than those of the recipe {weights.recipe}"
-        )
 
 
 def fingerprint(values):
@@ -87,20 +64,33 @@ def fingerprint(values):
     return digest.hexdigest()
 
 
-def _fit(name, weights, path):
-    """Let the package that can do so make fitted weights."""
+def _find_fitted(name, weights):
+    """Return the cached file of fitted weights, letting the package that can do so make it where there is none.
+
+    The sha256 of the card is that of the data. That of the file differs between machines, which round differently: it is
+    written beside the file, last, so that a file without it is taken for one that was never finished.
+    """
+    path = cache_folder() / "weights" / f"{name}-{weights.sha256[:12]}.weights.h5"
+    seal = path.with_name(f"{path.name}.sha256")
+    if path.exists() and seal.exists():
+        _check(path, name, seal.read_text("utf-8"), f"rm {shlex.quote(str(path))} {shlex.quote(str(seal))}")
+        return path
     found = list(entry_points(group="zoo.weights", name="fit"))
     if not found:
         raise ZooError(f"{name} is fitted to its data, and no package that can do so is installed")
     found[0].load()(name, weights, path)
+    with atomic(seal) as temporary:
+        temporary.write_text(sha256(path), "utf-8")
+    return path
 
 
-def _check(path, name, weights, mend):
-    """Refuse a file that is not, to the bit, the one of the card."""
+def _check(path, name, digest, mend, size=None):
+    """Refuse a file that is not, to the bit, the one that was published or fitted."""
     if not path.is_file():
         raise ZooError(f"the weights {name} are missing at {path}; mend: {mend}")
-    if path.stat().st_size != weights.size or sha256(path) != weights.sha256:
-        raise ZooError(f"the weights {name} at {path} are damaged: their sha256 is not that of the card; mend: {mend}")
+    if size not in (None, path.stat().st_size) or sha256(path) != digest:
+        expected = "the file beside" if size is None else "the card"
+        raise ZooError(f"the weights {name} at {path} are damaged: their sha256 is not that of {expected}; mend: {mend}")
 
 
 def _fetch(name, weights, path, show_progress):

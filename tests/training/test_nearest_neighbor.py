@@ -45,17 +45,23 @@ def test_more_pictures_than_places_are_refused_before_the_run(tmp_path, digits):
         training.fit(chosen, tmp_path / "run")
 
 
+@pytest.mark.parametrize("change", [{"epochs": 2}, {"data.repeat": 2}], ids=str)
+def test_nothing_is_learned_by_heart_twice(change, tmp_path, digits):
+    chosen = recipe.load("nearest-neighbor-mnist", **{"data.name": str(digits), "data.test": 297, **change})
+    with pytest.raises(ZooError, match=r"3,000 presentations of 1,500 pictures.* epochs = 1, data\.repeat = 1"):
+        training.fit(chosen, tmp_path / "run")
+
+
 def test_a_run_on_scanned_digits(tmp_path, digits):
     """1.0 % wrong is what 3 neighbours reach on these digits."""
     from rich.console import Console
 
-    chosen = recipe.load(
-        "nearest-neighbor-mnist-k3", **{"data.name": str(digits), "data.test": 300, "options.capacity": 1500}
-    )
+    chosen = recipe.load("nearest-neighbor-mnist-k3", **{"data.name": str(digits), "data.test": 300})
     metrics = training.fit(chosen, tmp_path / "run", console=Console(quiet=True))
     assert metrics["pictures"] == 300 and metrics["test_error"] < 3
     again = zoo.load(tmp_path / "run" / "best.keras")
-    assert int(again.net.layers[-1].filled()) == 1497
+    assert int(again.net.layers[-1].filled()) == again.net.layers[-1].capacity == 1497  # as large as need be
+    assert (tmp_path / "run" / "best.keras").stat().st_size < 6e6
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,28 @@ def test_a_hidden_layer_is_drawn_up_to_a_hundred_units():
     assert layer == "hidden" and [title for title, _ in found] == [str(number) for number in range(1, 101)]
 
 
+def test_units_are_named_after_classes_only_where_they_answer():
+    flatten, dense = keras.layers.Flatten(), keras.layers.Dense
+    _, found = drawing.learned(wrapped(flatten, dense(3, name="hidden"), dense(3), classes=3))
+    assert [title for title, _ in found] == ["1", "2", "3"]
+    _, found = drawing.learned(wrapped(flatten, dense(3, name="answer"), keras.layers.Softmax(), classes=3))
+    assert [title for title, _ in found] == ["0", "1", "2"]
+
+
+def test_what_a_response_unit_looks_for_is_drawn_through_the_plugboard():
+    """A pixel's weight is the sum over its wires, one after the other."""
+    classifier = zoo.load("mark1.letters")
+    layer, found = drawing.learned(classifier)
+    assert layer == "response" and [title for title, _ in found] == classifier.class_names
+    wiring, kernel = (classifier.net.get_layer(name).get_weights()[0] for name in ("association", "response"))
+    for number, (_, array) in enumerate(found):
+        assert array.shape == (20, 20)
+        for row, column in ((0, 0), (7, 12), (19, 19)):
+            wires = np.flatnonzero(wiring[20 * row + column])
+            expected = sum(float(wiring[20 * row + column, unit]) * float(kernel[unit, number]) for unit in wires)
+            assert len(wires) == 40 and array[row, column] == pytest.approx(expected, abs=1e-4)
+
+
 def test_kernels():
     classifier = zoo.load("lenet5.mnist")
     layer, found = drawing.learned(classifier)

@@ -62,6 +62,17 @@ def test_of_equal_distances_the_first_memorised_is_nearer():
         assert run(taught(known, labels, 3), np.full((1, FEATURES), 2)).argmax() == labels[0]
 
 
+@pytest.mark.parametrize("classes", [[0] * 19, [2] * 18 + [1], [1] + [0] * 9 + [1] * 8 + [2], [0, 2, 1] * 6 + [0]])
+def test_the_largest_k_still_counts_to_the_bit(classes):
+    """Nineteen voters in a row of growing distance: the last one's part is there whole, with however many votes."""
+    known = np.zeros((19, FEATURES), int)
+    known[:, 0] = 1 + np.arange(19)
+    labels = np.array(classes)
+    (scores,) = run(taught(known, labels, 19, k=19), np.zeros((1, FEATURES), int))
+    winner, expected = vote(known, labels, np.zeros(FEATURES), 19, "l2")
+    assert scores.tolist() == expected and scores.argmax() == winner
+
+
 def test_an_empty_place_never_votes():
     empty = taught(np.zeros((0, FEATURES)), np.zeros(0, int), 8, k=5)
     assert (run(empty, np.zeros((2, FEATURES))) == 0).all()
@@ -101,9 +112,9 @@ def test_a_full_memory_is_said_before_learning_and_kept_after():
     generator = np.random.default_rng(0)
     known, labels = generator.integers(0, 256, (6, FEATURES)), generator.integers(0, CLASSES, 6)
     net = taught(known, labels, 8)
-    rules.Memorise().prepare(net, 2)
+    rules.Memorise().prepare(net, 2, 2)
     with pytest.raises(ZooError, match=r"3 pictures .* 2 of the 8 places .*--set options.capacity=9"):
-        rules.Memorise().prepare(net, 3)
+        rules.Memorise().prepare(net, 3, 3)
     before = net.get_weights()
     rules.Memorise().learn(net, np.ones((3, *SHAPE), "float32"), np.zeros(3, int))
     for one, two in zip(before, net.get_weights(), strict=True):
@@ -112,7 +123,7 @@ def test_a_full_memory_is_said_before_learning_and_kept_after():
 
 def test_only_a_memory_can_memorise():
     with pytest.raises(ZooError, match="linear ends in a Dense"):
-        rules.Memorise().prepare(zoo.build("linear"), 1)
+        rules.Memorise().prepare(zoo.build("linear"), 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +132,7 @@ def test_only_a_memory_can_memorise():
         ({"metric": "l3"}, "l1 or l2. Received: metric=l3"),
         ({"k": 0}, "Received: k=0"),
         ({"k": 5, "capacity": 4}, "capacity=4 .* Received: k=5"),
+        ({"k": 20}, "of more than 19 neighbours .* Received: k=20"),
     ],
 )
 def test_wrong_arguments(arguments, message):

@@ -24,6 +24,8 @@ FILES = (
     "test_regularizers.py",
     "test_whitening.py",
     "test_neocognitron.py",
+    "test_nearest_neighbor.py",
+    "test_deskew.py",
     "test_perceptron.py",
     "test_mlp.py",
     "test_adaline.py::test_alpha_lms",

@@ -2,6 +2,9 @@ import keras
 import numpy as np
 from keras import ops
 
+# Up to so many voters every score is exact: below 20, float32 is a multiple of 2^-19, the part of the last of them.
+LARGEST_K = 19
+
 
 @keras.saving.register_keras_serializable("zoo")
 class NearestNeighbors(keras.layers.Layer):
@@ -16,12 +19,13 @@ class NearestNeighbors(keras.layers.Layer):
 
     Args:
         classes: number of classes.
-        k: how many neighbours vote.
-        metric: "l2", the Euclidean distance, or "l1", the sum of absolute differences.
+        k: how many neighbours vote, at most 19.
+        metric: "l2", the Euclidean distance, or "l1", the sum of absolute differences. With l2 the distances of a batch are
+            one matrix product; with l1 they are a loop over the memory, `capacity` steps of batch x features differences.
         capacity: how many patterns the memory can hold.
 
     Raises:
-        ValueError: if there is no such metric, or k is not from 1 to the capacity.
+        ValueError: if there is no such metric, or k is not from 1 to the capacity, or more than 19.
 
     References:
         Cover, Hart (1967), Nearest neighbor pattern classification; CS231n (2017), lecture 2. The weight of the vote by rank
@@ -35,6 +39,10 @@ class NearestNeighbors(keras.layers.Layer):
             raise ValueError(f"{self.name}: the metric is l1 or l2. Received: metric={metric}")
         if not 1 <= k <= capacity:
             raise ValueError(f"{self.name}: from 1 to capacity={capacity} neighbours can vote. Received: k={k}")
+        if k > LARGEST_K:
+            raise ValueError(
+                f"{self.name}: of more than {LARGEST_K} neighbours float32 does not hold the votes by rank. Received: k={k}"
+            )
         self.classes = classes
         self.k = k
         self.metric = metric

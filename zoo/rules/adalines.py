@@ -28,7 +28,7 @@ class AdalineRule(Rule):
             raise ValueError(f"alpha must be within (0, 2). Received: alpha={alpha}")
         self.alpha = alpha
 
-    def prepare(self, net, rows):
+    def prepare(self, net, rows, presentations):
         self.layers(net)
 
     def layers(self, net):

@@ -10,16 +10,25 @@ from zoo.rules.rule import Rule
 class Memorise(Rule):
     """Learn by heart: write every picture and its class into the memory of `zoo.layers.NearestNeighbors`.
 
-    One epoch is all of its learning. A batch that no longer fits is not memorised; `prepare` refuses an epoch that does not.
+    One epoch is all of its learning, and the memory is as large as the training part, unless a recipe says otherwise. A
+    batch that no longer fits is not memorised; `prepare` refuses a run with one.
 
     References:
         CS231n (2017), lecture 2: "memorize all data and labels".
     """
 
-    def prepare(self, net, rows):
+    def options(self, rows):
+        return {"capacity": rows}
+
+    def prepare(self, net, rows, presentations):
         layer = net.layers[-1]
         if not isinstance(layer, NearestNeighbors):
             raise ZooError(f"Memorise fills a NearestNeighbors layer; {net.name} ends in a {type(layer).__name__}")
+        if presentations > rows:
+            raise ZooError(
+                f"the run has {presentations:,} presentations of {rows:,} pictures; one epoch is all of learning by heart: "
+                "epochs = 1, data.repeat = 1"
+            )
         free = layer.capacity - int(layer.filled())
         if rows > free:
             raise ZooError(

@@ -8,12 +8,24 @@ class Rule:
     place of loss and optimizer; by hand it is `rule.learn(net, x, labels)`.
     """
 
-    def prepare(self, net, rows):
+    def options(self, rows):
+        """Return arguments for the builder of a net that follow from the data; those of a recipe come before them.
+
+        Args:
+            rows: pictures of the training part.
+
+        Returns:
+            dict.
+        """
+        return {}
+
+    def prepare(self, net, rows, presentations):
         """Check, before anything is learned, that a net can learn by this rule.
 
         Args:
             net: the Keras model, built.
-            rows: how many pictures it will be shown in an epoch.
+            rows: pictures of the training part.
+            presentations: how many it will be shown in all, the same ones again counted again.
 
         Raises:
             zoo.ZooError: if it cannot.

@@ -36,7 +36,7 @@ class SeedCells(Rule):
         self.presentations = presentations
         self.rate = rate
 
-    def prepare(self, net, rows):
+    def prepare(self, net, rows, presentations):
         found = len(self._planes(net))
         if found != len(self.q) or not isinstance(net.layers[-1], keras.layers.Dense):
             raise ZooError(
