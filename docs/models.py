@@ -18,7 +18,8 @@ def table():
         what = f"{card.title} ({card.year})"
         lines.append(f"| `{name}` | {what} | {card.parameters:,} | {published} | {_runs(card)} |")
         for tag, weights in card.weights.items():
-            measured = "<br>".join(f"{each.mean:.2f} {each.unit} {each.result} on {each.dataset}" for each in weights.measured)
+            numbers = (f"{each.mean:.2f} {each.unit} {each.result} on {each.dataset}" for each in weights.measured)
+            measured = "<br>".join(numbers)
             lines.append(f"| `{name}.{tag}` | recipe `{weights.recipe}` | | | {measured} |")
     return "\n".join(lines)
 
