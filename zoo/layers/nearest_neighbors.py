@@ -2,34 +2,34 @@ import keras
 import numpy as np
 from keras import ops
 
-# Up to so many voters every score is exact: below 20, float32 is a multiple of 2^-19, the part of the last of them.
-LARGEST_K = 19
+# Up to so many voters float32 tells a score from that of the next rank: k·2^-23 stays well below 1/(k + 1).
+LARGEST_K = 1000
 
 
 @keras.saving.register_keras_serializable("zoo")
 class NearestNeighbors(keras.layers.Layer):
-    """Let the k nearest of the memorised patterns vote: each gives its class 1 + 2^-(rank + 1), the nearest has rank 0.
+    """Let the k nearest of the memorised patterns vote; of classes with equal votes that with the nearest neighbour wins.
 
-    Votes decide, as the small parts add up to less than one vote; among classes with equal votes the one with the nearest
-    neighbour wins, as its small part is larger than all that follow. Of patterns at the same distance the one that was
-    memorised first is the nearer. A place that holds no pattern never votes.
+    The score of a class is its votes, and a part below one vote that is the larger the nearer its nearest neighbour is:
+    (k - r)/(k + 1), r its rank from 0. Of patterns at the same distance the one that was memorised first is the nearer. A
+    place that holds no pattern never votes.
 
     A memorised pattern is a column of `memory`, as the weights of a unit are a column of a dense kernel: the distance is
     |x|² - 2(xb - |b|²/2), so the nearest pattern is the unit with the largest response where -|b|²/2 is its bias.
 
     Args:
         classes: number of classes.
-        k: how many neighbours vote, at most 19.
+        k: how many neighbours vote, at most 1,000.
         metric: "l2", the Euclidean distance, or "l1", the sum of absolute differences. With l2 the distances of a batch are
             one matrix product; with l1 they are a loop over the memory, `capacity` steps of batch x features differences.
         capacity: how many patterns the memory can hold.
 
     Raises:
-        ValueError: if there is no such metric, or k is not from 1 to the capacity, or more than 19.
+        ValueError: if there is no such metric, or k is not from 1 to the capacity, or more than 1,000.
 
     References:
-        Cover, Hart (1967), Nearest neighbor pattern classification; CS231n (2017), lecture 2. The weight of the vote by rank
-        is how ties are broken here, a reconstruction.
+        Cover, Hart (1967), Nearest neighbor pattern classification; CS231n (2017), lecture 2. How ties are
+        broken is a reconstruction.
     """
 
     def __init__(self, classes, k=1, metric="l2", capacity=60000, **kwargs):
@@ -78,13 +78,15 @@ class NearestNeighbors(keras.layers.Layer):
         return ops.top_k(closeness + self.offset, k)[1]
 
     def vote(self, nearest):
-        """Return the (batch, classes) scores that neighbours give by their rank.
+        """Return the (batch, classes) scores that neighbours give.
 
         Args:
             nearest: (batch, k) int places in the memory, nearest first.
         """
-        weights = 1 + 0.5 ** np.arange(1, nearest.shape[-1] + 1, dtype="float32")
-        return ops.sum(ops.take(self.labels, nearest, axis=0) * weights[:, None], axis=1)
+        k = nearest.shape[-1]
+        nearness = (np.arange(k, 0, -1) / (k + 1)).astype("float32")[:, None]
+        votes = ops.take(self.labels, nearest, axis=0)
+        return ops.sum(votes, axis=1) + ops.max(votes * nearness, axis=1)
 
     def filled(self):
         """Return how many places hold a pattern, an int32 tensor."""
