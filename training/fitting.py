@@ -9,12 +9,15 @@ metrics.json    the result, and what it was measured with
 curves.png, confusion.png, mistakes.png
 """
 
+import contextlib
 import csv
 import datetime
 import json
 import math
 import os
 import platform
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -74,18 +77,38 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
     )
     done = len(run.history)
     if done < recipe.epochs:
-        trainer.fit(
-            trainer.feed(recipe.seed, done),
-            steps_per_epoch=trainer.steps_per_epoch,
-            epochs=recipe.epochs,
-            initial_epoch=done,
-            **(trainer.validation(validation.pictures, validation.labels) if validation else {}),
-            shuffle=False,  # the feed is in the epoch's order
-            verbose=0,
-            callbacks=[run, keras.callbacks.TensorBoard(out / "logs", write_graph=False)],
-        )
+        with _noticed_interrupts(run):
+            trainer.fit(
+                trainer.feed(recipe.seed, done),
+                steps_per_epoch=trainer.steps_per_epoch,
+                epochs=recipe.epochs,
+                initial_epoch=done,
+                **(trainer.validation(validation.pictures, validation.labels) if validation else {}),
+                shuffle=False,  # the feed is in the epoch's order
+                verbose=0,
+                callbacks=[run, keras.callbacks.TensorBoard(out / "logs", write_graph=False)],
+            )
     earlier = sum(row["seconds"] for row in run.history[:done])
     return _finish(recipe, run, source, validation, test, start, earlier)
+
+
+@contextlib.contextmanager
+def _noticed_interrupts(run):
+    """Let a run remember Ctrl-C: the exception may be raised where the backend ignores exceptions, and the run went on."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+
+    def notice(number, frame):
+        run.interrupted = True
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, notice)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _prepare(recipe, classifier=None, source=None):
@@ -102,7 +125,7 @@ def _prepare(recipe, classifier=None, source=None):
     rule = keras_objects.rule(described) if described else None
     if classifier is None:
         options = {**(rule.options(len(train)) if rule else {}), **recipe.options}
-        net = registry.build(recipe.model, classes=len(source.class_names), **options)
+        net = _built(recipe.model, len(source.class_names), options)
         classifier = registry.wrap(net, card, source.class_names, recipe, options)
 
     batch_size = min(recipe.batch_size, len(train))
@@ -111,6 +134,16 @@ def _prepare(recipe, classifier=None, source=None):
     optimizer = None if rule else keras_objects.optimizer(recipe.optimizer, trainer.steps * recipe.epochs)
     trainer.prepare(optimizer, keras_objects.loss(recipe.loss or card.loss), recipe.epochs)
     return source, validation, test, trainer
+
+
+def _built(name, classes, options):
+    """Build a net, with what its builder says against the options of a recipe as an error of the recipe."""
+    if "classes" in options:
+        raise ZooError(f"options.classes: {name} has the classes of its data, here {classes}; leave it out")
+    try:
+        return registry.build(name, classes=classes, **options)
+    except (TypeError, ValueError) as error:
+        raise ZooError(f"{name} cannot be built with {options}: {error}") from error
 
 
 def _open_folder(out, recipe, resume):
@@ -146,6 +179,7 @@ class _Run(keras.callbacks.Callback):
         self.rows = rows
         self.fingerprint = fingerprint
         self.history = []
+        self.interrupted = False
         self.console = console
         self.bar = Progress(
             TextColumn("epoch"),
@@ -229,6 +263,8 @@ class _Run(keras.callbacks.Callback):
             f"epoch {epoch + 1:3}  loss {row['loss']:8.4f}  error {row['error']:6.2f} %  {on_validation}{rate}",
             soft_wrap=True,
         )
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     def write_table(self):
         """Write the history as CSV."""

@@ -37,6 +37,8 @@ def gradcheck(model, x, loss=None, labels=None, h=1e-5):
     """
     if keras.backend.backend() != "tensorflow":
         raise ZooError("gradients can be checked on TensorFlow alone; set KERAS_BACKEND=tensorflow")
+    if isinstance(model, keras.losses.Loss):
+        raise ZooError("a loss alone is checked as gradcheck(keras.layers.Identity(), scores, loss=..., labels=...)")
     inputs = [np.asarray(each) for each in (x if isinstance(x, list | tuple) else [x])]
     is_float = [np.issubdtype(each.dtype, np.floating) for each in inputs]
     with _double_precision():
@@ -107,7 +109,7 @@ def _error(analytic, numeric):
 
 def _model_in_float64(model, inputs):
     """Return a copy of a model, or of a layer as a model, that computes in float64."""
-    if not isinstance(model, keras.Model):
+    if not (isinstance(model, keras.Model) and model.built):
         ends = [keras.Input(each.shape[1:], dtype=each.dtype.name) for each in inputs]
         ends = ends if len(ends) > 1 else ends[0]
         model = keras.Model(ends, model(ends))
@@ -122,7 +124,9 @@ def _model_in_float64(model, inputs):
 def _in_float64(thing):
     """Return a copy of a Keras object that computes in float64, because its description says so; its weights are new."""
     described = json.dumps(keras.saving.serialize_keras_object(thing)).replace('"float32"', '"float64"')
-    return keras.saving.deserialize_keras_object(json.loads(described))
+    parts = thing._flatten_layers() if isinstance(thing, keras.layers.Layer) else [thing]
+    own = {type(part).__name__: type(part) for part in parts if not type(part).__module__.startswith("keras.")}
+    return keras.saving.deserialize_keras_object(json.loads(described), custom_objects=own)
 
 
 @contextlib.contextmanager

@@ -83,7 +83,7 @@ def info(
     for each in card.published:
         results.add_row(f"{each.result} {each.value:g} {each.unit}", f"published, {each.setting}", each.source)
     for each in card.measured:
-        value = f"{each.mean:.2f} ± {each.spread:.2f}" if len(each.values) > 1 else f"{each.mean:.2f}"
+        value = f"{each.mean:.2f} ± {each.spread:.2f}" if len(each.values) > 1 else f"{each.mean:g}"
         seeds = f"seeds {min(each.seeds)} to {max(each.seeds)}" if len(each.seeds) > 1 else f"seed {each.seeds[0]}"
         results.add_row(f"{each.result} {value} {each.unit}", f"measured, {each.recipe}, {seeds}", each.command)
     for tag, weights in {} if registry.is_path(name) else card.weights.items():
@@ -113,4 +113,4 @@ def show(
     layer, count = drawing.draw(registry.load(name), out)
     print(f"{out}: layer {layer}, {count} pictures")
     if not registry.is_path(name) and "." not in name:
-        print(f"zoo: {name} without a tag has random weights; `zoo list` shows the trained ones", file=sys.stderr)
+        print(f"note: {name} has random weights; `zoo list` shows the trained ones", file=sys.stderr)

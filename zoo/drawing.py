@@ -119,7 +119,9 @@ def draw(classifier, path):
     name, pictures = learned(classifier)
     columns = min(EACH, len(pictures))
     rows = math.ceil(len(pictures) / columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(columns, 1.2 * rows + 0.4), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(max(columns, 4), 1.2 * rows + 0.4), layout="constrained", squeeze=False
+    )
     largest = max(float(np.abs(array).max()) for _, array in pictures) or 1.0
     signed = min(float(array.min()) for _, array in pictures) < 0
     for axis in axes.flat:

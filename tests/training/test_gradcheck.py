@@ -13,7 +13,7 @@ import tensorflow as tf
 import zoo.layers
 import zoo.losses
 from training.gradcheck import gradcheck
-from zoo import layers, losses
+from zoo import ZooError, layers, losses
 
 LIMIT = 1e-7
 rng = np.random.default_rng(8)
@@ -211,3 +211,33 @@ def test_refuses_another_backend():
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     child = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert "TensorFlow alone" in child.stdout, child.stderr
+
+
+class Unregistered(keras.layers.Layer):
+    """A student's own layer, told to Keras by no decorator; its gradient is stopped where it should not be."""
+
+    def __init__(self, wrong=False, **kwargs):
+        super().__init__(**kwargs)
+        self.wrong = wrong
+
+    def call(self, x):
+        return x * (keras.ops.stop_gradient(x) if self.wrong else x)
+
+    def get_config(self):
+        return {**super().get_config(), "wrong": self.wrong}
+
+
+def test_a_layer_of_ones_own_needs_no_decorator():
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    assert gradcheck(Unregistered(), x)["input 0"] < 1e-7
+    assert gradcheck(Unregistered(wrong=True), x)["input 0"] == pytest.approx(0.5, abs=1e-6)
+
+
+def test_a_model_that_was_never_called_is_built_first():
+    layers = [keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(2)]
+    assert max(gradcheck(keras.Sequential(layers), np.random.default_rng(0).normal(size=(3, 5))).values()) < 1e-7
+
+
+def test_a_loss_alone_is_refused_with_how_it_is_checked():
+    with pytest.raises(ZooError, match=r"gradcheck\(keras\.layers\.Identity\(\), scores, loss="):
+        gradcheck(keras.losses.MeanSquaredError(), np.random.default_rng(0).normal(size=(3, 5)))

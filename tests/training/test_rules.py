@@ -130,6 +130,8 @@ def test_a_recipe_with_a_rule_and_without_validation_keeps_the_last_epoch(digits
         ('[rule]\nclass_name = "test>Delta"', "", "no .optimizer., and its card no rule"),
         ("test>Delta", "test>Dleta", "rule test>Dleta"),
         ("test>Delta", "zoo>MulticlassHinge", "no rule of the name zoo>MulticlassHinge"),
+        ("[rule]", "[options]\nclasses = 3\n[rule]", r"options\.classes: linear has the classes of its data, here 10"),
+        ("[rule]", "[options]\ninput_shape = 3\n[rule]", r"linear cannot be built with .'input_shape': 3.: "),
         ("test = 0.2", "test = 0", "no test part, and data.validation and data.test are 0"),
     ],
 )
@@ -150,7 +152,7 @@ class InterruptedAfterAnEpoch(Console):
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("neocognitron-glyphs", {"data.repeat": 4}),
+        ("neocognitron-glyphs", {"data.repeat": 12}),
         ("madaline2-mnist", {"data.name": "FOLDER", "data.test": 0.2, "data.validation": 0.2, "batch_size": 32}),
     ],
     ids=["SeedCells", "MadalineII"],

@@ -134,5 +134,5 @@ def test_the_command(zoo_command, tmp_path):
     assert (child.returncode, child.stdout, child.stderr) == (0, "lenet5.mnist.png: layer c1, 6 pictures\n", "")
     child = zoo_command("show", "linear", "--out", tmp_path / "new" / "x.png")
     assert child.returncode == 0 and child.stdout.endswith("x.png: layer scores, 10 pictures\n")
-    assert len(child.stderr.splitlines()) == 1 and "linear without a tag has random weights" in child.stderr
+    assert len(child.stderr.splitlines()) == 1 and "linear has random weights" in child.stderr
     assert all(Image.open(path).size[0] > 500 for path in (tmp_path / "lenet5.mnist.png", tmp_path / "new" / "x.png"))

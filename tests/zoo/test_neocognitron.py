@@ -279,7 +279,7 @@ def test_seed_cells_learn_as_the_paper_says(rng):
     start = [a.copy() for a, _ in connections]
     x = (rng.uniform(size=(7, 7, 6, 1)) < 0.3).astype("float32") * rng.uniform(0.5, 1, size=(7, 7, 6, 1)).astype("float32")
     rule = SeedCells(q=(1.0, 16.0), column=3, presentations=7)
-    rule.prepare(net, 7, 7)
+    rule.prepare(net, 7, 14)
     for rows in (slice(0, 5), slice(5, 7)):
         rule.learn(net, x[rows], np.zeros(len(x[rows]), "int32"))
     for picture in x:

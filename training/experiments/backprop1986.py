@@ -111,6 +111,7 @@ def learn(task, seeds, limit=LIMIT):
         raise ZooError("this experiment runs on TensorFlow; set KERAS_BACKEND=tensorflow")
     import tensorflow as tf
 
+    tf.get_logger().setLevel("ERROR")  # it warns of the new graph that each task rightly gets
     card = registry.card(task.model)
     samples = data.load(f"drawn:{task.model}", card.picture.model_dump()).parts["train"]
     bits = tf.constant(samples.pictures / 255, "float32")
@@ -173,7 +174,10 @@ def codes(weights):
 
 def _table(result):
     """Return the measured sweeps beside the published ones as a rich table."""
-    table = Table(title=f"solved of {result['seeds']} starts: median (range) of sweeps, at most {result['limit']:,}")
+    table = Table(
+        title=f"solved of {result['seeds']} starts: median (range) of sweeps, at most {result['limit']:,}",
+        caption="published: one start; XOR 2-H-1: the fit 280 - 33 log2 H, to be compared with 'within 0.1'",
+    )
     table.add_column("task")
     for name in (*CRITERIA, "published"):
         table.add_column(name, justify="right")

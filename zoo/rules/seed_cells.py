@@ -43,6 +43,11 @@ class SeedCells(Rule):
                 f"SeedCells with {len(self.q)} values of q teaches a net of as many layers of S-cells and a Dense read-out; "
                 f"{net.name} has {found} and ends in a {type(net.layers[-1]).__name__}"
             )
+        if presentations < self.presentations:
+            raise ZooError(
+                f"the planes learn from the first {self.presentations:,} presentations and the run has {presentations:,}: "
+                f"the read-out would learn nothing; --set rule.config.presentations={presentations // 2}, or more epochs"
+            )
 
     @staticmethod
     def _planes(net):
