@@ -9,15 +9,12 @@ metrics.json    the result, and what it was measured with
 curves.png, confusion.png, mistakes.png
 """
 
-import contextlib
 import csv
 import datetime
 import json
 import math
 import os
 import platform
-import signal
-import threading
 import time
 from pathlib import Path
 
@@ -77,38 +74,18 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
     )
     done = len(run.history)
     if done < recipe.epochs:
-        with _noticed_interrupts(run):
-            trainer.fit(
-                trainer.feed(recipe.seed, done),
-                steps_per_epoch=trainer.steps_per_epoch,
-                epochs=recipe.epochs,
-                initial_epoch=done,
-                **(trainer.validation(validation.pictures, validation.labels) if validation else {}),
-                shuffle=False,  # the feed is in the epoch's order
-                verbose=0,
-                callbacks=[run, keras.callbacks.TensorBoard(out / "logs", write_graph=False)],
-            )
+        trainer.fit(
+            trainer.feed(recipe.seed, done),
+            steps_per_epoch=trainer.steps_per_epoch,
+            epochs=recipe.epochs,
+            initial_epoch=done,
+            **(trainer.validation(validation.pictures, validation.labels) if validation else {}),
+            shuffle=False,  # the feed is in the epoch's order
+            verbose=0,
+            callbacks=[run, keras.callbacks.TensorBoard(out / "logs", write_graph=False)],
+        )
     earlier = sum(row["seconds"] for row in run.history[:done])
     return _finish(recipe, run, source, validation, test, start, earlier)
-
-
-@contextlib.contextmanager
-def _noticed_interrupts(run):
-    """Let a run remember Ctrl-C: the exception may be raised where the backend ignores exceptions, and the run went on."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield
-        return
-
-    def notice(number, frame):
-        run.interrupted = True
-        before(number, frame)
-
-    signal.signal(signal.SIGINT, notice)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _prepare(recipe, classifier=None, source=None):
@@ -179,7 +156,6 @@ class _Run(keras.callbacks.Callback):
         self.rows = rows
         self.fingerprint = fingerprint
         self.history = []
-        self.interrupted = False
         self.console = console
         self.bar = Progress(
             TextColumn("epoch"),
@@ -263,8 +239,6 @@ class _Run(keras.callbacks.Callback):
             f"epoch {epoch + 1:3}  loss {row['loss']:8.4f}  error {row['error']:6.2f} %  {on_validation}{rate}",
             soft_wrap=True,
         )
-        if self.interrupted:
-            raise KeyboardInterrupt
 
     def write_table(self):
         """Write the history as CSV."""

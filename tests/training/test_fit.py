@@ -310,6 +310,8 @@ def started(tmp_path):
     def start(*words, **options):
         command = [sys.executable, "-c", "import sys; from zoo.cli import main; sys.argv[0] = 'zoo'; main()", "train"]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        # A shell starts what runs in its background deaf to Ctrl-C, and so would these tests be there.
+        pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
         processes.append(subprocess.Popen([*command, *map(str, words)], cwd=tmp_path, **pipes, **options))
         return processes[-1]
 
