@@ -21,11 +21,12 @@ def read(path, picture):
 
     EXIF orientation is applied, 16-bit grey keeps its upper eight bits, transparency lies on white. A picture of another
     size is scaled, antialiased and bilinear: "pad" keeps all of it and its proportions between black bars, "crop" keeps
-    its proportions and the middle, "stretch" keeps all of it and not its proportions.
+    its proportions and the middle, "stretch" keeps all of it and not its proportions. With `crop_from` that makes a square
+    of so many pixels, of which the middle is cut out.
 
     Args:
         path: the file.
-        picture: dict of height, width, channels (1 or 3) and resize, as a card's [picture].
+        picture: dict of height, width, channels (1 or 3), resize, and crop_from or none, as a card's [picture].
 
     Returns:
         (height, width, channels) uint8.
@@ -59,11 +60,24 @@ def conform(image, picture):
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     image = image.convert(mode)
-    size = picture["width"], picture["height"]
+    whole = uncropped(picture)
+    size = whole["width"], whole["height"]
     if image.size != size:
         fit = {"pad": _pad, "crop": ImageOps.fit, "stretch": Image.Image.resize}[picture["resize"]]
         image = fit(image, size, Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(*size[::-1], picture["channels"])
+    return middle(np.asarray(image).reshape(*size[::-1], picture["channels"]), picture["height"], picture["width"])
+
+
+def uncropped(picture):
+    """Return the picture format of what the middle is cut out of: the format itself, where nothing is."""
+    side = picture.get("crop_from")
+    return {**picture, "height": side, "width": side, "crop_from": None} if side else picture
+
+
+def middle(pictures, height, width):
+    """Return the middle of pictures, (..., height, width, channels); of an odd border the smaller half is above and left."""
+    top, left = (pictures.shape[-3] - height) // 2, (pictures.shape[-2] - width) // 2
+    return pictures[..., top : top + height, left : left + width, :]
 
 
 def _pad(image, size, resampling):

@@ -10,19 +10,20 @@ class Preprocessing(keras.layers.Layer):
     It is part of every model that leaves the zoo, so that no client can get it wrong.
 
     Args:
-        scale: factor of the raw pixel.
-        shift: added after the factor.
+        scale: factor of the raw pixel, or a list of one for each channel.
+        shift: added after the factor, or a list likewise; minus the mean, where a net was trained on centred pictures.
         padding: width of the border on each side, in pixels; the border has the value of a raw 0.
         deskew: stand slanted writing upright first, see `zoo.layers.Deskew`.
 
     References:
-        LeCun et al. (1998), section II.B: 28x28 in a field of 32x32; background -0.1, foreground 1.175.
+        LeCun et al. (1998), section II.B: 28x28 in a field of 32x32; background -0.1, foreground 1.175. Krizhevsky et al.
+        (2012), section 2: raw values, centred.
     """
 
     def __init__(self, scale=1.0, shift=0.0, padding=0, deskew=False, **kwargs):
         super().__init__(**kwargs)
-        self.scale = scale
-        self.shift = shift
+        self.scale = list(scale) if isinstance(scale, list | tuple) else scale
+        self.shift = list(shift) if isinstance(shift, list | tuple) else shift
         self.padding = padding
         self.deskew = deskew
         self._upright = Deskew(name="deskew") if deskew else None
@@ -34,7 +35,8 @@ class Preprocessing(keras.layers.Layer):
         if self.padding:
             border = (self.padding, self.padding)
             x = keras.ops.pad(x, ((0, 0), border, border, (0, 0)))
-        return x * self.scale + self.shift
+        scale, shift = (keras.ops.convert_to_tensor(each, x.dtype) for each in (self.scale, self.shift))
+        return x * scale + shift
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape

@@ -75,14 +75,23 @@ class Picture(Strict):
     width: int = Field(gt=0)
     channels: Literal[1, 3]
     resize: Literal["pad", "crop", "stretch"] = "pad"
+    crop_from: int | None = Field(
+        default=None, description="side of the square that a picture is made first; the middle of it is cut out"
+    )
+
+    @model_validator(mode="after")
+    def _a_middle(self):
+        if self.crop_from is not None and self.crop_from < max(self.height, self.width):
+            raise ValueError(f"no {self.height}x{self.width} can be cut out of {self.crop_from}x{self.crop_from}")
+        return self
 
 
 class Preprocessing(Strict):
     """Raw 0-255 pixels to the net's input: deskewed where asked for, x·scale + shift, then a border of raw zeros."""
 
     deskew: bool = False
-    scale: float = 1.0
-    shift: float = 0.0
+    scale: float | tuple[float, ...] = 1.0
+    shift: float | tuple[float, ...] = 0.0
     padding: int = Field(default=0, ge=0)
 
 

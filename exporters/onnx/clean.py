@@ -8,6 +8,7 @@ from onnx import numpy_helper
 
 LARGE = 1_000_000  # values of a weight that is copied as seldom as can be
 TO_CHANNELS_LAST = [0, 2, 3, 1]
+GROUPS = "in_groups_"  # begins the last part of the name of an LRN, and their number ends it
 
 
 def inputs_to_constants(proto, weights):
@@ -104,6 +105,34 @@ def fix_flatten_shapes(proto):
         graph.initializer.append(shape)
         reshape.input[1] = shape.name
     _drop_unread(graph)
+
+
+def regroup(proto):
+    """Let each LRN of a layer with several groups of maps normalize each group apart, in place.
+
+    Channels first, the groups of a picture lie one behind the other: told that they are more pictures with fewer maps, which
+    moves no value, LRN cannot look across.
+
+    Args:
+        proto: `onnx.ModelProto` with inferable shapes.
+    """
+    graph = proto.graph
+    inferred = onnx.shape_inference.infer_shapes(without_large(proto)).graph.value_info
+    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inferred}
+    for node in [each for each in graph.node if each.op_type == "LRN"]:
+        groups = int(node.name.rpartition(GROUPS)[2] or 1)
+        if groups == 1:
+            continue
+        _, maps, height, width = shapes[node.output[0]]
+        ends = node.input[0], node.output[0]
+        place = list(graph.node).index(node)
+        for what, count, position in (("apart", maps // groups, place), ("together", maps, place + 2)):
+            name = f"{node.name}/{what}"
+            shape = numpy_helper.from_array(np.array([-1, count, height, width], "int64"), f"{name}/shape")
+            graph.initializer.append(shape)
+            given, result = (ends[0], name) if what == "apart" else (f"{node.name}/normalized", ends[1])
+            graph.node.insert(position, onnx.helper.make_node("Reshape", [given, shape.name], [result], name))
+        node.input[0], node.output[0] = f"{node.name}/apart", f"{node.name}/normalized"
 
 
 def _is_list(value):

@@ -35,6 +35,8 @@ def convert(classifier, opset, ir, dtype, origin):
     import tensorflow as tf
     import tf2onnx
 
+    from exporters.onnx import lowering
+
     # It reports each pass, and what fails is raised below.
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     # Each pass of tf2onnx copies the constants, so it is shown the large ones as inputs.
@@ -49,7 +51,8 @@ def convert(classifier, opset, ir, dtype, origin):
 
     function = tf.function(scores, input_signature=signature)
     try:
-        proto, _ = tf2onnx.convert.from_function(function, signature, opset=opset)
+        with lowering.one_operator_each(classifier):
+            proto, _ = tf2onnx.convert.from_function(function, signature, opset=opset)
     except Exception as error:  # tf2onnx raises whatever its passes do
         raise ZooError(f"tf2onnx cannot convert {classifier.name} at opset {opset}: {error}") from error
     proto.ir_version = ir
@@ -60,6 +63,7 @@ def convert(classifier, opset, ir, dtype, origin):
     clean.inputs_to_constants(proto, dict(zip(names, large, strict=True)))
     clean.fold_flatten(proto)
     clean.fix_flatten_shapes(proto)
+    clean.regroup(proto)
     _name_ends(proto.graph)
     _describe(proto, classifier, origin)
     try:

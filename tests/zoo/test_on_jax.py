@@ -17,6 +17,7 @@ FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=t
 
 FILES = (
     "test_layers.py",
+    "test_alexnet_layers.py",
     "test_losses.py",
     "test_lenet.py",
     "test_layers_parts.py",

@@ -1,6 +1,6 @@
-"""LeNet-5 as it was in 1998, and beside it the net that others call LeNet-5.
+"""LeNet-5 as it was in 1998, and beside it two nets that others call LeNet.
 
-The two differ in every part that learns: read them side by side.
+They differ in every part that learns: read them side by side.
 """
 
 import json
@@ -95,4 +95,36 @@ def lenet5_modern(classes=10):
             layers.Dense(classes, name="scores"),
         ],
         name="lenet5-modern",
+    )
+
+
+def lenet_caffe(classes=10):
+    """The net that Caffe ships as LeNet, 20-50-500: (28, 28, 1) -> (classes,), 431,080 trainable parameters.
+
+    It has neither squashing nor ReLU behind its convolutions; the one ReLU is that of the 500 units.
+
+    Args:
+        classes: number of classes.
+
+    Returns:
+        A functional Keras model whose scores are logits.
+
+    References:
+        Jia et al. (2014), Caffe, examples/mnist/lenet_train_test.prototxt.
+    """
+    layers = keras.layers
+    # Caffe's "xavier" is U(±√(3/fan_in)), with no regard to the fan-out.
+    start = keras.initializers.VarianceScaling(1.0, "fan_in", "uniform")
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1), name="image"),
+            layers.Conv2D(20, 5, kernel_initializer=start, name="conv1"),  # 24x24x20
+            layers.MaxPooling2D(name="pool1"),  # 12x12x20
+            layers.Conv2D(50, 5, kernel_initializer=start, name="conv2"),  # 8x8x50
+            layers.MaxPooling2D(name="pool2"),  # 4x4x50
+            layers.Flatten(name="flatten"),  # 800
+            layers.Dense(500, activation="relu", kernel_initializer=start, name="ip1"),
+            layers.Dense(classes, kernel_initializer=start, name="ip2"),
+        ],
+        name="lenet-caffe",
     )
