@@ -90,6 +90,7 @@ def _describe(proto, classifier, origin):
     about = {
         "model": origin or classifier.card,
         "class_names": classifier.class_names,
+        **({"class_ids": classifier.class_ids} if classifier.class_ids else {}),
         "picture": classifier.picture,
         "layout": "NHWC",
         "weights_sha256": classifier.fingerprint(),

@@ -6,7 +6,6 @@ a product. For the trace alone they are written as what they are called.
 
 import contextlib
 
-import keras
 import tensorflow as tf
 
 from exporters.onnx import clean
@@ -43,6 +42,6 @@ def _lowered(layer):
 
 
 def _normalized(layer, x):
-    """Normalize across maps in one operator, as if they were one group; its name tells `clean.regroup` how many there are."""
+    """Normalize across maps in one operator, as if they were one group; its name tells `clean.regroup` how many."""
     name = f"{clean.GROUPS}{layer.groups}"
     return tf.nn.local_response_normalization(x, layer.size // 2, layer.k, layer.alpha, layer.beta, name=name)

@@ -19,6 +19,13 @@ def test_the_shipped_pictures_are_real_different_and_always_the_same(picture):
     np.testing.assert_array_equal(samples.shipped(picture), found)
 
 
+def test_a_proof_takes_fewer_large_pictures():
+    """256 as long as four million values hold them, 32 at least."""
+    square = {**COLOUR, "height": 96, "width": 96}
+    assert [samples.count(each) for each in (GREY, square, {**square, "height": 227, "width": 227})] == [256, 151, 32]
+    assert len(samples.shipped(square)) == 151
+
+
 def test_the_grey_ones_are_the_scanned_digits():
     from sklearn.datasets import load_digits
 
