@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+import zoo
 from zoo.initializers import FanInUniform
 from zoo.layers import MaskedConv2D, RBFOutput, ScaledTanh, TrainableSubsampling
 from zoo.models.lenet import C3_TABLE
@@ -157,6 +158,17 @@ def test_preprocessing_of_the_paper():
     expected = np.full((1, 32, 32, 1), -0.1)
     expected[:, 2:-2, 2:-2] = 1.175
     np.testing.assert_allclose(y, expected, rtol=1e-6)
+
+
+def test_preprocessing_of_colours(rng):
+    """A factor and a shift for each channel: torchvision's (x / 255 - mean) / deviation, as written on its card."""
+    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    about = zoo.card("alexnet-owt").preprocessing
+    x = rng.integers(0, 256, size=(2, 4, 5, 3)).astype("uint8")
+    y = run(Preprocessing(about.scale, about.shift), x)
+    np.testing.assert_allclose(y, (x / 255 - mean) / deviation, rtol=1e-5, atol=1e-5)
+    again = Preprocessing.from_config(json.loads(json.dumps(Preprocessing(about.scale, about.shift).get_config())))
+    np.testing.assert_array_equal(run(again, x), y)
 
 
 def gradients(model, x, target):

@@ -335,3 +335,42 @@ def test_find_nothing(tmp_path):
     for path in (tmp_path / "none", tmp_path / "notes.txt", Path("no-such-folder")):
         with pytest.raises(pictures.PictureError, match="no folder"):
             pictures.find(path)
+
+
+# Cut out of the middle of a larger one.
+
+
+@pytest.mark.parametrize("size", [(300, 400), (400, 300), (50, 40), (256, 256)], ids=str)
+def test_crop_from_256(size, tmp_path):
+    """As AlexNet is tested: the shorter side is made 256, and the middle 224x224 cut out."""
+    coarse = np.random.default_rng(1).integers(0, 256, (5, 6, 3), dtype="uint8")
+    image = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+    found = read(image, tmp_path, {**form(224, 224, resize="crop"), "crop_from": 256})
+    scale = 256 / min(size)
+    whole = image.resize([round(side * scale) for side in size], Image.Resampling.BILINEAR)
+    left, top = ((side - 224) / 2 for side in whole.size)
+    expected = np.asarray(whole.crop((int(left), int(top), int(left) + 224, int(top) + 224)))
+    assert found.shape == (224, 224, 3)
+    # The long side of 341.33 pixels is rounded there, and not here.
+    assert np.abs(found.astype(int) - expected).mean() < 0.7
+    assert np.abs(found.astype(int) - np.asarray(whole.resize((224, 224)))).mean() > 5
+
+
+def test_stretched_and_then_cropped(tmp_path):
+    """As Caffe's nets are tested: all of the picture makes a square, whatever its form, and the middle is cut out."""
+    ramp = np.tile(np.linspace(0, 255, 512).astype("uint8"), (100, 1))
+    found = read(ramp, tmp_path, {**form(227, 227, resize="stretch"), "crop_from": 256})
+    np.testing.assert_allclose(found[100, [0, 113, 226], 0], np.array([14.5, 127.5, 240.5]) * 255 / 256, atol=1.5)
+
+
+def test_the_middle():
+    """Of an odd border the smaller half is above and to the left."""
+    x = np.arange(2 * 5 * 6 * 1).reshape(2, 5, 6, 1)
+    np.testing.assert_array_equal(pictures.middle(x, 2, 3), x[:, 1:3, 1:4])
+    np.testing.assert_array_equal(pictures.middle(x[0], 5, 6), x[0])
+
+
+def test_the_whole_format():
+    cropped = {**form(24, 24), "crop_from": 32}
+    assert pictures.uncropped(cropped) == {**form(32, 32), "crop_from": None}
+    assert pictures.uncropped(form()) == form()
