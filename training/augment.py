@@ -1,10 +1,17 @@
-"""Distortions of training pictures, as layers on raw 0-255 pixels; outside of training they do nothing.
+"""Distortions of training pictures, as layers on raw 0-255 pixels; outside of training they do nothing that is random.
 
 Each draws from its own SeedGenerator, whose state is a variable: a checkpoint holds it and a resumed run draws on.
 """
 
+import math
+
 import keras
+import numpy as np
 from keras import ops
+
+from training.evaluation import at_a_time
+from zoo.layers.whitening import Fitted
+from zoo.pictures import middle
 
 
 @keras.saving.register_keras_serializable("training")
@@ -92,3 +99,131 @@ class BatchShift(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "pixels": self.pixels, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("training")
+class RandomCrop(keras.layers.Layer):
+    """Cut a square out of each picture, at a place of its own; outside of training, out of the middle.
+
+    Args:
+        size: side of the square, in pixels.
+        seed: int.
+
+    Raises:
+        ValueError: when called, if the pictures are smaller.
+
+    References:
+        Krizhevsky, Sutskever, Hinton (2012), section 4.1: 224 out of 256, "10 million" different ones of each picture.
+    """
+
+    def __init__(self, size, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, pictures, training=None):
+        _, height, width, channels = pictures.shape
+        self.compute_output_shape(pictures.shape)
+        if not training:
+            return middle(pictures, self.size, self.size)
+        batch = ops.shape(pictures)[0]
+        top, left = (
+            keras.random.randint((batch, 1, 1), 0, side - self.size + 1, seed=self.seed_generator)
+            for side in (height, width)
+        )
+        row = top + ops.arange(self.size)[:, None]
+        column = left + ops.arange(self.size)
+        pixel = (ops.arange(batch)[:, None, None] * height + row) * width + column  # (batch, size, size)
+        return ops.take(ops.reshape(pictures, (-1, channels)), pixel, axis=0)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        if min(height, width) < self.size:
+            raise ValueError(f"{self.name}: cuts out {self.size}x{self.size}. Received: pictures of {height}x{width}")
+        return batch, self.size, self.size, channels
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("training")
+class PCAColour(keras.layers.Layer):
+    """Add a random colour to each picture, the same at all of its pixels, along the axes along which colours vary.
+
+    It is P (a · s): the columns of P are the eigenvectors of the covariance of the colours of the training part, s² its
+    eigenvalues, and a is drawn from N(0, deviation²), anew for each picture each time. The paper's text multiplies by the
+    eigenvalues s²; the authors' code by their roots, as here, and on raw 0-255 pixels nothing else makes sense.
+
+    Args:
+        deviation: of a.
+        until: how often it may see as many pictures as it was fitted to, that is, after how many epochs it stops; None for
+            never.
+        seed: int.
+
+    Raises:
+        ValueError: when called, if it was not fitted.
+
+    References:
+        Krizhevsky, Sutskever, Hinton (2012), section 4.1; Computer History Museum, AlexNet source code, convdata_jpeg.py.
+    """
+
+    def __init__(self, deviation=0.1, until=None, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.deviation = deviation
+        self.until = until
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        settings = {"dtype": self.variable_dtype, "trainable": False}
+        self.axes = Fitted("zeros", shape=(channels, channels), name="axes", **settings)
+        self.deviations = Fitted("zeros", shape=(channels,), name="deviations", **settings)
+        self.last = self.add_weight((), "zeros", dtype="int32", trainable=False, name="last")
+        self.seen = self.add_weight((), "zeros", dtype="int32", trainable=False, name="seen")
+
+    def adapt(self, pictures):
+        """Fit the layer: to the training part, and to nothing else.
+
+        The sums are exact, as they are whole numbers below 2^53, and so the same in whatever order they are taken.
+
+        Args:
+            pictures: (n, height, width, channels) uint8; a part at a time is looked at.
+        """
+        channels = pictures.shape[-1]
+        if not self.built:
+            self.build(pictures.shape)
+        total, products = np.zeros(channels), np.zeros((channels, channels))
+        batch = at_a_time(pictures.shape[1:])
+        for start in range(0, len(pictures), batch):
+            colours = np.asarray(pictures[start : start + batch], "float64").reshape(-1, channels)
+            total += colours.sum(axis=0)
+            products += colours.T @ colours
+        pixels = math.prod(pictures.shape[:-1])
+        mean = total / pixels
+        variances, axes = np.linalg.eigh(products / pixels - np.outer(mean, mean))
+        # An axis has no sign of its own. With its largest entry positive it is the same on every machine.
+        self.axes.assign(axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(channels)]))
+        self.deviations.assign(np.sqrt(variances.clip(0)))
+        if self.until is not None:
+            self.last.assign(round(self.until * len(pictures)))
+
+    def call(self, pictures, training=None):
+        if not self.axes.given:
+            raise ValueError(f"{self.name} was fitted to no data: call `adapt` with the training part")
+        if not training:
+            return pictures
+        batch = ops.shape(pictures)[0]
+        draw = keras.random.normal((batch, self.deviations.shape[0]), 0.0, self.deviation, seed=self.seed_generator)
+        colour = ops.matmul(draw * self.deviations, ops.transpose(self.axes))
+        if self.until is not None:
+            colour = colour * ops.cast(self.seen < self.last, colour.dtype)
+            self.seen.assign_add(batch)
+        return ops.cast(pictures, colour.dtype) + colour[:, None, None]
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "deviation": self.deviation, "until": self.until, "seed": self.seed}

@@ -1,5 +1,6 @@
 """The commands `zoo train`, `experiment`, `finetune`, `evaluate` and `predict`."""
 
+import inspect
 import json
 import shlex
 import sys
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from zoo import cli
+from zoo.errors import ZooError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse unreadable pictures instead of leaving them out.")]
@@ -17,6 +19,8 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe, such as seed=2 or data.validation=0.2."),
 ]
 Model = Annotated[str, typer.Argument(metavar="NAME-or-FILE", help="Such as lenet5.mnist, or a .keras file.")]
+
+MOST_CLASSES = 30  # of which each has its error printed
 
 
 def train(
@@ -41,6 +45,7 @@ def train(
 def experiment(
     name: Annotated[str | None, typer.Argument(help="Which; without a name, all are listed.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="How many starts, where there are several.")] = None,
+    data: Annotated[str | None, typer.Option(help="A folder or TFDS name, for an experiment that learns from one.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder for result.json and pictures; by default runs/NAME.")] = None,
 ):
     """Re-obtain what is not one training run: success rates over many starts, responses by shift.
@@ -58,7 +63,11 @@ def experiment(
     cli.start_keras()
     out = out or Path("runs") / name
     out.mkdir(parents=True, exist_ok=True)
-    experiments.load(name).run(out, **({} if seeds is None else {"seeds": seeds}))
+    run = experiments.load(name).run
+    given = {key: value for key, value in (("seeds", seeds), ("data", data)) if value is not None}
+    if "data" in given and "data" not in inspect.signature(run).parameters:
+        raise ZooError(f"the experiment {name} makes its own data; leave out --data")
+    run(out, **given)
     print("in", out, "are", ", ".join(sorted(file.name for file in out.iterdir())))
 
 
@@ -91,6 +100,9 @@ def evaluate(
     model: Model,
     data: Annotated[str, typer.Option(help="A TFDS name such as mnist, or a folder with a folder a class.")],
     part: Annotated[str, typer.Option(help="The part of the data; a folder without parts is used whole.")] = "test",
+    views: Annotated[
+        int, typer.Option(metavar="1|10", help="10: mean probabilities of corners, middle and their mirror images.")
+    ] = 1,
     strict: Strict = False,
     as_json: Json = False,
 ):
@@ -104,18 +116,25 @@ def evaluate(
 
     _tell_if_random(model)
     classifier = registry.load(model)
-    evaluation, problems = measure(classifier, data, part, strict)
+    evaluation, problems = measure(classifier, data, part, strict, views)
     summary = evaluation.summary()
     if as_json:
         print(json.dumps({"model": model, "data": data, **summary, "left_out": problems}, indent=2))
         return
     _name_problems(problems)
-    print(f"{model} on {data} ({evaluation.part}): {summary['wrong']} wrong of {summary['pictures']:,}")
+    by_views = f", {views} views of each" if views > 1 else ""
+    print(f"{model} on {data} ({evaluation.part}): {summary['wrong']} wrong of {summary['pictures']:,}{by_views}")
     if evaluation.part == "all":
         print("these are all pictures of the folder; had the model learned from some of them, this says too much")
-    print(f"error {summary['error']:.2f} %, accuracy {summary['accuracy']:.2f} %, {summary['seconds']:.1f} s")
-    by_class = (f"{name} {error:.1f}" for name, error in summary["error_by_class"].items() if error is not None)
-    print(f"error by class, %: {', '.join(by_class)}")
+    top5 = f"top-5 error {summary['top5_error']:.2f} %, " if "top5_error" in summary else ""
+    print(f"error {summary['error']:.2f} %, {top5}accuracy {summary['accuracy']:.2f} %, {summary['seconds']:.1f} s")
+    by_class = [(name, error) for name, error in summary["error_by_class"].items() if error is not None]
+    worst = sorted(by_class, key=lambda each: -each[1])[:MOST_CLASSES]
+    what = (
+        "error by class" if len(worst) == len(by_class) else f"error of the {len(worst)} worst of {len(by_class):,} classes"
+    )
+    shown = by_class if len(worst) == len(by_class) else worst
+    print(f"{what}, %: {', '.join(f'{name} {error:.1f}' for name, error in shown)}")
     name = "model" if registry.is_path(model) else model
     print(f"next: zoo export {model} --to onnx --out {name}.onnx")
 

@@ -25,6 +25,7 @@ from zoo.files import atomic, cache_folder
 
 PARTS = ("train", "validation", "test")
 TFDS_HOST = "storage.googleapis.com"
+FEW = 50  # classes that a message may list
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,20 @@ class Source:
     parts: dict
     problems: list = field(default_factory=list)
 
-    def in_order(self, class_names):
+    def in_order(self, class_names, class_ids=None):
         """Return the source with labels that index `class_names`, a classifier's, which may be more than the source's.
+
+        Args:
+            class_names: one str a class.
+            class_ids: one str a class by which the source may call it too, such as "n01440764", or None.
 
         Raises:
             ZooError: if the source has a class that is not among them; with the nearest one.
         """
-        place = {name: index for index, name in enumerate(class_names)}
+        place = {name: index for names in (class_ids or (), class_names) for index, name in enumerate(names)}
         for name in self.class_names:
             if name not in place:
-                known = ", ".join(class_names)
+                known = ", ".join(class_names) if len(class_names) <= FEW else f"{len(class_names):,} classes"
                 raise ZooError(
                     f"the data have a class '{name}' that the model lacks{did_you_mean(name, place)} It has {known}"
                 )
@@ -197,6 +202,7 @@ def _tfds(name, picture):
     folder = _prepared(name)
     about = json.loads((folder / "dataset_info.json").read_text("utf-8"))
     size = [picture["height"], picture["width"], picture["channels"], picture["resize"]]
+    size += [picture["crop_from"]] if picture.get("crop_from") else []
     shards = [[part["name"], part["shardLengths"], part["numBytes"]] for part in about["splits"]]
     key = hashlib.sha256(json.dumps([name, about["version"], shards, size]).encode()).hexdigest()[:16]
     cached = cache_folder() / "data" / f"{name}-{key}.npz"
@@ -237,7 +243,7 @@ def _decode(name, folder, picture):
             task = progress.add_task(f"decoding {name} {part}", total=rows)
             shape = picture["height"], picture["width"], picture["channels"]
             read, labels = np.empty((rows, *shape), "uint8"), np.empty(rows, "int32")
-            same_size = builder.info.features["image"].shape == shape
+            same_size = builder.info.features["image"].shape == shape and not picture.get("crop_from")
             row = 0
             options = tfds.ReadConfig(interleave_cycle_length=1)  # the order of the files, on every machine
             batch_size = 1000 if same_size else None
@@ -249,7 +255,8 @@ def _decode(name, folder, picture):
                 read[row : row + len(image)], labels[row : row + len(image)] = image, label
                 row += len(image)
                 progress.update(task, completed=row)
-            arrays |= {f"{part}_pictures": read, f"{part}_labels": labels}
+            if (labels >= 0).all():  # ImageNet's test part, for one, has the label -1 throughout: it says nothing
+                arrays |= {f"{part}_pictures": read, f"{part}_labels": labels}
     return arrays
 
 

@@ -1,5 +1,6 @@
 """How right a classifier is, and where it is wrong."""
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -7,6 +8,14 @@ import numpy as np
 
 from training import data
 from zoo.errors import ZooError
+from zoo.pictures import middle, uncropped
+
+# What runs at once has at most so many raw values: 27 pictures of AlexNet's size, whose maps take 0.1 GB.
+BATCH_PIXELS = 2**22
+# With more classes than this the right one need only be among the first five, which is ImageNet's measure too.
+MANY_CLASSES = 20
+# How many views of a picture can be scored: it, or what `ten_views` cuts.
+VIEWS = (1, 10)
 
 
 @dataclass(frozen=True)
@@ -18,6 +27,7 @@ class Evaluation:
     scores: np.ndarray
     seconds: float
     part: str = "all"
+    views: int = 1
 
     @property
     def predictions(self):
@@ -35,6 +45,14 @@ class Evaluation:
         """Share of wrong answers, in percent."""
         return 100 * float(np.mean(self.predictions != self.labels))
 
+    @property
+    def top5_error(self):
+        """Share of pictures whose class is not among the best five, in percent; of equal scores the first is the better."""
+        own = self.scores[np.arange(len(self.labels)), self.labels][:, None]
+        earlier = np.arange(self.scores.shape[1]) < self.labels[:, None]
+        better = (self.scores > own) | ((self.scores == own) & earlier)
+        return 100 * float(np.mean(better.sum(axis=1) >= 5))
+
     def confusion(self):
         """Return (classes, classes) counts, a row a true class, a column an answer."""
         counts = np.zeros((len(self.class_names),) * 2, int)
@@ -51,6 +69,8 @@ class Evaluation:
             "wrong": len(self.wrong),
             "error": round(self.error, 4),
             "accuracy": round(100 - self.error, 4),
+            **({"top5_error": round(self.top5_error, 4)} if len(self.class_names) > MANY_CLASSES else {}),
+            **({"views": self.views} if self.views > 1 else {}),
             "error_by_class": {
                 name: round(100 * (1 - float(confusion[i, i] / shown[i])), 4) if shown[i] else None
                 for i, name in enumerate(self.class_names)
@@ -59,33 +79,79 @@ class Evaluation:
         }
 
 
-def score(classifier, samples, part="all", batch_size=1000):
+def score(classifier, samples, part="all", views=1):
     """Run a classifier over samples.
 
     Args:
         classifier: `zoo.Classifier`.
         samples: `training.data.Samples` with labels that index its class names.
         part: what the samples are, "test" for one.
-        batch_size: pictures at a time.
+        views: 1 for the scores of the middle of each picture, 10 for the probabilities by `predict_ten_views`.
 
     Returns:
         `Evaluation`.
     """
     start = time.perf_counter()
-    scores = predict(classifier, samples.pictures, batch_size)
-    return Evaluation(tuple(classifier.class_names), samples.labels, scores, time.perf_counter() - start, part)
+    scores = (predict if views == 1 else predict_ten_views)(classifier, samples.pictures)
+    seconds = time.perf_counter() - start
+    return Evaluation(tuple(classifier.class_names), samples.labels, scores, seconds, part, views)
 
 
-def predict(classifier, pictures, batch_size=1000):
-    """Return the (n, classes) scores of (n, height, width, channels) pictures, batch by batch.
+def predict(classifier, pictures):
+    """Return the (n, classes) scores of (n, height, width, channels) pictures, or of the middle of larger ones, by batches.
 
     Keras' own `predict` feeds arrays through tf.data, whose tuning thread keeps it waiting when all is done.
     """
+    pictures = middle(pictures, *classifier.input_picture_shape[:2])
+    batch_size = at_a_time(pictures.shape[1:])
     batches = [pictures[start : start + batch_size] for start in range(0, len(pictures), batch_size)]
     return np.concatenate([classifier.predict_on_batch(batch) for batch in batches])
 
 
-def evaluate(classifier, source, part="test", strict=False):
+def ten_views(pictures, height, width):
+    """Cut the four corners and the middle out of pictures, and add their mirror images.
+
+    Args:
+        pictures: (n, larger height, larger width, channels).
+        height, width: of a view.
+
+    Returns:
+        (n, 10, height, width, channels): top left, top right, bottom left, bottom right, middle, and these five mirrored.
+
+    References:
+        Krizhevsky, Sutskever, Hinton (2012), section 4.1.
+    """
+    down, right = pictures.shape[1] - height, pictures.shape[2] - width
+    corners = [pictures[:, top : top + height, left : left + width] for top in (0, down) for left in (0, right)]
+    views = np.stack([*corners, middle(pictures, height, width)], axis=1)
+    return np.concatenate([views, views[:, :, :, ::-1]], axis=1)
+
+
+def predict_ten_views(classifier, pictures):
+    """Return the (n, classes) probabilities, means over ten views, of pictures larger than the classifier's.
+
+    Args:
+        classifier: `zoo.Classifier` whose scores are logits.
+        pictures: (n, larger height, larger width, channels).
+    """
+    height, width, _ = shape = classifier.input_picture_shape
+    batch_size = max(1, at_a_time(shape) // 10)
+    means = []
+    for start in range(0, len(pictures), batch_size):
+        views = ten_views(pictures[start : start + batch_size], height, width)
+        scores = np.asarray(classifier.predict_on_batch(views.reshape(-1, *shape)), "float64")
+        exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
+        probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+        means.append(probabilities.reshape(len(views), 10, -1).mean(axis=1))
+    return np.concatenate(means)
+
+
+def at_a_time(shape):
+    """Return how many pictures of a shape are run at once: 1,000 small ones, fewer large ones, by their pixels."""
+    return max(1, min(1000, BATCH_PIXELS // math.prod(shape)))
+
+
+def evaluate(classifier, source, part="test", strict=False, views=1):
     """Evaluate a classifier on a TFDS data set or a folder.
 
     Args:
@@ -93,15 +159,25 @@ def evaluate(classifier, source, part="test", strict=False):
         source: TFDS name, or a folder of class folders whose names are among the classifier's.
         part: the part to use; a folder without parts is used whole.
         strict: refuse a folder with files that cannot be read.
+        views: 1 for the middle of each picture, 10 for the mean probabilities of its corners, its middle and their mirror
+            images, which a classifier can be asked for whose pictures are cut out of larger ones.
 
     Returns:
         (`Evaluation`, list of messages about files that were left out).
 
     Raises:
-        ZooError: if the data have other classes than the classifier, or no such part.
+        ZooError: if the data have other classes than the classifier, or no such part; if there are no such views.
     """
-    found = data.load(source, classifier.picture, strict).in_order(classifier.class_names)
+    if views not in VIEWS:
+        raise ZooError(f"--views {views}: a picture has {' or '.join(map(str, VIEWS))} views")
+    if views > 1 and not classifier.picture.get("crop_from"):
+        raise ZooError(
+            f"{classifier.name} takes whole pictures: its [picture] has no crop_from, the larger square that ten views are "
+            "cut out of; leave out --views"
+        )
+    picture = classifier.picture if views == 1 else uncropped(classifier.picture)
+    found = data.load(source, picture, strict).in_order(classifier.class_names, classifier.class_ids)
     if part not in found.parts and "all" not in found.parts:
         raise ZooError(f"{source} has no part '{part}', but {', '.join(found.parts)}")
     used = part if part in found.parts else "all"
-    return score(classifier, found.parts[used], used), found.problems
+    return score(classifier, found.parts[used], used, views), found.problems

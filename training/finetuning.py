@@ -7,7 +7,7 @@ import keras
 
 from training import data, recipe
 from training.evaluation import score
-from training.fitting import fit
+from training.fitting import fit, shown
 from zoo import registry
 from zoo.errors import ZooError
 from zoo.files import atomic
@@ -38,11 +38,11 @@ def finetune(name_or_path, folder, out, resume=False, strict=False, console=None
     _check_gradient(before)
     settings = {"model": str(name_or_path), "data.name": str(folder), **changes}
     checked = recipe.load("finetune", **settings)
-    source = data.load(str(folder), before.picture, strict)
-    same = set(source.class_names) == set(before.class_names)
+    source = data.load(str(folder), shown(checked, before.picture), strict)
+    same = set(source.class_names) in (set(before.class_names), set(before.class_ids or ()))
     keras.utils.set_random_seed(checked.seed)  # fit sets it again, too late for a new head
     classifier = before if same else _new_head(before, source)
-    source = source.in_order(classifier.class_names)
+    source = source.in_order(classifier.class_names, classifier.class_ids)
     # Measured before a weight moves; fit makes the same split from the same seed.
     *_, test = data.split(source, checked.data.validation, checked.data.test, checked.seed)
     accuracy = 100 - score(classifier, test).error if same and test is not None else None
@@ -57,8 +57,8 @@ def _check_gradient(before):
     """Refuse a machine that learns by a rule of its own, and name what trains it from the start."""
     card = registry.card(before.card)
     if card.rule:
-        used = [weights.recipe for tag, weights in card.weights.items() if before.weights_name == f"{card.name}.{tag}"]
-        name = (used or [weights.recipe for weights in card.weights.values()])[0]
+        recipes = {f"{card.name}.{tag}": weights.recipe for tag, weights in card.weights.items() if weights.recipe}
+        name = recipes.get(before.weights_name) or next(iter(recipes.values()))
         parts = "".join(f" --set data.{part}=0.15" for part in ("validation", "test"))
         raise ZooError(
             f"{card.name} learns by a rule of its own, {card.rule.class_name.rpartition('>')[2]}, and cannot be fine-tuned; "

@@ -29,7 +29,7 @@ from training import trainer as trainers
 from training.evaluation import score
 from training.recipe import Recipe
 from training.recipe import load as load_recipe
-from zoo import registry
+from zoo import pictures, registry
 from zoo.errors import CheckFailed, ZooError
 from zoo.files import PART, atomic
 
@@ -92,7 +92,7 @@ def _prepare(recipe, classifier=None, source=None):
     """Return what a run needs: source, validation and test samples, and the trainer, ready to fit."""
     card = registry.card(classifier.card if classifier else recipe.model)
     picture = classifier.picture if classifier else (recipe.picture or card.picture).model_dump()
-    source = source or data.load(recipe.data.name, picture)
+    source = source or data.load(recipe.data.name, shown(recipe, picture))
     train, validation, test = data.split(source, recipe.data.validation, recipe.data.test, recipe.seed)
     if validation is None and test is None:
         raise ZooError(f"{recipe.data.name} has no test part, and data.validation and data.test are 0: set one of them")
@@ -107,10 +107,19 @@ def _prepare(recipe, classifier=None, source=None):
 
     batch_size = min(recipe.batch_size, len(train))
     augmentation = keras_objects.augmentation(recipe.augmentation, recipe.seed)
+    for layer in augmentation:
+        if hasattr(layer, "adapt"):
+            layer.adapt(train.pictures)
     trainer = trainers.make(classifier, augmentation, train.pictures, train.labels, batch_size, recipe.data.repeat, rule)
-    optimizer = None if rule else keras_objects.optimizer(recipe.optimizer, trainer.steps * recipe.epochs)
+    optimizer = None if rule else keras_objects.optimizer(recipe.optimizer, trainer.steps, recipe.epochs)
     trainer.prepare(optimizer, keras_objects.loss(recipe.loss or card.loss), recipe.epochs)
     return source, validation, test, trainer
+
+
+def shown(recipe, picture):
+    """Return the format in which a recipe's pictures are read: whole, where its augmentation cuts out of them."""
+    cuts = any(each.class_name == "training>RandomCrop" for each in recipe.augmentation)
+    return pictures.uncropped(picture) if cuts else picture
 
 
 def _built(name, classes, options):

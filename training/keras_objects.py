@@ -4,9 +4,11 @@ import inspect
 
 import keras
 
-import training.augment  # noqa: F401  registers its layers
+import training.augment
+import training.schedules  # noqa: F401  both register what a recipe may name
 import zoo.layers
-import zoo.losses  # noqa: F401  registers its losses
+import zoo.losses
+import zoo.optimizers  # noqa: F401  likewise
 from zoo import rules
 from zoo.errors import ZooError
 from zoo.schema import KerasObject
@@ -34,25 +36,38 @@ def augmentation(described, seed):
     ]
 
 
-def optimizer(described, steps):
+def optimizer(described, steps, epochs=1):
     """Return the Keras optimizer of a `KerasObject`.
 
     Args:
-        described: `KerasObject`. A schedule in it that has to know its length and is not told `decay_steps` gets the whole
-            run, less its `warmup_steps`.
-        steps: optimizer steps of the whole run.
+        described: `KerasObject`. A schedule in it, of the whole net or of a layer in `rates`, that has to know its length
+            and is not told `decay_steps` gets the whole run, less its `warmup_steps`; one that counts epochs and is not
+            told `steps_per_epoch` gets that.
+        steps: optimizer steps of an epoch.
+        epochs: of the whole run.
     """
     config = dict(described.config)
-    schedule = config.get("learning_rate")
-    if isinstance(schedule, dict):
-        settings = dict(schedule.get("config", {}))
-        kind = getattr(keras.optimizers.schedules, schedule.get("class_name", ""), None)
-        if kind is None or "decay_steps" in inspect.signature(kind).parameters:
-            settings.setdefault("decay_steps", max(1, steps - settings.get("warmup_steps", 0)))
-        described_schedule = KerasObject(class_name=schedule.get("class_name", ""), config=settings)
-        made = _make(described_schedule, keras.optimizers.schedules.deserialize, "schedule")
-        config["learning_rate"] = keras.saving.serialize_keras_object(made)
+    if isinstance(config.get("learning_rate"), dict):
+        config["learning_rate"] = _schedule(config["learning_rate"], steps, epochs)
+    if isinstance(config.get("rates"), dict):
+        config["rates"] = {
+            layer: _schedule(rate, steps, epochs) if isinstance(rate, dict) else rate
+            for layer, rate in config["rates"].items()
+        }
     return _make(KerasObject(class_name=described.class_name, config=config), keras.optimizers.deserialize, "optimizer")
+
+
+def _schedule(described, steps, epochs):
+    """Return the configuration, as Keras writes it, of a schedule that knows how long it has."""
+    name, settings = described.get("class_name", ""), dict(described.get("config", {}))
+    kind = getattr(keras.optimizers.schedules, name, None) or keras.saving.get_registered_object(name)
+    asked = inspect.signature(kind).parameters if kind else ()
+    if "decay_steps" in asked:
+        settings.setdefault("decay_steps", max(1, steps * epochs - settings.get("warmup_steps", 0)))
+    if "steps_per_epoch" in asked:
+        settings.setdefault("steps_per_epoch", steps)
+    made = _make(KerasObject(class_name=name, config=settings), keras.optimizers.schedules.deserialize, "schedule")
+    return keras.saving.serialize_keras_object(made)
 
 
 def _layer(config):

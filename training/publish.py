@@ -37,21 +37,20 @@ def publish(
     found = sorted((_read(run) for run in runs), key=lambda metrics: metrics["recipe"]["seed"])
     if len({json.dumps({**metrics["recipe"], "seed": 0}) for metrics in found}) > 1:
         raise ZooError("the runs are of different recipes")
-    if found[0]["recipe"] != {
-        **recipes.load(recipe).model_dump(mode="json", exclude_none=True),
-        "seed": found[0]["recipe"]["seed"],
-    }:
+    dataset = found[0]["recipe"]["data"]["name"]  # may be another than the recipe's: a folder, which the card then names
+    changes = {"seed": found[0]["recipe"]["seed"], "data.name": dataset}
+    if found[0]["recipe"] != recipes.load(recipe, **changes).model_dump(mode="json", exclude_none=True):
         raise ZooError(f"the runs are not of the recipe {recipe} as it is now")
+    other_data = f" --set data.name={dataset}" if dataset != recipes.load(recipe).data.name else ""
     best = min(found, key=lambda metrics: (metrics.get("validation_error", 0.0), metrics["recipe"]["seed"]))
     classifier = zoo.load(best["run"] / "best.keras")
     where, error = _fitted(recipe) if fitted else (_packaged(name, classifier.net), best["test_error"])
-    dataset = best["recipe"]["data"]["name"]
     same = {"result": "test error", "dataset": dataset, "recipe": recipe, "device": best["device"], "date": best["date"]}
     measured = {
         **same,
         "values": [metrics["test_error"] for metrics in found],
         "seeds": [metrics["recipe"]["seed"] for metrics in found],
-        "command": f"zoo train {recipe} --set seed=1",
+        "command": f"zoo train {recipe}{other_data} --set seed=1",
     }
     weights = {
         **where,

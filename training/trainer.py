@@ -6,11 +6,12 @@ import math
 import keras
 import numpy as np
 
+from training.evaluation import at_a_time
 from zoo.errors import ZooError
+from zoo.pictures import middle
 
 # Data up to this size are copied into the backend's memory and trained on by ResidentTrainer.
 RESIDENT_BYTES = 2**30
-VALIDATION_BATCH = 1000
 
 
 class Trainer(keras.Model):
@@ -19,7 +20,7 @@ class Trainer(keras.Model):
     Args:
         classifier: `zoo.Classifier`, raw pictures -> scores.
         augmentation: layers that take and return (batch, height, width, channels) float raw pixels.
-        pictures: (rows, height, width, channels) uint8 array.
+        pictures: (rows, height, width, channels) uint8 array, larger than the classifier's where the augmentation cuts.
         labels: (rows,) int array.
         batch_size: rows a step; the last step of an epoch takes what is left.
         repeat: how often an epoch shows the rows.
@@ -62,8 +63,10 @@ class Trainer(keras.Model):
             epochs: how many the whole run has.
 
         Raises:
-            ZooError: if loss, optimizer or rule do not fit the classifier; two pictures show it as well as an epoch.
+            ZooError: if augmentation, loss, optimizer or rule do not fit the classifier; two pictures show it as well as an
+                epoch.
         """
+        self._check_augmentation()
         if self.rule is not None:
             self.rule.prepare(self.classifier.net, self.rows, self.presentations * epochs)
             optimizer = keras.optimizers.SGD()  # Keras compiles nothing without one; nobody asks it for a step
@@ -73,19 +76,35 @@ class Trainer(keras.Model):
         pictures, labels = self._data
         # One evaluated batch builds metrics and loss; the loop in the graph of ResidentTrainer may not make variables.
         try:
-            self.evaluate(pictures[:2], labels[:2], verbose=0)
+            self.evaluate(self._middle(pictures[:2]), labels[:2], verbose=0)
             optimizer.build(self.trainable_variables)
         except Exception as error:  # Keras and its backends raise errors of many kinds here
             reason = str(error).strip().splitlines() or [type(error).__name__]
             teacher = f"rule {type(self.rule).__name__}" if self.rule is not None else f"optimizer {optimizer.name}"
             raise ZooError(f"loss {loss.name} or {teacher} do not fit {self.classifier.name}: {reason[0]}") from error
 
+    def _check_augmentation(self):
+        """Raise `ZooError` if the augmentation makes other pictures than the classifier takes; nothing random is drawn."""
+        given, taken = tuple(self._data[0].shape[1:]), self.classifier.input_picture_shape
+        shape = (None, *given)
+        try:
+            for layer in self.augmentation:
+                shape = layer.compute_output_shape(shape)
+        except ValueError as error:
+            raise ZooError(f"the augmentation does not fit pictures of {_size(given)}: {error}") from error
+        if tuple(shape[1:]) != taken:
+            raise ZooError(
+                f"the augmentation makes pictures of {_size(shape[1:])} of those of {_size(given)}, and "
+                f"{self.classifier.name} takes {_size(taken)}; change the size of the layer that cuts, or picture"
+            )
+
     def build(self, input_shape):
-        """Nothing of its own: the classifier is built, and augmentation has no weights."""
+        """Nothing of its own: the classifier is built, and augmentation is by itself or when it is fitted."""
         self.built = True
 
     def call(self, pictures, training=None):
-        return self.classifier(self._augmented(pictures) if training else pictures, training=training)
+        # On JAX Keras asks first for the shape of the scores outside of training, and shows pictures of the training part.
+        return self.classifier(self._augmented(pictures) if training else self._middle(pictures), training=training)
 
     def _augmented(self, pictures):
         if self.augmentation:
@@ -136,8 +155,12 @@ class Trainer(keras.Model):
                 yield pictures[rows], labels[rows]
 
     def validation(self, pictures, labels):
-        """Return samples as the keywords with which Keras' `fit` validates on them."""
-        return {"validation_data": (pictures, labels), "validation_batch_size": VALIDATION_BATCH}
+        """Return samples as the keywords with which Keras' `fit` validates on them; of larger ones the middle counts."""
+        return {"validation_data": (self._middle(pictures), labels), "validation_batch_size": at_a_time(pictures.shape[1:])}
+
+    def _middle(self, pictures):
+        """Return what the classifier sees of pictures that it does not learn from."""
+        return middle(pictures, *self.classifier.input_picture_shape[:2])
 
 
 class ResidentTrainer(Trainer):
@@ -171,7 +194,7 @@ class ResidentTrainer(Trainer):
     def validation(self, pictures, labels):
         import tensorflow as tf
 
-        data = tf.data.Dataset.from_tensor_slices((pictures, labels)).batch(VALIDATION_BATCH)
+        data = tf.data.Dataset.from_tensor_slices((self._middle(pictures), labels)).batch(at_a_time(pictures.shape[1:]))
         return {"validation_data": _untuned(data)}
 
     def train_step(self, order):
@@ -186,6 +209,10 @@ class ResidentTrainer(Trainer):
 
         tf.while_loop(lambda start: start < self.presentations, step, (tf.constant(0),), parallel_iterations=1)
         return self.get_metrics_result()
+
+
+def _size(shape):
+    return "x".join(map(str, shape))
 
 
 def _untuned(dataset):

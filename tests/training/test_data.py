@@ -288,3 +288,47 @@ def test_a_wrong_data_set_name_suggests(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with pytest.raises(ZooError, match="no folder and no TFDS data set 'mnits'; did you mean 'mnist'"):
         data.load("mnits", MNIST)
+
+
+@pytest.fixture
+def without_answers(monkeypatch, tmp_path):
+    """A TFDS data set as ImageNet is: colour pictures of 10x14, and a test part whose labels are not told. Its pixels."""
+    import tensorflow_datasets as tfds
+
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 10, 14, 3), "uint8")
+    about = {"image": tfds.features.Image(shape=(None, None, 3)), "label": tfds.features.ClassLabel(names=["cat", "dog"])}
+    labels = {"train": (0, 1, 1, 0), "test": (-1, -1, -1, -1)}
+    tfds.dataset_builders.store_as_tfds_dataset(
+        "without_answers",
+        "1.0.0",
+        features=tfds.features.FeaturesDict(about),
+        split_datasets={
+            part: [(row, {"image": pixels[row], "label": label}) for row, label in enumerate(given)]
+            for part, given in labels.items()
+        },
+        data_dir=tmp_path / "tfds",
+        disable_shuffling=True,
+    )
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    return pixels
+
+
+def test_a_part_without_answers_is_no_part(without_answers):
+    source = data.load("without_answers", {"height": 10, "width": 14, "channels": 3, "resize": "crop"})
+    assert list(source.parts) == ["train"] and source.parts["train"].labels.tolist() == [0, 1, 1, 0]
+    np.testing.assert_array_equal(source.parts["train"].pictures, without_answers)
+
+
+def test_the_middle_and_what_it_is_cut_out_of_are_kept_apart(without_answers):
+    """In the cache, where the first must not stand for the second."""
+    whole = {"height": 10, "width": 10, "channels": 3, "resize": "crop"}
+    middle = {**whole, "height": 6, "width": 6, "crop_from": 10}
+    small = {**middle, "crop_from": None}
+    read = {}
+    for name, picture in (("whole", whole), ("middle", middle), ("small", small), ("middle again", middle)):
+        read[name] = data.load("without_answers", picture).parts["train"].pictures
+    np.testing.assert_array_equal(read["whole"], without_answers[:, :, 2:12])
+    for name in ("middle", "middle again"):
+        np.testing.assert_array_equal(read[name], without_answers[:, 2:8, 4:10])
+    assert not np.array_equal(read["small"], read["middle"])

@@ -22,6 +22,8 @@ from rich.console import Console
 import training
 import zoo
 from training import checkpoint, data, recipe
+from training import trainer as trainers
+from training.data import Samples, Source
 from zoo.errors import CheckFailed, ZooError
 
 QUIET = Console(quiet=True)
@@ -286,6 +288,151 @@ def test_weights_that_explode_in_an_epochs_last_step_are_not_kept(few, tmp_path)
     with pytest.raises(CheckFailed, match="learning rate"):
         fit(path, tmp_path / "run", **changes)
     assert len(rows_of(tmp_path / "run")) == 1 and all_finite(tmp_path / "run")
+
+
+# What the training of 2012 brought: crops, mirror images, other colours, rates in epochs.
+
+CUTTING = """
+model = "linear"
+epochs = 5
+batch_size = 16
+seed = 3
+[options]
+input_shape = [8, 8, 3]
+[picture]
+height = 8
+width = 8
+channels = 3
+resize = "crop"
+crop_from = 12
+[data]
+name = "colours"
+validation = 0
+[optimizer]
+class_name = "zoo>MomentumWithDecay"
+[optimizer.config.learning_rate]
+class_name = "training>EpochSteps"
+config = { values = [0.02, 0.002], boundaries = [4] }
+[optimizer.config.rates.scores]
+class_name = "training>EpochSteps"
+config = { values = [0.01, 0.005], boundaries = [3] }
+[[augmentation]]
+class_name = "training>RandomCrop"
+config = { size = 8 }
+[[augmentation]]
+class_name = "RandomFlip"
+config = { mode = "horizontal" }
+[[augmentation]]
+class_name = "training>PCAColour"
+config = { until = 4 }
+"""
+
+
+def colours(seed, rows, misleading=135):
+    """Noisy pictures of 12x12: the middle, 8x8, has the colour of the class and the border more of that of the next."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(rows, dtype="int32") % 3
+    pictures = generator.integers(0, 120, (rows, 12, 12, 3), "uint8")
+    for picture, label in zip(pictures, labels, strict=True):
+        picture[..., (label + 1) % 3] += misleading
+        picture[2:10, 2:10, (label + 1) % 3] -= misleading
+        picture[2:10, 2:10, label] += 60
+    return Samples(pictures, labels)
+
+
+TRAIN = colours(1, 70, misleading=0)
+
+
+def coloured(**parts):
+    made = {"train": TRAIN, "validation": colours(2, 30), "test": colours(3, 30), **parts}
+    return Source(("red", "green", "blue"), made)
+
+
+def fit_colours(folder, resume=False, source=None, **changes):
+    path = folder.parent / "cutting.toml"
+    path.write_text(CUTTING)
+    return training.fit(recipe.load(path, **changes), folder, resume=resume, source=source or coloured(), console=QUIET)
+
+
+@pytest.fixture(params=[trainers.ResidentTrainer, trainers.Trainer], ids=["one graph an epoch", "a step at a time"])
+def either_trainer(request, monkeypatch):
+    if request.param is trainers.Trainer:
+        monkeypatch.setattr(trainers, "RESIDENT_BYTES", 0)
+
+
+def test_pictures_larger_than_the_nets_are_cut_and_measured_in_the_middle(either_trainer, tmp_path):
+    metrics = fit_colours(tmp_path / "run")
+    rows, best, source = rows_of(tmp_path / "run"), zoo.load(tmp_path / "run" / "best.keras"), coloured()
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    assert best.picture == {"height": 8, "width": 8, "channels": 3, "resize": "crop", "crop_from": 12}
+    wrong = {}
+    for part in ("validation", "test"):
+        samples = source.parts[part]
+        for place, cut in (("middle", np.s_[:, 2:10, 2:10]), ("corner", np.s_[:, :8, :8])):
+            answers = best.predict_on_batch(samples.pictures[cut]).argmax(axis=1)
+            wrong[part, place] = int((answers != samples.labels).sum())
+    assert metrics["wrong"] == wrong["test", "middle"] < 5 < wrong["test", "corner"]
+    assert metrics["validation_error"] == pytest.approx(100 * wrong["validation", "middle"] / 30, abs=1e-3)
+    assert float(rows[metrics["best_epoch"] - 1]["val_error"]) == pytest.approx(metrics["validation_error"], abs=1e-3)
+
+
+def test_an_interrupted_run_with_crops_flips_and_colours_ends_bit_identical(either_trainer, tmp_path, monkeypatch):
+    fit_colours(tmp_path / "whole")
+    save, saved = checkpoint.save, []
+
+    def save_twice(*what):
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+        saved.append(what)
+        save(*what)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", save_twice)
+        with pytest.raises(KeyboardInterrupt):
+            fit_colours(tmp_path / "parts")
+    assert len(rows_of(tmp_path / "parts")) == 2
+    fit_colours(tmp_path / "parts", resume=True)
+    assert_bit_equal(left(tmp_path / "parts"), left(tmp_path / "whole"))
+
+
+def axes_of(out):
+    """The axes of the colours and their deviations, as a run's checkpoint has them."""
+    found = [array for name, array in left(out)[0].items() if name.endswith(("/axes", "/deviations"))]
+    assert [array.shape for array in found] == [(3, 3), (3,)]
+    return found
+
+
+def test_colours_are_fitted_to_the_training_part_and_to_nothing_else(tmp_path):
+    fit_colours(tmp_path / "plain", epochs=1)
+    fit_colours(tmp_path / "others", epochs=1, source=coloured(validation=colours(4, 60), test=colours(5, 9)))
+    for one, other in zip(axes_of(tmp_path / "plain"), axes_of(tmp_path / "others"), strict=True):
+        np.testing.assert_array_equal(one, other)
+    axes, deviations = axes_of(tmp_path / "plain")
+    expected = np.cov(TRAIN.pictures.reshape(-1, 3).T.astype("float64"), bias=True)
+    np.testing.assert_allclose(axes @ np.diag(deviations**2) @ axes.T, expected, rtol=1e-4, atol=1e-2)
+    fit_colours(tmp_path / "fewer", epochs=1, source=coloured(train=TRAIN[np.arange(60)]))
+    assert not np.array_equal(axes_of(tmp_path / "fewer")[1], deviations)
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (13, r"does not fit pictures of 12x12x3: .*cuts out 13x13. Received: pictures of 12x12"),
+        (7, r"makes pictures of 7x7x3 of those of 12x12x3, and linear takes 8x8x3; change the size"),
+    ],
+)
+def test_a_crop_that_does_not_fit_is_told_before_the_first_epoch(tmp_path, size, message):
+    crop = {"class_name": "training>RandomCrop", "config": {"size": size}}
+    with pytest.raises(ZooError, match=message):
+        fit_colours(tmp_path / "run", augmentation=[crop])
+    assert not (tmp_path / "run" / "history.csv").exists()
+
+
+@pytest.mark.parametrize("table", ["rates", "decays"])
+def test_a_rate_for_a_layer_that_the_net_lacks_is_told_before_the_first_epoch(tmp_path, table):
+    with pytest.raises(ZooError, match=f"{table} names 'score'.*did you mean 'scores'"):
+        fit_colours(tmp_path / "run", **{f"optimizer.config.{table}": {"score": 0.1}})
+    assert not (tmp_path / "run" / "history.csv").exists()
 
 
 # The whole command in a process of its own, disturbed in every way.

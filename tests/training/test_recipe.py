@@ -32,7 +32,7 @@ def test_a_packaged_recipe_is_valid_and_names_a_model(name):
     # What the recipe describes exists and can be made.
     if checked.optimizer:
         made = keras_objects.optimizer(checked.optimizer, steps=1000)
-        assert type(made).__name__ == checked.optimizer.class_name
+        assert type(made).__name__ == checked.optimizer.class_name.rpartition(">")[2]
     else:
         rule = checked.rule or zoo.card(checked.model).rule
         assert type(keras_objects.rule(rule)).__name__ == rule.class_name.rpartition(">")[2]
@@ -209,3 +209,52 @@ def test_a_schedule_without_a_length_is_left_as_it_is():
     )
     rate = keras_objects.optimizer(described(text), steps=200)._learning_rate
     assert [float(rate(step)) for step in (0, 15, 100)] == [0.5, 0.25, 0.125]
+
+
+def test_the_length_of_a_schedule_is_that_of_all_epochs():
+    text = (
+        'class_name = "SGD"\nconfig.learning_rate = { class_name = "CosineDecay", config = {initial_learning_rate = 0.5} }'
+    )
+    rate = keras_objects.optimizer(described(text), steps=20, epochs=10)._learning_rate
+    assert float(rate(100)) == pytest.approx(cosine(100, 0.5, 200), abs=1e-6)
+
+
+IN_EPOCHS = """
+class_name = "zoo>MomentumWithDecay"
+[config.learning_rate]
+class_name = "training>EpochSteps"
+config = { values = [0.1, 0.01], boundaries = [2] }
+[config.rates]
+fc = 0.5
+[config.rates.conv1]
+class_name = "training>EpochSteps"
+config = { values = [0.2, 0.02, 0.0], boundaries = [1, 3] }
+[config.rates.conv2]
+class_name = "CosineDecay"
+config = { initial_learning_rate = 0.5 }
+"""
+
+
+def test_a_schedule_in_epochs_gets_the_steps_of_an_epoch_in_the_rates_of_layers_too():
+    made = keras_objects.optimizer(described(IN_EPOCHS), steps=7, epochs=4)
+    assert [float(made._learning_rate(step)) for step in (0, 13, 14, 27)] == pytest.approx([0.1, 0.1, 0.01, 0.01])
+    conv1 = made.rates["conv1"]
+    assert [float(conv1(step)) for step in (0, 6, 7, 20, 21)] == pytest.approx([0.2, 0.2, 0.02, 0.02, 0.0])
+    assert float(made.rates["conv2"](14)) == pytest.approx(cosine(14, 0.5, 28), abs=1e-6)
+    assert made.rates["fc"] == 0.5
+    told = IN_EPOCHS.replace("boundaries = [2]", "boundaries = [2], steps_per_epoch = 100")
+    assert float(keras_objects.optimizer(described(told), steps=7)._learning_rate(199)) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("boundaries = [1, 3]", "boundaries = [1]", "boundary fewer"),
+        ('class_name = "CosineDecay"', 'class_name = "CosineDeccay"', "CosineDeccay"),
+        ("fc = 0.5", 'fc = "slow"', "slow"),
+    ],
+)
+def test_a_wrong_rate_of_a_layer_is_an_error_in_a_line_that_names_it(old, new, named):
+    with pytest.raises(ZooError, match=named) as caught:
+        keras_objects.optimizer(described(IN_EPOCHS.replace(old, new)), steps=10)
+    assert "\n" not in str(caught.value)

@@ -4,7 +4,7 @@ import pytest
 
 import zoo
 from training import trainer as trainers
-from training.augment import AffineDistortion, BatchShift
+from training.augment import AffineDistortion, BatchShift, RandomCrop
 from zoo.losses import MulticlassHinge
 
 ROWS, BATCH, EPOCHS, SEED = 23, 8, 3, 5  # 23 = 8 + 8 + 7: the last batch is an odd one
@@ -153,6 +153,37 @@ def test_training_with_augmentation_learns_from_the_distorted_pictures(samples):
         trainer.fit(trainer.feed(SEED, 0), steps_per_epoch=1, epochs=1, verbose=0)
         trained.append(classifier.get_weights())
     same(*trained, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [trainers.Trainer, trainers.ResidentTrainer])
+def test_outside_of_training_the_middle_of_larger_pictures_is_looked_at(kind, samples):
+    """By the trainer as a model too: on JAX, Keras asks it so before the first epoch."""
+    pictures, labels = samples
+    larger = np.pad(pictures, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=255)
+    classifier = zoo.load("lenet5-modern")
+    trainer = kind(classifier, [RandomCrop(28, seed=1)], larger, labels, BATCH)
+    expected = classifier.predict_on_batch(pictures)
+    for given in (trainer(larger), trainer(pictures)):
+        np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
+    shown = trainer.validation(larger, labels)["validation_data"]
+    shown = shown[0] if isinstance(shown, tuple) else np.concatenate([each for each, _ in shown])
+    np.testing.assert_array_equal(shown, pictures)
+
+
+@pytest.mark.parametrize("kind", [trainers.Trainer, trainers.ResidentTrainer])
+def test_to_be_prepared_takes_none_of_the_random_numbers(kind, samples):
+    pictures, labels = samples
+    larger = np.pad(pictures, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    layers = [RandomCrop(28, seed=1), keras.layers.RandomFlip("horizontal", seed=2)]
+    trainer = kind(zoo.load("linear"), layers, larger, labels, BATCH)
+    before = [np.asarray(variable) for layer in layers for variable in layer.variables]
+    trainer.prepare(keras.optimizers.SGD(0.1), MulticlassHinge())
+    after = [np.asarray(variable) for layer in layers for variable in layer.variables]
+    assert len(before) == 2
+    same(after, before, rtol=0)
+    trainer.fit(trainer.feed(SEED, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=1, verbose=0)
+    for layer, state in zip(layers, before, strict=True):
+        assert not np.array_equal(layer.variables[0], state)
 
 
 def test_what_was_augmented_does_not_leave_with_it(tmp_path, samples):

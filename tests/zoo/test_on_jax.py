@@ -23,6 +23,7 @@ FILES = (
     "test_layers_parts.py",
     "test_constraints.py",
     "test_regularizers.py",
+    "test_optimizers.py",
     "test_whitening.py",
     "test_neocognitron.py",
     "test_nearest_neighbor.py",
