@@ -1,6 +1,6 @@
 # make demo    the whole way on real pictures, from pretrained weights to a verified file
 # make test    all tests
-# make bench   training speed beside PyTorch's, and the nearest neighbour beside scikit-learn's, each in one run
+# make bench   training speed beside PyTorch's, the nearest neighbour beside scikit-learn's, AlexNet's memory and import
 # make readme  writes the README's table of models from the cards
 
 PYTHON ?= python3
@@ -28,6 +28,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch]'
 	$(BIN)/python benchmarks/train_lenet.py
 	$(BIN)/python benchmarks/nearest_neighbor.py
+	$(BIN)/python benchmarks/alexnet.py
 
 readme: $(INSTALLED)
 	$(BIN)/python docs/models.py
