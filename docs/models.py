@@ -20,7 +20,11 @@ def table():
         for tag, weights in card.weights.items():
             numbers = (f"{each.mean:.2f} {each.unit} {each.result} on {each.dataset}" for each in weights.measured)
             measured = "<br>".join(numbers)
-            lines.append(f"| `{name}.{tag}` | recipe `{weights.recipe}` | | | {measured} |")
+            told = (
+                f"{each.value:g} {each.unit} {each.result} on {each.dataset}, {each.source}" for each in weights.published
+            )
+            origin = f"recipe `{weights.recipe}`" if weights.recipe else f"of {weights.format}, {weights.url}"
+            lines.append(f"| `{name}.{tag}` | {origin} | | {'<br>'.join(told)} | {measured} |")
     return "\n".join(lines)
 
 

@@ -21,6 +21,7 @@ class Classifier(keras.Model):
         card: name of the card in the zoo that describes the net.
         weights: name of the zoo's weights that it started from, or None.
         options: dict of what the net's builder was given besides the number of classes.
+        class_ids: one str a class, such as "n01440764", by which data sets know it, or None.
 
     Call arguments:
         pictures: (batch, height, width, channels), uint8 or float, raw 0-255.
@@ -29,7 +30,7 @@ class Classifier(keras.Model):
         (batch, classes) float32 scores.
     """
 
-    def __init__(self, net, preprocessing, picture, class_names, card, weights=None, options=None, **kwargs):
+    def __init__(self, net, preprocessing, picture, class_names, card, weights=None, options=None, class_ids=None, **kwargs):
         super().__init__(**{"name": net.name, **kwargs})
         self.net = net
         self.preprocessing = preprocessing
@@ -38,8 +39,13 @@ class Classifier(keras.Model):
         self.card = card
         self.weights_name = weights
         self.options = dict(options or {})
+        self.class_ids = None if class_ids is None else list(class_ids)
         if net.output_shape[-1] != len(self.class_names):
             raise ValueError(f"{net.name} has {net.output_shape[-1]} outputs. Received: class_names={self.class_names}")
+        if self.class_ids is not None and len(self.class_ids) != len(self.class_names):
+            raise ValueError(
+                f"give one of class_ids for each of {len(self.class_names)} classes. Received: {self.class_ids}"
+            )
         self(keras.Input(self.input_picture_shape))  # so that it is built: saving, counting and export need that
 
     @property
@@ -64,6 +70,7 @@ class Classifier(keras.Model):
             "card": self.card,
             "weights": self.weights_name,
             "options": dict(self.options),
+            "class_ids": self.class_ids,
         }
 
     @classmethod

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from zoo.errors import ZooError, did_you_mean
-from zoo.files import read_toml
+from zoo.files import atomic, read_toml
 
 # A .keras file is an archive. What it claims to hold is checked against this before any of it is unpacked.
 LARGEST_MODEL = 8 * 2**30
@@ -141,12 +141,22 @@ def load(name_or_path, preprocessing=True, classes=None):
     from zoo import weights as store
 
     weights = about.weights[tag]
-    net = build(arch, classes=len(weights.classes), **weights.options)
-    net.load_weights(store.find(path, weights))
-    return wrap(net, about, weights.classes, weights, weights.options, tag) if preprocessing else net
+    net = build(arch, classes=len(weights.class_names), **weights.options)
+    net.load_weights(store.find(path, weights, convert=functools.partial(_convert, net, about, weights)))
+    names, ids = weights.class_names, weights.class_ids
+    return wrap(net, about, names, weights, weights.options, tag, ids) if preprocessing else net
 
 
-def wrap(net, about, class_names, special=None, options=None, tag=None):
+def _convert(net, about, weights, file, path):
+    """Write what a foreign file holds as the `.weights.h5` file of a net of its card."""
+    from zoo import converters
+
+    converters.convert(net, file, about.imports[weights.format], weights.format)
+    with atomic(path) as temporary:
+        net.save_weights(temporary)
+
+
+def wrap(net, about, class_names, special=None, options=None, tag=None, class_ids=None):
     """Return a net of a card as a classifier.
 
     Args:
@@ -157,6 +167,7 @@ def wrap(net, about, class_names, special=None, options=None, tag=None):
             recipe.
         options: what the builder of the net was given besides the number of classes.
         tag: of the weights.
+        class_ids: one str a class by which data sets know it, or None.
     """
     from zoo.classifier import Classifier
     from zoo.preprocessing import Preprocessing
@@ -171,6 +182,7 @@ def wrap(net, about, class_names, special=None, options=None, tag=None):
         about.name,
         f"{about.name}.{tag}" if tag else None,
         options,
+        class_ids,
     )
 
 

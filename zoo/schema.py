@@ -4,7 +4,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from zoo import classes as lists
 from zoo.errors import ZooError, did_you_mean
+
+Format = Literal["caffe", "torch"]
 
 
 class Strict(BaseModel):
@@ -99,27 +102,76 @@ class Weights(Strict):
     """Trained weights: where they are, what they were trained for, how they were made, what they reach.
 
     Weights that are fitted have the `sha256` of the training part that they are fitted to: all pictures, uint8, then all
-    labels, little-endian int32. It is the same everywhere; what is computed from pictures differs in the last bits.
+    labels, little-endian int32. It is the same everywhere; what is computed from pictures differs in the last bits. Those
+    that somebody else published have the hash that was published, and the size where that was.
     """
 
     file: str | None = None
     url: str | None = None
     fitted: bool = Field(default=False, description="made by the recipe when asked for: the weights are the data")
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the file; of fitted ones, of their data, see below")
-    size: int = Field(gt=0, description="bytes of the file, or of the values that are fitted")
+    format: Format | None = Field(default=None, description="of the file at url, where it is foreign and to be converted")
+    sha256: str | None = Field(
+        default=None, pattern="^[0-9a-f]{64}$", description="of the file; of fitted ones, of their data, see above"
+    )
+    sha1: str | None = Field(
+        default=None, pattern="^[0-9a-f]{40}$", description="of a foreign file, where no sha256 is known"
+    )
+    size: int | None = Field(default=None, gt=0, description="bytes of the file, or of the values that are fitted")
+    largest: int | None = Field(
+        default=None, gt=0, description="bytes that a foreign file has at most, where size is unknown"
+    )
     licence: str
-    classes: tuple[str, ...]
-    recipe: str
+    classes: tuple[str, ...] | str = Field(description="their names, or the name of a list in zoo/classes")
+    recipe: str | None = None
     options: dict[str, Any] = Field(default_factory=dict, description="of the builder, besides classes")
     picture: Picture | None = None
     preprocessing: Preprocessing | None = None
-    measured: tuple[Measured, ...] = Field(min_length=1)
+    published: tuple[Published, ...] = ()
+    measured: tuple[Measured, ...] = ()
 
     @model_validator(mode="after")
     def _one_source(self):
         if (self.file is not None) + (self.url is not None) + self.fitted != 1:
             raise ValueError("give one of file (packaged with the zoo), url, and fitted = true")
+        if (self.format or self.sha1 or self.largest) and self.url is None:
+            raise ValueError("format, sha1 and largest are of what is published at a url")
+        if (self.sha1 or self.largest) and not self.format:
+            raise ValueError("sha1 and largest are of a foreign file; give its format, or else sha256 and size")
+        if (self.sha256 is None) == (self.sha1 is None):
+            raise ValueError("give one of sha256 and, where only that was published, sha1")
+        if (self.size is None) == (self.largest is None):
+            raise ValueError("give one of size and, where nobody published it, largest")
         return self
+
+    @model_validator(mode="after")
+    def _known(self):
+        if self.recipe is None and not self.format:
+            raise ValueError("give the recipe; only foreign weights have none")
+        if not self.measured and not self.published:
+            raise ValueError("give what they reach, measured or published")
+        if isinstance(self.classes, str):
+            lists.check(self.classes)
+        return self
+
+    @property
+    def class_names(self):
+        """One str a class."""
+        return lists.names(self.classes) if isinstance(self.classes, str) else self.classes
+
+    @property
+    def class_ids(self):
+        """One str a class, such as n01440764, by which data sets know it; None where classes have names alone."""
+        return lists.ids(self.classes) if isinstance(self.classes, str) else None
+
+    @property
+    def bound(self):
+        """Bytes that the file has at most."""
+        return self.size or self.largest
+
+    @property
+    def digest(self):
+        """The published hash."""
+        return self.sha256 or self.sha1
 
 
 class Card(Strict):
@@ -141,7 +193,19 @@ class Card(Strict):
     reconstruction: tuple[str, ...] = Field(default=(), description="what the sources leave open, and what was chosen")
     published: tuple[Published, ...] = ()
     measured: tuple[Measured, ...] = ()
+    imports: dict[Format, dict[str, str]] = Field(
+        default_factory=dict, description="foreign formats whose files can be converted: our layers -> theirs"
+    )
     weights: dict[str, Weights] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _can_be_converted(self):
+        for tag, weights in self.weights.items():
+            if weights.format and weights.format not in self.imports:
+                raise ValueError(
+                    f"weights.{tag} are of the format {weights.format}, and there is no [imports.{weights.format}]"
+                )
+        return self
 
 
 def validate(values, model, source):

@@ -3,27 +3,33 @@
 import hashlib
 import http.server
 import os
+import re
+import select
+import signal
 import subprocess
 import sys
 import threading
+import time
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
 import zoo
+from zoo import registry, schema
 from zoo import weights as store
-from zoo.schema import Measured, Weights
+from zoo.schema import Measured, Published, Weights
 
 CONTENT = os.urandom(3 * 2**20 + 17)  # more than the three pieces in which it is read
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Counts its answers; the path of an address says how it misbehaves."""
+    """Counts its answers and remembers what ranges it was asked for; the path of an address says how it misbehaves."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.answered = 0
+        self.answered, self.ranges, self.sent = 0, [], 0
+        self.content = CONTENT
         self.both = threading.Barrier(2, timeout=60)
         self.pieces, self.left = 0, threading.Event()
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
@@ -39,13 +45,29 @@ class Server(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.answered += 1
+        self.server.ranges.append(self.headers.get("Range"))
         behaviour = self.path.split("/")[1]
-        content = {"flipped": b"\0" + CONTENT[1:], "longer": CONTENT + b"\0"}.get(behaviour, CONTENT)
+        content = self.server.content
+        content = {"flipped": b"\0" + content[1:], "longer": content + b"\0", "shorter": content[:-1]}.get(
+            behaviour, content
+        )
         if behaviour == "missing":
             return self.send_error(404)
         if behaviour == "together":
-            self.server.both.wait()  # nobody gets a byte before both have asked
-        self.send_response(200)
+            self.server.both.wait()  # nobody gets a byte before the test says so
+        start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        if start and behaviour not in ("no-ranges", "cut-chunks", "endless"):
+            if start >= len(content):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(content)}")
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
+            self.send_response(206)
+            told = start + 5 if behaviour == "other-part" else start
+            self.send_header("Content-Range", f"bytes {told}-{len(content) - 1}/{len(content)}")
+            content = content[start:]
+        else:
+            self.send_response(200)
         if behaviour == "cut-chunks":
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
@@ -55,7 +77,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send_without_end()
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if behaviour == "cut" else content)
+        content = content[: len(content) // 2] if behaviour == "cut" else content
+        self.server.sent += len(content)
+        self.wfile.write(content)
 
     def send_without_end(self):
         try:
@@ -124,9 +148,8 @@ def test_other_content_has_another_name(server, cache):
     "behaviour, message",
     [
         ("flipped", "whose sha256 is not that of the card"),
-        ("cut", "sha256 is not that of the card|could not be fetched"),
-        ("cut-chunks", "could not be fetched"),
         ("longer", f"more than the {len(CONTENT):,} bytes"),
+        ("shorter", f"sends {len(CONTENT) - 1:,} bytes, not the {len(CONTENT):,} of the card; nothing was kept"),
         ("missing", "could not be fetched.*Not Found"),
     ],
 )
@@ -200,11 +223,17 @@ def find_elsewhere(weights, how="", **options):
 
 
 def test_two_processes_at_once(server, cache):
-    """Both ask before either gets a byte; both get the file, and nothing else is left."""
+    """The second waits for the first and says so; both get the file, which is fetched once, and nothing else is left."""
     children = [find_elsewhere(weights(url=server.url("together"))) for _ in range(2)]
+    while True:  # until one is being answered and the other one waits
+        waiting = [child for child in children if select.select([child.stderr], [], [], 0.05)[0]]
+        if waiting:
+            break
+    assert "waiting for another process that fetches net.tag" in waiting[0].stderr.readline()
+    server.both.wait()
     ends = [child.communicate(timeout=120) for child in children]
     assert [child.returncode for child in children] == [0, 0], ends
-    assert server.answered == 2
+    assert server.answered == 1
     (path,) = files(cache)
     assert path.read_bytes() == CONTENT
     assert [out for out, _ in ends] == [f"{path}\n"] * 2  # and the bar is not on the standard output
@@ -255,3 +284,285 @@ def test_flipped_bit_in_packaged_weights(name, tmp_path):
     copy.write_bytes(content)
     with pytest.raises(zoo.ZooError, match="damaged"):
         store.find(name, doctored)
+
+
+# What did not arrive whole is gone on with.
+
+
+def part(cache):
+    (path,) = files(cache)
+    assert path.name.startswith(".part-net.tag-")
+    return path
+
+
+@pytest.mark.parametrize("behaviour, kept", [("cut", len(CONTENT) // 2), ("cut-chunks", 1000)])
+def test_resumed_after_a_lost_connection(server, cache, behaviour, kept):
+    """The same command asks for the rest alone; in all, no byte is sent twice."""
+    with pytest.raises(zoo.ZooError, match=f"could not be fetched.* {kept:,} bytes are kept: give the same command again"):
+        find(url=server.url(behaviour))
+    assert part(cache).read_bytes() == CONTENT[:kept]
+    server.sent = kept
+    path = find(url=server.url())
+    assert path.read_bytes() == CONTENT and files(cache) == [path]
+    assert server.ranges == [None, f"bytes={kept}-"] and server.sent == len(CONTENT)
+
+
+def test_lost_again_and_again(server, cache):
+    """Each time half of what is left arrives."""
+    left = len(CONTENT)
+    for _ in range(5):
+        with pytest.raises(zoo.ZooError, match="are kept"):
+            find(url=server.url("cut"))
+        left -= left // 2
+        assert part(cache).stat().st_size == len(CONTENT) - left
+    assert find(url=server.url()).read_bytes() == CONTENT and server.sent == len(CONTENT)
+
+
+def test_server_that_sends_no_parts(server, cache):
+    """It sends the whole file again, which replaces what was kept."""
+    with pytest.raises(zoo.ZooError):
+        find(url=server.url("cut"))
+    part(cache).write_bytes(b"\1" * 1000)
+    assert find(url=server.url("no-ranges")).read_bytes() == CONTENT
+    assert server.ranges[1] == "bytes=1000-"
+
+
+def test_server_that_sends_another_part(server, cache):
+    with pytest.raises(zoo.ZooError):
+        find(url=server.url("cut"))
+    with pytest.raises(
+        zoo.ZooError, match=f"sends another part than the one from byte {len(CONTENT) // 2:,}; nothing was kept"
+    ):
+        find(url=server.url("other-part"))
+    assert files(cache) == []
+
+
+@pytest.mark.parametrize("kept", [b"\0" * 10, b"\0" * len(CONTENT), b"\0" * (len(CONTENT) + 5)], ids=["part", "all", "more"])
+def test_beginning_that_is_of_another_file(server, cache, kept):
+    """The hash is that of the whole file; what is wrong is not gone on with for ever."""
+    with pytest.raises(zoo.ZooError):
+        find(url=server.url("cut"))
+    part(cache).write_bytes(kept)
+    if len(kept) <= len(CONTENT):
+        with pytest.raises(zoo.ZooError, match="whose sha256 is not that of the card; nothing was kept"):
+            find(url=server.url())
+        assert files(cache) == []
+    assert find(url=server.url()).read_bytes() == CONTENT
+
+
+SLOWLY = """
+import http.client, time
+read = http.client.HTTPResponse.read1
+http.client.HTTPResponse.read1 = lambda answer, size: time.sleep(0.2) or read(answer, 1000)
+"""
+
+
+def test_killed_while_it_fetches(server, cache):
+    """What has arrived is there for the next, and nobody waits for the dead."""
+    whole = weights(url=server.url())
+    child = subprocess.Popen(
+        [sys.executable, "-c", SLOWLY + FIND, whole.model_dump_json(), ""],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    while not any(path.stat().st_size for path in files(cache)):
+        time.sleep(0.02)
+        assert child.poll() is None
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    kept = part(cache).stat().st_size
+    assert kept
+    assert find(url=server.url()).read_bytes() == CONTENT and server.ranges[-1] == f"bytes={kept}-"
+
+
+# Foreign files, which are converted.
+
+
+def foreign(**source):
+    """Weights of a format whose exact size nobody published."""
+    told = Published(result="accuracy", value=57.0, dataset="imagenet", source="somebody")
+    given = {"sha1": hashlib.sha1(CONTENT).hexdigest(), "largest": len(CONTENT) + 1000, "format": "caffe", **source}
+    return Weights(licence="none", classes=("a", "b"), published=(told,), **given)
+
+
+class Convert:
+    """Stands for a converter: what it writes depends on what it reads. It counts its calls."""
+
+    def __init__(self):
+        self.calls, self.error = [], None
+
+    def __call__(self, file, path):
+        self.calls.append(file)
+        assert Path(file).read_bytes() == CONTENT
+        if self.error:
+            raise self.error
+        path.write_bytes(b"converted " + CONTENT[:100])
+
+
+def find_foreign(convert, **source):
+    return store.find("net.tag", foreign(**source), show_progress=False, convert=convert)
+
+
+def test_foreign_file_is_fetched_and_converted_once(server, cache):
+    convert = Convert()
+    path = find_foreign(convert, url=server.url())
+    assert path.read_bytes() == b"converted " + CONTENT[:100] and path.name.endswith(".weights.h5")
+    seal = path.with_name(f"{path.name}.sha256")
+    assert seal.read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert sorted(files(cache)) == [path, seal]  # what was fetched is gone
+    url = server.url()
+    server.stop()
+    assert find_foreign(convert, url=url) == path
+    assert (len(convert.calls), server.answered) == (1, 1)
+
+
+def test_foreign_file_without_a_network(cache, monkeypatch):
+    """One that was put where the message says is converted, and stays: it is the user's."""
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    convert, url = Convert(), "http://localhost:9/bvlc_alexnet.caffemodel"
+    with pytest.raises(zoo.ZooError, match="ZOO_OFFLINE is set") as caught:
+        find_foreign(convert, url=url)
+    place = Path(str(caught.value).rsplit(" at ", 1)[-1])
+    assert place.suffix == ".caffemodel" and not cache.exists()
+    place.parent.mkdir(parents=True)
+    place.write_bytes(CONTENT)
+    path = find_foreign(convert, url=url)
+    assert convert.calls == [place] and place.read_bytes() == CONTENT
+    assert len(files(cache)) == 3
+    place.unlink()
+    assert find_foreign(convert, url=url) == path and len(convert.calls) == 1
+
+
+def test_foreign_file_that_is_wrong_is_not_read(server, cache):
+    """Neither one that was fetched nor one that was put there; the message names the hash that was published."""
+    convert = Convert()
+    with pytest.raises(zoo.ZooError, match="sent a file whose sha1 is not that of the card; nothing was kept"):
+        find_foreign(convert, url=server.url("flipped"))
+    assert files(cache) == []
+    with pytest.raises(zoo.ZooError, match="sent a file whose sha256 is not that of the card"):
+        find_foreign(convert, url=server.url("flipped"), sha1=None, sha256=hashlib.sha256(CONTENT).hexdigest())
+    with pytest.raises(zoo.ZooError, match=f"sends more than the {len(CONTENT) - 1:,} bytes of the card; nothing was kept"):
+        find_foreign(convert, url=server.url(), largest=len(CONTENT) - 1)
+    place = cache / "weights" / f"net.tag-{hashlib.sha1(CONTENT).hexdigest()[:12]}.h5"
+    place.write_bytes(CONTENT[:-1])
+    with pytest.raises(zoo.ZooError, match=f"damaged: their sha1 is not that of the card; mend: rm {re.escape(str(place))}"):
+        find_foreign(convert, url=server.url())
+    assert convert.calls == [] and files(cache) == [place]
+
+
+def test_conversion_that_fails(server, cache):
+    """Nothing is taken for converted, and what was fetched is not fetched again, though its size was not published."""
+    convert = Convert()
+    for convert.error in (zoo.ZooError("it is of another net"), KeyboardInterrupt()):
+        with pytest.raises(type(convert.error)):
+            find_foreign(convert, url=server.url())
+        assert part(cache).read_bytes() == CONTENT
+    convert.error = None
+    assert find_foreign(convert, url=server.url()).read_bytes().startswith(b"converted")
+    assert server.sent == len(CONTENT) and server.ranges == [None, *[f"bytes={len(CONTENT)}-"] * 2]
+
+
+def test_damage_of_what_was_converted(server, cache):
+    """It is noticed at every use; the command of the message mends it."""
+    convert = Convert()
+    path = find_foreign(convert, url=server.url())
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], bytes([whole[0] ^ 1]) + whole[1:]):
+        path.write_bytes(damaged)
+        with pytest.raises(zoo.ZooError, match="damaged: their sha256 is not that of the file beside") as caught:
+            find_foreign(convert, url=server.url())
+    assert len(convert.calls) == 1
+    subprocess.run(str(caught.value).split("mend: ")[1], shell=True, check=True)
+    assert files(cache) == []
+    assert find_foreign(convert, url=server.url()).read_bytes() == whole
+    path.with_name(f"{path.name}.sha256").unlink()  # as if it had been killed before it was sealed
+    assert find_foreign(convert, url=server.url()).read_bytes() == whole and len(convert.calls) == 3
+
+
+def test_two_at_once_convert_once(server, cache):
+    """The second waits for the first."""
+    convert, found = Convert(), []
+    threads = [
+        threading.Thread(target=lambda: found.append(find_foreign(convert, url=server.url("together")))) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    server.both.wait()
+    for thread in threads:
+        thread.join(60)
+    assert found[0] == found[1] and len(convert.calls) == server.answered == 1
+
+
+def test_load_of_foreign_weights(server, cache, monkeypatch):
+    """zoo.load fetches, converts and loads; the classifier has the names and ids of the list that the card names."""
+    import keras
+    import numpy as np
+
+    def message(tag, inner):
+        size, written = len(inner), bytearray()
+        while size > 127:
+            written.append(size & 127 | 128)
+            size >>= 7
+        return tag + bytes([*written, size]) + inner
+
+    def blob(array):
+        shape = message(b"\x3a", message(b"\x0a", b"".join(bytes([s & 127 | 128, s >> 7]) for s in array.shape)))
+        return message(b"\x3a", shape + message(b"\x2a", array.astype("<f4").tobytes()))
+
+    rng = np.random.default_rng(1)
+    kernel, bias = rng.normal(size=(1000, 784)), rng.normal(size=1000)
+    server.content = message(b"\xa2\x06", message(b"\x0a", b"ip") + blob(kernel) + blob(bias))
+    card = dict(registry.raw_cards()["linear"])
+    name = zoo.build("linear").layers[-1].name
+    told = {"result": "accuracy", "value": 57.0, "dataset": "imagenet", "source": "somebody"}
+    source = {"url": server.url(), "format": "caffe", "sha1": hashlib.sha1(server.content).hexdigest(), "largest": 10**7}
+    given = {**source, "licence": "none", "classes": "imagenet1k", "published": [told]}
+    card |= {"name": "little", "imports": {"caffe": {name: "ip"}}, "weights": {"imagenet": given}}
+    monkeypatch.setattr(registry, "raw_cards", lambda: {"little": card})
+    registry._card.cache_clear()
+    try:
+        for _ in range(2):
+            classifier = zoo.load("little.imagenet")
+            assert classifier.class_names[:2] == ["tench", "goldfish"] and classifier.class_ids[0] == "n01440764"
+            np.testing.assert_array_equal(classifier.net.layers[-1].kernel.numpy(), kernel.astype("float32").T)
+        assert server.answered == 1
+        classifier.save(cache / "x.keras")
+        loaded = keras.saving.load_model(cache / "x.keras", compile=False)
+        assert loaded.class_ids == classifier.class_ids and loaded.weights_name == "little.imagenet"
+    finally:
+        registry._card.cache_clear()
+
+
+# What a card may say of weights.
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"sha1": None}, "give one of sha256 and"),
+        ({"sha256": "0" * 64}, "give one of sha256 and"),
+        ({"largest": None}, "give one of size and"),
+        ({"size": 3}, "give one of size and"),
+        ({"published": ()}, "measured or published"),
+        ({"format": None}, "sha1 and largest are of a foreign file"),
+        ({"format": None, "sha1": None, "sha256": "0" * 64, "largest": None, "size": 3}, "give the recipe"),
+        ({"url": None, "file": "x.h5"}, "of what is published at a url"),
+        ({"sha1": "0" * 39}, "'sha1'"),
+        ({"format": "keras"}, "'format' is 'keras'"),
+        ({"classes": "imagenet1"}, "no list of classes 'imagenet1'; did you mean 'imagenet1k'"),
+    ],
+)
+def test_wrong_weights(change, message):
+    right = foreign(url="http://localhost/x.caffemodel").model_dump()
+    schema.validate(right, Weights, "card")
+    with pytest.raises(zoo.ZooError, match=f"^card: .*{message}"):
+        schema.validate({**right, **change}, Weights, "card")
+
+
+def test_card_without_the_layers_of_a_format():
+    card = {**registry.raw_cards()["linear"], "weights": {"x": foreign(url="http://localhost/x.caffemodel").model_dump()}}
+    with pytest.raises(zoo.ZooError, match=r"weights.x are of the format caffe, and there is no \[imports.caffe\]"):
+        schema.validate(card, schema.Card, "card")
+    schema.validate({**card, "imports": {"caffe": {"a": "b"}}}, schema.Card, "card")
+    with pytest.raises(zoo.ZooError, match=r"'imports\.onnx"):
+        schema.validate({**card, "imports": {"onnx": {"a": "b"}}}, schema.Card, "card")

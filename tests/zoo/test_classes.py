@@ -1,0 +1,73 @@
+"""Lists of classes, and the ids by which data sets know them: in the classifier, in folders and in exported files."""
+
+import json
+
+import numpy as np
+import pytest
+
+import zoo
+from exporters.onnx import convert
+from training.data import Samples, Source
+from zoo import classes, registry
+
+
+def test_imagenet():
+    """A thousand, in the order of their ids, no two of a name; known ones at the places that they have everywhere."""
+    names, ids = classes.names("imagenet1k"), classes.ids("imagenet1k")
+    assert len(names) == len(ids) == len(set(names)) == len(set(ids)) == 1000
+    assert list(ids) == sorted(ids)
+    known = {0: "tench", 134: "crane (n02012849)", 207: "golden retriever", 281: "tabby", 517: "crane (n03126707)"}
+    known |= {638: "maillot (n03710637)", 639: "maillot (n03710721)", 999: "toilet tissue"}
+    assert {place: names[place] for place in known} == known
+    assert (ids[0], ids[207], ids[999]) == ("n01440764", "n02099601", "n15075141")
+
+
+@pytest.fixture
+def linear():
+    """A classifier of two classes with ids."""
+    card = zoo.card("linear")
+    return registry.wrap(zoo.build("linear", classes=2), card, ["tench", "goldfish"], class_ids=("n1", "n2"))
+
+
+def test_ids_are_saved(linear, tmp_path):
+    linear.save(tmp_path / "x.keras")
+    assert zoo.load(tmp_path / "x.keras").class_ids == ["n1", "n2"]
+
+
+def test_files_from_before_there_were_ids(linear):
+    config = linear.get_config()
+    del config["class_ids"]
+    assert type(linear).from_config(config).class_ids is None
+    assert zoo.load("linear").class_ids is None
+
+
+def test_ids_must_fit():
+    with pytest.raises(ValueError, match="class_ids for each of 2 classes"):
+        registry.wrap(zoo.build("linear", classes=2), zoo.card("linear"), ["a", "b"], class_ids=["n1"])
+
+
+def test_ids_are_exported(linear):
+    """And where there are none, nothing is said of them."""
+    for classifier, expected in ((linear, ["n1", "n2"]), (zoo.load("linear"), None)):
+        proto = convert.convert(classifier, 13, 8, "uint8", None)
+        (about,) = (json.loads(entry.value) for entry in proto.metadata_props if entry.key == convert.KEY)
+        assert about.get("class_ids") == expected and ("class_ids" in about) == bool(expected)
+
+
+def test_folders_named_by_an_id(linear):
+    """A folder may have an id or a name, and both may be in one source."""
+    pictures = np.arange(3, dtype="uint8").reshape(3, 1, 1, 1)
+    source = Source(("goldfish", "n1", "n2"), {"all": Samples(pictures, np.array([0, 1, 2], "int32"))})
+    moved = source.in_order(linear.class_names, linear.class_ids)
+    assert moved.class_names == ("tench", "goldfish")
+    assert moved.parts["all"].labels.tolist() == [1, 0, 1]
+    with pytest.raises(zoo.ZooError, match=r"a class 'n1' that the model lacks.*It has tench, goldfish"):
+        source.in_order(linear.class_names)
+
+
+def test_class_that_is_not_among_many():
+    """The message names the nearest, not all."""
+    source = Source(("gold fish",), {"all": Samples(np.zeros((1, 1, 1, 1), "uint8"), np.zeros(1, "int32"))})
+    with pytest.raises(zoo.ZooError, match=r"did you mean 'goldfish'.* It has 1,000 classes") as caught:
+        source.in_order(classes.names("imagenet1k"), classes.ids("imagenet1k"))
+    assert len(str(caught.value)) < 200
