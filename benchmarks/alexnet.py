@@ -94,18 +94,20 @@ def build(folder):
 
 
 def load(folder):
+    """Load as `zoo.load("alexnet-bvlc.imagenet")` does when its file has been fetched and converted."""
     zoo = start_keras()
-    weights = folder / "alexnet.weights.h5"
-    if not weights.exists():
-        child = "import sys, zoo; zoo.build('alexnet-bvlc').save_weights(sys.argv[1])"
-        subprocess.run([sys.executable, "-c", child, str(weights)], check=True, stderr=subprocess.DEVNULL)
+    from zoo import registry
 
-    def work():
-        net = zoo.build("alexnet-bvlc")
-        net.load_weights(weights)
-        return net
-
-    return work
+    card = zoo.card("alexnet-bvlc")
+    converted = folder / "alexnet.weights.h5"
+    if not converted.exists():
+        child = (
+            "import sys; from zoo import registry; card = registry.card('alexnet-bvlc'); "
+            "registry._convert(card, card.weights['imagenet'], sys.argv[1], sys.argv[2])"
+        )
+        command = [sys.executable, "-c", child, str(folder / "alexnet.caffemodel"), str(converted)]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    return lambda: registry._filled(card, card.weights["imagenet"], converted)
 
 
 def imported(folder):

@@ -291,7 +291,10 @@ def import_(
     known = next((weights for weights in card.weights.values() if weights.format == form), None)
     fits = known is not None and len(known.class_names) == count and not given
     options = known.options if known else {}
-    net = registry.build(card.name, classes=count, **options)
+    from zoo import initializers
+
+    with initializers.starting_from_zero():
+        net = registry.build(card.name, classes=count, **options)
     converters.convert(net, file, names, form)
     class_names = given or (known.class_names if fits else range(count))
     classifier = registry.wrap(net, card, class_names, known, options, class_ids=known.class_ids if fits else None)

@@ -141,19 +141,42 @@ def load(name_or_path, preprocessing=True, classes=None):
     from zoo import weights as store
 
     weights = about.weights[tag]
-    net = build(arch, classes=len(weights.class_names), **weights.options)
-    net.load_weights(store.find(path, weights, convert=functools.partial(_convert, net, about, weights)))
+    file = store.find(path, weights, convert=functools.partial(_convert, about, weights))
+    net = _filled(about, weights, file)
     names, ids = weights.class_names, weights.class_ids
     return wrap(net, about, names, weights, weights.options, tag, ids) if preprocessing else net
 
 
-def _convert(net, about, weights, file, path):
-    """Write what a foreign file holds as the `.weights.h5` file of a net of its card."""
-    from zoo import converters
+def _filled(about, weights, file):
+    """Return a net with the weights of a file, of the zoo's own kind or of `_convert`'s."""
+    from zoo import initializers
 
-    converters.convert(net, file, about.imports[weights.format], weights.format)
-    with atomic(path) as temporary:
-        net.save_weights(temporary)
+    options = {"classes": len(weights.class_names), **weights.options}
+    if weights.format:
+        with initializers.starting_from(file):
+            return build(about.name, **options)
+    with initializers.starting_from_zero():
+        net = build(about.name, **options)
+    net.load_weights(file)
+    return net
+
+
+def _convert(about, weights, foreign, path):
+    """Write what a foreign file holds for a net of a card to an HDF5 file, a weight as layer/name.
+
+    Keras' own `.weights.h5` would do, but can only be loaded into a net that has other weights already, and these are large.
+    """
+    import h5py
+
+    from zoo import converters, initializers
+
+    with initializers.starting_from_zero():
+        net = build(about.name, classes=len(weights.class_names), **weights.options)
+    converters.convert(net, foreign, about.imports[weights.format], weights.format)
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        for layer in net.layers:
+            for weight in layer.weights:
+                file[f"{layer.name}/{weight.name}"] = weight.numpy()
 
 
 def wrap(net, about, class_names, special=None, options=None, tag=None, class_ids=None):
@@ -215,10 +238,12 @@ def _load_file(path):
         raise ZooError(f"{path} claims to unpack to {claimed:,} bytes; more than {LARGEST_MODEL:,} is refused")
     import keras
 
+    from zoo import initializers
     from zoo.classifier import Classifier
 
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with initializers.starting_from_zero():
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever a damaged or foreign archive leads it to
         reason = (str(error).partition("Exception encountered:")[2] or str(error)).strip().splitlines()
         reason = reason or [type(error).__name__]

@@ -1,8 +1,11 @@
 """Files of Caffe, written by Google's protobuf library, are read by our own page and compute what Caffe computes."""
 
+import hashlib
 import re
+import shutil
 import time
 import tracemalloc
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import zoo
-from zoo import converters, registry
+from zoo import converters, initializers, registry, schema
 from zoo.converters import caffe
 from zoo.files import sha256
 from zoo.layers import GroupedConv2D
@@ -432,9 +435,6 @@ def test_file_that_shrinks_while_it_is_read(model):
         found["fc7"][0].load()
 
 
-# The command.
-
-
 LENET = {
     "conv1": [(20, 1, 5, 5), (20,)],
     "conv2": [(50, 20, 5, 5), (50,)],
@@ -446,6 +446,47 @@ LENET = {
 @pytest.fixture
 def lenet(model):
     return model(arrays(LENET), name="lenet_iter_10000.caffemodel")
+
+
+# The store.
+
+
+def test_published_weights_by_name(lenet, tmp_path, monkeypatch):
+    """Put where the message says, the file is converted once; later loads read what was made of it, and not the file."""
+    card = zoo.card("lenet-caffe")
+    published = schema.Weights(
+        url="http://127.0.0.1:9/lenet_iter_10000.caffemodel",
+        format="caffe",
+        sha1=hashlib.sha1(lenet.read_bytes()).hexdigest(),
+        largest=10**7,
+        licence="none",
+        classes=tuple("0123456789"),
+        published=[{"result": "error", "value": 1.0, "dataset": "MNIST", "source": "nobody"}],
+    )
+    monkeypatch.setattr(registry, "card", lambda name: card.model_copy(update={"weights": {"published": published}}))
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    with pytest.raises(zoo.ZooError, match="ZOO_OFFLINE") as caught:
+        zoo.load("lenet-caffe.published")
+    place = Path(str(caught.value).rpartition(" at ")[2].strip("'."))
+    assert place.parent.parent == tmp_path / "cache"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(lenet, place)
+    expected = zoo.build("lenet-caffe")
+    converters.convert(expected, lenet, card.imports["caffe"], "caffe")
+    for _ in range(2):
+        classifier = zoo.load("lenet-caffe.published")
+        for ours, theirs in zip(classifier.net.get_weights(), expected.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert classifier.weights_name == "lenet-caffe.published"
+        place.unlink(missing_ok=True)
+    with initializers.starting_from_zero():
+        blank = zoo.build("lenet-caffe")
+    assert not any(value.any() for value in blank.get_weights())
+    assert zoo.build("lenet-caffe").get_weights()[0].any()
+
+
+# The command.
 
 
 @pytest.mark.slow
