@@ -160,8 +160,8 @@ def heat(classifier, picture, layer, unit):
 
     Returns:
         (map, (left, right, bottom, top) of the map in pixels of the picture, (left, top, width, height) of what the largest
-        response sees). The map lies where its units look; where that is not known, over all of the picture, and the last is
-        None.
+        response sees). The map lies where its units look; where that is not known, over all of the picture. The last is None
+        there, and where nothing responds.
 
     Raises:
         ZooError: if there is no such layer or unit, or if the layer has no maps.
@@ -182,7 +182,8 @@ def heat(classifier, picture, layer, unit):
         edges.append((start, start + step * length))
         box.append((first + step * int(place), size))
     (top, height), (left, width) = box
-    return values, (*edges[1], edges[0][1], edges[0][0]), (left, top, width, height)
+    responds = values[largest] > 0
+    return values, (*edges[1], edges[0][1], edges[0][0]), (left, top, width, height) if responds else None
 
 
 def draw(classifier, path, layer=None):

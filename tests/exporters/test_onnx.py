@@ -23,11 +23,12 @@ BLANK = ("mark1", "neocognitron", "nearest-neighbor")
 
 
 def names():
-    """All names but those left out; weights that are fitted need their data."""
+    """All names but those left out; weights that are fitted need their data, and published ones a network."""
     for name in (*zoo.list_models(), *zoo.list_models(pretrained=True)):
         tag = name.partition(".")[2]
-        marks = pytest.mark.mnist if tag and zoo.card(name).weights[tag].fitted else ()
-        if name not in LEFT_OUT:
+        weights = zoo.card(name).weights[tag] if tag else None
+        marks = pytest.mark.mnist if weights and weights.fitted else ()
+        if name not in LEFT_OUT and not (weights and weights.url):
             yield pytest.param(name, marks=marks)
 
 
@@ -79,7 +80,8 @@ def test_onnxruntime_computes_the_scores_of_keras(exported):
         assert (given.argmax(axis=1) == expected[:batch].argmax(axis=1)).all()
         largest = max(largest, np.abs(given - expected[:batch]).max())
     assert report.passed and (report.pictures, report.flipped_labels) == (len(pictures), 0)
-    assert report.largest_difference == pytest.approx(largest, rel=0.5, abs=1e-6 * float(np.abs(expected).max()))
+    # How a batch is composed changes the order of additions, of which AlexNet has thousands for each score.
+    assert report.largest_difference == pytest.approx(largest, rel=0.5, abs=1e-5 * float(np.abs(expected).max()))
     assert report.file == str(path)
 
 
