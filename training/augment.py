@@ -157,8 +157,7 @@ class PCAColour(keras.layers.Layer):
 
     Args:
         deviation: of a.
-        until: how often it may see as many pictures as it was fitted to, that is, after how many epochs it stops; None for
-            never.
+        until: after how many passes over the training part it stops; None for never.
         seed: int.
 
     Raises:

@@ -255,7 +255,9 @@ def _decode(name, folder, picture):
                 read[row : row + len(image)], labels[row : row + len(image)] = image, label
                 row += len(image)
                 progress.update(task, completed=row)
-            if (labels >= 0).all():  # ImageNet's test part, for one, has the label -1 throughout: it says nothing
+            if (labels == -1).all():  # as in ImageNet's test part
+                print(f"note: the part {part} of {name} has no labels and is left out", file=sys.stderr)
+            else:
                 arrays |= {f"{part}_pictures": read, f"{part}_labels": labels}
     return arrays
 

@@ -146,8 +146,8 @@ def show(
         layer, count, total = drawing.draw_activations(classifier, shown, out, layer, unit)
         print(f"{out}: layer {layer}, {f'unit {unit}' if unit is not None else f'{count} of {total}'}")
     else:
-        layer, count = drawing.draw(classifier, out, layer)
-        print(f"{out}: layer {layer}, {count} pictures")
+        layer, count, total = drawing.draw(classifier, out, layer)
+        print(f"{out}: layer {layer}, {count} {'pictures' if count == total else f'of {total:,} pictures'}")
     _tell_if_random(name)
 
 
@@ -203,8 +203,10 @@ def features(
     making.save(found, out)
     _name_problems(problems)
     print(f"{out}: {len(found.vectors):,} vectors of the {found.vectors.shape[1]:,} features of layer {found.layer}")
-    _tell_if_random(name)
-    print(f"next: zoo similar PICTURE {shlex.quote(str(out))}")
+    if registry.is_path(name) or "." in name:
+        print(f"next: zoo similar PICTURE {shlex.quote(str(out))}")
+    else:  # of use in this process alone
+        _tell_if_random(name)
 
 
 def similar(
@@ -288,11 +290,15 @@ def import_(
         raise ZooError(f"the last layer of {file}, {list(names.values())[-1]}, tells no classes apart")
     given = _lines(classes, count) if classes else None
     cli.start_keras()
+    import keras
+
+    from zoo import initializers
+
     known = next((weights for weights in card.weights.values() if weights.format == form), None)
     fits = known is not None and len(known.class_names) == count and not given
     options = known.options if known else {}
-    from zoo import initializers
-
+    with keras.StatelessScope(initialize_variables=False):  # shapes alone: a file may say that it has a billion classes
+        converters.check(registry.build(card.name, classes=count, **options), file, names, form)
     with initializers.starting_from_zero():
         net = registry.build(card.name, classes=count, **options)
     converters.convert(net, file, names, form)
@@ -302,7 +308,9 @@ def import_(
         classifier.save(temporary)
     first, *_, last = classifier.class_names
     print(f"{out}: {card.title}, {count:,} classes, from {first} to {last}")
-    if not given and not fits:
+    if fits:
+        print(f"named as in {known.classes}, as there are {count:,} classes; --classes FILE names others", file=sys.stderr)
+    elif not given:
         print("its classes have numbers; name them with --classes FILE, a line a class", file=sys.stderr)
     print(f"next: {shlex.join(['zoo', 'export', str(out), '--to', 'onnx', '--out', str(out.with_suffix('.onnx'))])}")
 

@@ -35,7 +35,7 @@ def learned(classifier, layer=None):
         layer: name of the layer; by default the first one with weights.
 
     Returns:
-        (layer name, list of at most 100 (title, array)), the arrays (height, width) or (height, width, 3).
+        (layer name, list of (title, array)), the arrays (height, width) or (height, width, 3).
 
     Raises:
         ZooError: if there is no such layer, or nobody has taught this module to draw one of its class.
@@ -74,7 +74,7 @@ def learned(classifier, layer=None):
         )
     if not found:
         raise ZooError(f"{classifier.name}: layer {shown.name} has learned nothing yet that could be drawn")
-    return shown.name, found[:LARGEST]
+    return shown.name, found
 
 
 def _templates(kernel, layer, classifier):
@@ -195,12 +195,13 @@ def draw(classifier, path, layer=None):
         layer: name of the layer; by default the first one with weights.
 
     Returns:
-        (layer name, number of pictures).
+        (layer name, number of pictures that are drawn, at most 100, number of those that there are).
 
     Raises:
         ZooError: if there is nothing to draw, see `learned`.
     """
-    name, pictures = learned(classifier, layer)
+    name, found = learned(classifier, layer)
+    pictures = found[:LARGEST]
     arrays = [array for _, array in pictures]
     numbered = [title for title, _ in pictures] == [str(number + 1) for number in range(len(pictures))]
     if len(pictures) > TITLED and numbered and len({array.shape for array in arrays}) == 1:
@@ -219,8 +220,9 @@ def draw(classifier, path, layer=None):
         for axis, (title, array) in zip(axes.flat, pictures, strict=False):
             axis.set_title(title, fontsize=8, parse_math=False)
             _show(axis, array, scale)
-    _save(figure, path, heading(classifier, name))
-    return name, len(pictures)
+    beyond = f", the first {len(pictures)} of {len(found):,}" if len(pictures) < len(found) else ""
+    _save(figure, path, heading(classifier, name) + beyond)
+    return name, len(pictures), len(found)
 
 
 def draw_activations(classifier, picture, path, layer=None, unit=None):

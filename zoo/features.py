@@ -249,15 +249,15 @@ def load(path):
     try:
         with zipfile.ZipFile(path) as archive:
             claimed = sum(entry.file_size for entry in archive.infolist())
-        if claimed <= 2 * LARGEST:
+        if claimed <= path.stat().st_size:  # nothing is compressed, so it cannot unpack to more than it is
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in ("vectors", "paths", *TEXTS)}
     except KeyError as error:
         raise ZooError(f"{path} is no file of features: {error.args[0]}; {mend}") from error
     except Exception as error:  # a damaged archive raises what zipfile, zlib or NumPy choose to
         raise ZooError(f"{path} is no file of features, or it is damaged ({error}); {mend}") from error
-    if claimed > 2 * LARGEST:
-        raise ZooError(f"{path} claims to unpack to {claimed:,} bytes; more than {2 * LARGEST:,} is refused")
+    if claimed > path.stat().st_size:
+        raise ZooError(f"{path} claims to unpack to {claimed:,} bytes, more than it has; {mend}")
     vectors, paths = arrays["vectors"], arrays["paths"]
     if vectors.dtype != np.float32 or vectors.ndim != 2 or not vectors.size:
         raise ZooError(f"{path}: vectors are (n, features) float32, not {vectors.shape} {vectors.dtype}; {mend}")
@@ -272,7 +272,7 @@ def load(path):
         raise ZooError(f"{path}: vectors that are not finite, or too large, have no distances; {mend}")
     for each in paths.tolist():
         inside = Path(each)
-        # The pictures are opened to be drawn, and a stranger shall not choose which files of this machine.
+        # The pictures are opened to be drawn: those of the folder that the file names, and no others.
         if inside.is_absolute() or inside.drive or ".." in inside.parts or inside.suffix.lower() not in reading.SUFFIXES:
             raise ZooError(f"{path}: {each!r} is no picture below the folder; {mend}")
     return Features(vectors, tuple(paths.tolist()), **{name: str(arrays[name]) for name in TEXTS})
@@ -286,7 +286,8 @@ def check(features, classifier, path):
     """
     mend = f"make it again: {features.command(path)}"
     if features.fingerprint != classifier.fingerprint():
-        raise ZooError(f"{path} was made with other weights than those of {features.model}; {mend}")
+        other = "; those of a model without a tag are random, and others each time" if "." not in features.model else ""
+        raise ZooError(f"{path} was made with other weights than those of {features.model}{other}; {mend}")
     width = math.prod(layer_of(classifier, features.layer).output.shape[1:])
     if width != features.vectors.shape[1]:
         raise ZooError(

@@ -1,6 +1,8 @@
 """Starting weights that Keras lacks, and what takes the place of any for weights that are to be loaded."""
 
 import contextlib
+import contextvars
+import functools
 
 import h5py
 import keras
@@ -61,13 +63,22 @@ def starting_from(path):
 @contextlib.contextmanager
 def _starting(start):
     """Within it the function `start`, of a layer and the name of a weight, gives the initializer of each."""
-    add_weight = keras.layers.Layer.add_weight
-
-    def add_started(layer, shape=None, initializer=None, *args, name=None, **kwargs):
-        return add_weight(layer, shape, start(layer, name), *args, name=name, **kwargs)
-
-    keras.layers.Layer.add_weight = add_started
+    token = _START.set(start)
     try:
         yield
     finally:
-        keras.layers.Layer.add_weight = add_weight
+        _START.reset(token)
+
+
+# Keras has no hook for this. The one method is replaced once, for good, and asks what holds in its own thread.
+_START = contextvars.ContextVar("start", default=None)
+_add_weight = keras.layers.Layer.add_weight
+
+
+@functools.wraps(_add_weight)
+def _add_started(layer, shape=None, initializer=None, *args, name=None, **kwargs):
+    start = _START.get()
+    return _add_weight(layer, shape, start(layer, name) if start else initializer, *args, name=name, **kwargs)
+
+
+keras.layers.Layer.add_weight = _add_started

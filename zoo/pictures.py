@@ -77,6 +77,8 @@ def uncropped(picture):
 def middle(pictures, height, width):
     """Return the middle of pictures, (..., height, width, channels); of an odd border the smaller half is above and left."""
     top, left = (pictures.shape[-3] - height) // 2, (pictures.shape[-2] - width) // 2
+    if min(top, left) < 0:
+        raise ValueError(f"no {height}x{width} can be cut out of pictures of {pictures.shape[-3]}x{pictures.shape[-2]}")
     return pictures[..., top : top + height, left : left + width, :]
 
 

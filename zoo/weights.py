@@ -24,6 +24,7 @@ from zoo.errors import ZooError
 from zoo.files import PART, atomic, cache_folder, sha256
 
 PIECE = 2**20
+CONVERSION = 1  # counted up when files are converted otherwise, so that what was made before is not used
 
 
 def find(name, weights, show_progress=True, convert=None):
@@ -36,7 +37,7 @@ def find(name, weights, show_progress=True, convert=None):
         name: `arch.tag`, for messages and for the name in the cache.
         weights: `zoo.schema.Weights`.
         show_progress: draw a bar while fetching.
-        convert: function of a checked foreign file and the path of the `.weights.h5` file to write; for weights of a foreign
+        convert: function of a checked foreign file and the path of the HDF5 file to write; for weights of a foreign
             format.
 
     Returns:
@@ -102,7 +103,7 @@ def _find_foreign(name, weights, show_progress, convert):
 
     A file that a user has put into the cache stays there; one that was fetched goes when it is converted.
     """
-    path, original = _cached(name, weights, ".weights.h5"), _cached(name, weights)
+    path, original = _cached(name, weights, f".v{CONVERSION}.h5"), _cached(name, weights)
     if _is_sealed(path):
         return _intact(name, path)
     if not original.exists():
@@ -244,7 +245,7 @@ def _fetch(name, weights, path, partial, show_progress):
     """
     try:
         _receive(name, weights, partial, show_progress)
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+    except (_Lost, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         kept = partial.stat().st_size if partial == _part(path) else 0
         again = f"{kept:,} bytes are kept: give the same command again to go on, or " if kept else ""
@@ -260,6 +261,10 @@ def _fetch(name, weights, path, partial, show_progress):
             f"{weights.url} sent a file whose {_algorithm(weights.digest)} is not that of the card; nothing was kept, "
             "try again"
         )
+
+
+class _Lost(Exception):
+    """What the network does, in place of the many kinds of OSError, which a full disk raises too."""
 
 
 class _Refused(Exception):
@@ -285,7 +290,9 @@ def _receive(name, weights, partial, show_progress):
             return  # there is no more
         if error.code == 416:
             raise _Refused(f"has no more than the {kept:,} bytes that were kept, and they are not all") from error
-        raise
+        raise _Lost(f"{error.code} {error.reason}") from error
+    except OSError as error:  # URLError, TimeoutError, what TLS and sockets raise
+        raise _Lost(getattr(error, "reason", None) or error) from error
     with (
         answer,
         partial.open("r+b") as file,
@@ -300,7 +307,7 @@ def _receive(name, weights, partial, show_progress):
         if total is not None and total < (weights.size or 0):
             raise _Refused(f"sends {total:,} bytes, not the {weights.size:,} of the card")
         task = progress.add_task(f"fetching {name}", total=weights.size or total, completed=received)
-        while received != total and (piece := answer.read1(PIECE)):  # read1: what has arrived, so that it is kept
+        while received != total and (piece := _arrived(answer)):
             received += len(piece)
             if received > weights.bound:
                 raise _Refused(f"sends more than the {weights.bound:,} bytes of the card")
@@ -309,3 +316,11 @@ def _receive(name, weights, partial, show_progress):
         os.fsync(file.fileno())
         if received < (total or weights.size or 0):
             raise http.client.HTTPException(f"the connection was lost after {received:,} bytes")
+
+
+def _arrived(answer):
+    """Return what has arrived, not more: it is kept even if nothing follows."""
+    try:
+        return answer.read1(PIECE)
+    except OSError as error:
+        raise _Lost(error) from error

@@ -1,6 +1,7 @@
 """What tf2onnx leaves in a graph that an engineer would not have drawn."""
 
 import math
+import re
 
 import numpy as np
 import onnx
@@ -8,7 +9,7 @@ from onnx import numpy_helper
 
 LARGE = 1_000_000  # values of a weight that is copied as seldom as can be
 TO_CHANNELS_LAST = [0, 2, 3, 1]
-GROUPS = "in_groups_"  # begins the last part of the name of an LRN, and their number ends it
+GROUPS = "in_groups_"  # begins a part of the name of an LRN, and their number ends it
 
 
 def inputs_to_constants(proto, weights):
@@ -120,7 +121,8 @@ def regroup(proto):
     inferred = onnx.shape_inference.infer_shapes(without_large(proto)).graph.value_info
     shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inferred}
     for node in [each for each in graph.node if each.op_type == "LRN"]:
-        groups = int(node.name.rpartition(GROUPS)[2] or 1)
+        found = re.search(rf"{GROUPS}(\d+)", node.name)
+        groups = int(found[1]) if found else 1
         if groups == 1:
             continue
         _, maps, height, width = shapes[node.output[0]]

@@ -1,6 +1,7 @@
 import keras
 import pytest
 
+from training import keras_objects, recipe
 from training.schedules import CaffeInverse, EpochSteps
 
 CASES = [EpochSteps([0.1, 0.02, 0.0], [2, 3], 10), CaffeInverse(0.01, 1e-4, 0.75)]
@@ -22,12 +23,30 @@ def test_a_rate_a_stretch_of_epochs(values, boundaries, steps):
         assert float(schedule(step)) == pytest.approx(naive_steps(step, values, boundaries, steps))
 
 
-def test_2012():
-    """1,281,167 pictures in batches of 128 are 10,010 steps an epoch; the rates are those of the authors' logs."""
-    schedule = EpochSteps([0.01, 0.001, 0.0001, 0.00001], [25, 51, 79], 10_010)
-    for epoch, rate in ((0, 1e-2), (24, 1e-2), (25, 1e-3), (50, 1e-3), (51, 1e-4), (78, 1e-4), (79, 1e-5), (90, 1e-5)):
-        for step in (0, 10_009):  # the first and the last of the epoch
-            assert float(schedule(epoch * 10_010 + step)) == pytest.approx(rate, rel=1e-6)
+EPOCH = 10_010  # steps: 1,281,167 pictures in batches of 128
+
+
+@pytest.mark.parametrize("name, bias_rate", [("alexnet-2012", 1.0), ("alexnet-asrun-2012", 2.0)])
+def test_recipes_of_2012(name, bias_rate):
+    """The rates of the authors' logs, epoch by epoch; of the net as run those of conv1 too, and the end of the noise."""
+    found = recipe.load(name)
+    assert (found.epochs, found.batch_size) == (91, 128)
+    optimizer = keras_objects.optimizer(found.optimizer, EPOCH, found.epochs)
+    assert (optimizer.momentum, optimizer.inner_decay, optimizer.bias_rate) == (0.9, 0.0005, bias_rate)
+    rates = {0: 1e-2, 24: 1e-2, 25: 1e-3, 50: 1e-3, 51: 1e-4, 66: 1e-4, 67: 1e-4, 72: 1e-4, 78: 1e-4, 79: 1e-5, 90: 1e-5}
+    first = {**rates, 67: 1e-5, 72: 0.0, 78: 0.0, 79: 0.0, 90: 0.0}
+    for epoch in rates:
+        for step in (0, EPOCH - 1):  # the first and the last of the epoch
+            optimizer.iterations.assign(epoch * EPOCH + step)
+            assert float(optimizer.learning_rate) == pytest.approx(rates[epoch], rel=1e-6)
+            if name == "alexnet-asrun-2012":
+                assert float(optimizer.rates["conv1"](epoch * EPOCH + step)) == pytest.approx(first[epoch], rel=1e-6)
+    assert set(optimizer.rates) == ({"conv1"} if name == "alexnet-asrun-2012" else set())
+    crop, flip, colour = found.augmentation
+    assert (crop.class_name, flip.config["mode"]) == ("training>RandomCrop", "horizontal")
+    assert crop.config["size"] == found.picture.height == (224 if name == "alexnet-asrun-2012" else 227)
+    assert found.picture.crop_from == 256
+    assert colour.config.get("until") == (67 if name == "alexnet-asrun-2012" else None)
 
 
 def test_without_boundaries_the_rate_stays():

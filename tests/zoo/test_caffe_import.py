@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import resource
 import shutil
 import time
 import tracemalloc
@@ -538,6 +539,20 @@ def test_import_that_cannot_be(lenet, words, message, tmp_path, zoo_command):
     done = zoo_command("import", lenet, *words, cwd=tmp_path)
     assert done.returncode == 2 and re.search(message, done.stderr), done.stderr
     assert not list(tmp_path.glob("*.keras"))
+
+
+@pytest.mark.parametrize("classes", [2_000_000])
+def test_import_of_a_file_that_claims_many_classes(model, classes, tmp_path, zoo_command):
+    """8 MB of values for an output layer with one input: what they ask for would take 4 GB."""
+    shapes = {name: [(1,) * len(LENET[name][0]), (1,)] for name in LENET} | {"ip2": [(classes, 1), (classes,)]}
+    weights = {name: [np.zeros(shape, "float32") for shape in listed] for name, listed in shapes.items()}
+    done = zoo_command("import", model(weights), "--as", "lenet-caffe", "--out", tmp_path / "x.keras", preexec_fn=_small)
+    assert done.returncode == 2 and "of another net" in done.stderr and "Traceback" not in done.stderr
+
+
+def _small():
+    """Let a process have 8 GB of memory and no more: TensorFlow takes most of it without using it."""
+    resource.setrlimit(resource.RLIMIT_DATA, (8 * 2**30, 8 * 2**30))
 
 
 def test_import_of_nothing(tmp_path, zoo_command):

@@ -26,10 +26,13 @@ def test_a_linear_classifier_is_a_template_a_class():
             assert array.shape == (28, 28) and array[row, column] == kernel[28 * row + column, number]
 
 
-def test_a_hidden_layer_is_drawn_up_to_a_hundred_units():
+def test_a_hidden_layer_is_drawn_up_to_a_hundred_units(tmp_path):
+    """And it is said of how many."""
     flatten, dense = keras.layers.Flatten(), keras.layers.Dense
-    layer, found = drawing.learned(wrapped(flatten, dense(120, name="hidden"), dense(10)))
-    assert layer == "hidden" and [title for title, _ in found] == [str(number) for number in range(1, 101)]
+    classifier = wrapped(flatten, dense(120, name="hidden"), dense(10))
+    layer, found = drawing.learned(classifier)
+    assert layer == "hidden" and [title for title, _ in found] == [str(number) for number in range(1, 121)]
+    assert drawing.draw(classifier, tmp_path / "a.png") == ("hidden", 100, 120)
 
 
 def test_units_are_named_after_classes_only_where_they_answer():
@@ -122,7 +125,7 @@ def test_the_file_is_red_where_a_weight_is_positive_and_blue_where_it_is_negativ
     kernel = np.zeros((28, 28, 2), "float32")
     kernel[..., 0], kernel[..., 1] = 1, -1
     classifier.net.set_weights([kernel.reshape(784, 2), np.zeros(2)])
-    assert drawing.draw(classifier, tmp_path / "a.png") == ("scores", 2)
+    assert drawing.draw(classifier, tmp_path / "a.png") == ("scores", 2, 2)
     pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"), "int32")
     left, right = (pixels[pixels.shape[0] // 2, pixels.shape[1] * quarter // 4] for quarter in (1, 3))
     assert left[0] > left[2] + 50 and right[2] > right[0] + 50
@@ -257,7 +260,7 @@ def test_many_kernels_stand_close_in_colour_and_on_one_scale(tmp_path):
     kernel = np.zeros((11, 11, 3, 96), "float32")
     kernel[..., 0], kernel[..., 1], kernel[..., 0, 2] = 2, -2, 2
     convolution.set_weights([kernel, np.zeros(96)])
-    assert drawing.draw(classifier, tmp_path / "a.png") == ("conv1", 96) and sane(tmp_path / "a.png")
+    assert drawing.draw(classifier, tmp_path / "a.png") == ("conv1", 96, 96) and sane(tmp_path / "a.png")
     pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"), "int32")
     black = (pixels < 10).all(axis=-1)
     red = (np.abs(pixels - [255, 127, 127]) < 4).all(axis=-1)

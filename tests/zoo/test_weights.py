@@ -406,7 +406,7 @@ def find_foreign(convert, **source):
 def test_foreign_file_is_fetched_and_converted_once(server, cache):
     convert = Convert()
     path = find_foreign(convert, url=server.url())
-    assert path.read_bytes() == b"converted " + CONTENT[:100] and path.name.endswith(".weights.h5")
+    assert path.read_bytes() == b"converted " + CONTENT[:100] and path.name.endswith(".v1.h5")
     seal = path.with_name(f"{path.name}.sha256")
     assert seal.read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
     assert sorted(files(cache)) == [path, seal]  # what was fetched is gone

@@ -62,12 +62,7 @@ def convert(net, path, names, format):
         ZooError: if the file is damaged, of another net, or holds values that are not finite.
     """
     path = os.fspath(path)
-    _check_format(path, format)
-    found = _layers(path, format)
-    layers = [layer for layer in net.layers if layer.weights]
-    if unknown := {layer.name for layer in layers} ^ set(names):
-        raise ZooError(f"the net {net.name} and its [imports.{format}] differ in the layers {', '.join(sorted(unknown))}")
-    _check_layers(net, path, found, layers, names)
+    found, layers = check(net, path, names, format)
     for layer in layers:
         own, foreign = [layer.kernel, *([layer.bias] if layer.use_bias else [])], found[names[layer.name]]
         for variable, array in zip(own, foreign, strict=True):
@@ -81,6 +76,28 @@ def convert(net, path, names, format):
                 values = _turned(layer, values, backwards)
             variable.assign(values.reshape(variable.shape))  # a bias of Caffe's old kind has axes in front
             del values  # before the next is read
+
+
+def check(net, path, names, format):
+    """Compare the layers and shapes of a foreign file with those of a net, whose weights need not be there yet.
+
+    Args:
+        net, path, names, format: as for `convert`.
+
+    Returns:
+        (dict: foreign name of a layer -> its arrays, to be loaded; list of the layers of the net that have weights)
+
+    Raises:
+        ZooError: if the file is damaged or of another net.
+    """
+    path = os.fspath(path)
+    _check_format(path, format)
+    found = _layers(path, format)
+    layers = [layer for layer in net.layers if layer.weights]
+    if unknown := {layer.name for layer in layers} ^ set(names):
+        raise ZooError(f"the net {net.name} and its [imports.{format}] differ in the layers {', '.join(sorted(unknown))}")
+    _check_layers(net, path, found, layers, names)
+    return found, layers
 
 
 def read_head(path, names, format):

@@ -396,6 +396,8 @@ class _Machine:
             if self.pairs > MOST_PAIRS:
                 raise TypeError
             for pair in pairs:  # as Python 2 wrote them
+                if not isinstance(pair, list | tuple) or len(pair) != 2:
+                    raise TypeError
                 _update(found, pair)
             return found
         if function.name == "_rebuild_parameter":

@@ -125,14 +125,14 @@ def caffenet(classes=1000, size=227, dropout=0.5, include_top=True):
     image = keras.Input((size, size, 3), name="image")
     x = _convolution(96, 11, "conv1", strides=4)(image)  # 55x55x96
     x = _caffe_normalization("norm1")(_pooling("pool1", x))  # 27x27x96
-    x = _convolution(256, 5, "conv2", bias=0.4, groups=2, padding="same")(x)  # 27x27x256
+    x = _convolution(256, 5, "conv2", bias=1.0, groups=2, padding="same")(x)  # 27x27x256
     x = _caffe_normalization("norm2")(_pooling("pool2", x))  # 13x13x256
     x = _convolution(384, 3, "conv3", padding="same")(x)  # 13x13x384
     x = _convolution(384, 3, "conv4", bias=1.0, groups=2, padding="same")(x)  # 13x13x384
-    x = _convolution(256, 3, "conv5", bias=0.4, groups=2, padding="same")(x)  # 13x13x256
+    x = _convolution(256, 3, "conv5", bias=1.0, groups=2, padding="same")(x)  # 13x13x256
     x = _pooling("pool5", x)  # 6x6x256
     if include_top:
-        x = _top(x, classes, dropout, std=0.005, bias=0.4, last_bias=0.1)
+        x = _top(x, classes, dropout, std=0.005, bias=1.0)
     return keras.Model(image, x, name="caffenet")
 
 
@@ -224,7 +224,7 @@ def _caffe_normalization(name):
     return LocalResponseNormalization.of("caffe", 5, 1e-4, 0.75, 1.0, name=name)
 
 
-def _top(x, classes, dropout, std, bias, last_bias=0.0):
+def _top(x, classes, dropout, std, bias):
     """Return the scores of the three fully connected layers on the last maps."""
 
     def dense(units, name, std, bias, activation):
@@ -234,7 +234,7 @@ def _top(x, classes, dropout, std, bias, last_bias=0.0):
     x = layers.Flatten(name="flatten")(x)  # 9216
     for name in ("6", "7"):
         x = layers.Dropout(dropout, name=f"drop{name}")(dense(4096, f"fc{name}", std, bias, "relu")(x))
-    return dense(classes, "fc8", 0.01, last_bias, None)(x)
+    return dense(classes, "fc8", 0.01, 0.0, None)(x)
 
 
 def _normal(std):
