@@ -40,7 +40,10 @@ LAYERS = {
     "CCells": (layers.CCells(3, stride=2, padding=(1, 2)), PICTURES),
     "Deskew": (layers.Deskew(), PICTURES),
     "FixedLogic": (layers.FixedLogic(2), ROWS),
+    "GroupedConv2D": (layers.GroupedConv2D(4, 3, groups=2, padding="same"), rng.uniform(size=(2, 4, 5, 4))),
     "HingeLoss": (layers.HingeLoss(), [ROWS, LABELS]),
+    "LocalResponseNormalization": (layers.LocalResponseNormalization(3, 0.5, groups=2), rng.uniform(size=(2, 4, 5, 6))),
+    "LocallyConnected2D": (layers.LocallyConnected2D(2, 3, "tanh"), PICTURES),
     "MaskedConv2D": (layers.MaskedConv2D([[0, 2], [1]], 2), PICTURES),
     "MaxNormConv2D": (layers.MaxNormConv2D(2, 2), PICTURES),
     "MaxNormDense": (layers.MaxNormDense(2), ROWS),
@@ -51,6 +54,7 @@ LAYERS = {
     "ScaledTanh": (layers.ScaledTanh(), ROWS),
     "StochasticDepth": (layers.StochasticDepth(0.3), [ROWS, ROWS[::-1]]),
     "TrainableSubsampling": (layers.TrainableSubsampling(2), PICTURES[:, :, :4]),
+    "WithinMapNormalization": (layers.WithinMapNormalization(3, 0.5), PICTURES),
     "ZCAWhitening": (adapted(layers.ZCAWhitening()), ROWS),
     "ZeroCenter": (adapted(layers.ZeroCenter()), ROWS),
 }

@@ -34,7 +34,7 @@ def test_a_run_memorises_every_picture_once(kind, epochs):
     ).history
     assert history["accuracy"] == [1.0] * epochs
     assert int(net.layers[-1].filled()) == 43
-    found = training.evaluation.score(classifier, asked, batch_size=5).predictions
+    found = training.evaluation.score(classifier, asked).predictions
     reference = KNeighborsClassifier(1).fit(known.pictures.reshape(43, -1).astype(float), known.labels)
     assert (found == reference.predict(asked.pictures.reshape(17, -1).astype(float))).all()
 

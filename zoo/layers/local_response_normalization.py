@@ -13,6 +13,11 @@ DIVIDES_ALPHA = {
 }
 
 
+def widened(x):
+    """Return x in float32 at least: squares of half precision would overflow."""
+    return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+
+
 def inverse_power(x, exponent):
     """Return x^-exponent of positive x; at the 0.75 that everybody takes by two roots, which are faster than a power."""
     if exponent == 0.75:
@@ -82,8 +87,8 @@ class LocalResponseNormalization(keras.layers.Layer):
         self._window = (near & (group[:, None] == group)).astype("float32")
 
     def call(self, x):
-        wide = ops.cast(x, "float32")  # squares of half precision would overflow
-        activity = ops.matmul(ops.square(wide), ops.convert_to_tensor(self._window))
+        wide = widened(x)
+        activity = ops.matmul(ops.square(wide), ops.convert_to_tensor(self._window, wide.dtype))
         return ops.cast(wide * inverse_power(self.k + self.alpha * activity, self.beta), x.dtype)
 
     def compute_output_shape(self, input_shape):

@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from zoo.layers.local_response_normalization import inverse_power
+from zoo.layers.local_response_normalization import inverse_power, widened
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -33,7 +33,7 @@ class WithinMapNormalization(keras.layers.Layer):
         self.k = k
 
     def call(self, x):
-        wide = ops.cast(x, "float32")  # squares of half precision would overflow
+        wide = widened(x)
         border = (self.size // 2, self.size // 2)
         squares = ops.pad(ops.square(wide), ((0, 0), border, border, (0, 0)))
         # The mean of a full window, zeros outside included, times its units is the sum; pooling is one fast operator.
