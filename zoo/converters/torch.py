@@ -29,7 +29,7 @@ LARGEST_DIRECTORY = 2**23
 MOST_AXES, MOST_PAIRS = 32, 2**16
 # What zipfile raises of a damaged archive: also for one that is encrypted, or of a version of the future.
 ZIP_ERRORS = (
-    *(zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError, OverflowError),
+    *(zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError, OverflowError, OSError),
     *(struct.error, zlib.error),
 )
 PIECE = 2**20
@@ -132,7 +132,7 @@ def read(path):
                 found = _read_pickles(path, file)
             else:
                 raise _Wrong("it begins neither like an archive nor like a pickle")
-    except _Wrong as error:
+    except (_Wrong, OSError) as error:  # OSError: a damaged archive may send the reader to a place that cannot be
         raise ZooError(f"{path} is not a .pth file, or it is damaged: {error}") from error
     return _tensors(path, found)
 
