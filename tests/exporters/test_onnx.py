@@ -114,7 +114,7 @@ def test_verify_agrees_and_notices_a_changed_weight(exported, tmp_path):
     weights = {tensor.name: tensor for tensor in proto.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     read = [weights[tensor] for node in proto.graph.node for tensor in node.input if tensor in weights]
     values = onnx.numpy_helper.to_array(read[-1]).copy()
-    rows = values.reshape(len(values), -1)  # a row an input: of eight units one is awake
+    rows = values.reshape(max((1, *values.shape[:1])), -1)  # a row an input: of eight units one is awake
     rows[len(rows) // 2 : len(rows) // 2 + 8, rows.shape[1] // 2] += 5
     read[-1].CopyFrom(onnx.numpy_helper.from_array(values, read[-1].name))
     onnx.save(proto, tmp_path / "changed.onnx")
