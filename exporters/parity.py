@@ -1,21 +1,80 @@
-"""The gate: does a file compute what its model computes?"""
+"""The gate: does a file compute what its model computes, in every runtime that reads it?"""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from zoo.errors import CheckFailed
 
-# Of scores in float32: what another order of the same additions may change.
-ABSOLUTE, RELATIVE = 1e-4, 1e-4
-# One picture at a time and an uneven number: a dynamic batch that was frozen shows at the second.
-BATCHES = (1, 7)
-ONE_BY_ONE = 16  # pictures that are also run alone
+# One picture, a few, and many at a time: a batch that was frozen, or a normalization over it, shows at the second.
+BATCHES = (1, 3, 64)
+IN_SMALL_BATCHES = 18  # pictures that are run in other batches than the largest, from the first to the last
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What scores may differ by: a part of the picture's largest score and a floor.
+
+    A score is a sum, and what another order of its additions or coarser numbers change grows with what is added, not with
+    what is left of it: a score near 0 differs by as much as the largest of the same picture.
+    """
+
+    absolute: float
+    relative: float
+
+    def of(self, scores):
+        """Return the difference that each picture may have: (batch, 1, ...) for (batch, ..., classes) scores."""
+        return self.absolute + self.relative * np.abs(scores).max(
+            axis=tuple(range(1, scores.ndim)), keepdims=True, initial=0
+        )
+
+
+TOLERANCES = {
+    "fp32": Tolerance(1e-4, 1e-4),
+    # Twenty times what rounding one number to float16 changes; LeNet-5 and AlexNet take three.
+    "fp16": Tolerance(1e-3, 1e-2),
+    # Eight steps, between runtimes: where one rounds up and another down, the next layers go on with other numbers.
+    "int8": Tolerance(1e-3, 8 / 128),
+}
+
+
+class CannotRun(Exception):
+    """A runtime does not read a file, or lacks an operator of it; the message says why."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What runs the file.
+
+    Attributes:
+        open: function without arguments that reads the file and returns a function (batch, ...) -> (batch, classes); both
+            may raise `CannotRun`.
+        most: for a slow one, the largest batch that it is asked, and about how many pictures of each size; None for any.
+    """
+
+    open: Callable
+    most: int | None = None
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the comparison of a file with its model found."""
+    """What the comparison of a file with its model found.
+
+    Attributes:
+        pictures: how many different ones were compared.
+        batches: the numbers of pictures at a time.
+        largest_difference: of a score of any runtime from the model's.
+        flipped_labels: pictures that have another label in any runtime; those of `ignored_flips` are not counted.
+        problems: str each; the file passes if there is none.
+        file: its path.
+        precision: "fp32", "fp16" or "int8".
+        runtimes: names of those that were compared.
+        not_run: dict of the name of a runtime that cannot run the file -> why.
+        ignored_flips: pictures with another label whose two best scores are a draw to the model, within tolerance.
+        agreement: share of the real pictures that have the model's label in every runtime; None if there is none.
+        parted: the first layer whose output differs, if it was looked for.
+    """
 
     pictures: int
     batches: tuple
@@ -23,56 +82,161 @@ class Report:
     flipped_labels: int
     problems: tuple
     file: str = ""
+    precision: str = "fp32"
+    runtimes: tuple = ()
+    not_run: dict = field(default_factory=dict)
+    ignored_flips: int = 0
+    agreement: float | None = None
+    parted: str | None = None
 
     @property
     def passed(self):
         return not self.problems
 
+    def lines(self):
+        """Return what a person reads of a passed proof, a line each."""
+        batches = ", ".join(map(str, self.batches))
+        within = f"scores within {self.largest_difference:.2g}"
+        if self.agreement is not None:
+            within = f"{self.agreement:.2%} of real ones with the same label, {within}"
+        told = [f"computes what the model computes: {self.pictures} pictures in batches of {batches}, {within}"]
+        told.append(f"in {', '.join(self.runtimes)}")
+        return told + [f"not in {name}: {reason}" for name, reason in self.not_run.items()]
+
     def raise_if_failed(self):
         """Raise `CheckFailed` with every problem, if there is one."""
         if self.problems:
-            raise CheckFailed(f"the file does not compute what the model computes: {'; '.join(self.problems)}")
+            parted = f"; they part at {self.parted}" if self.parted else ""
+            raise CheckFailed(f"the file does not compute what the model computes: {'; '.join(self.problems)}{parted}")
 
 
-def compare(reference, candidate, pictures):
-    """Compare two functions from raw pictures to scores.
+def compare(reference, candidates, pictures, precision="fp32", batches=BATCHES, dtype="float32", real=None, floor=0.0):
+    """Compare a model with its file in several runtimes.
+
+    Every picture is run in the largest batch, some are in the smaller ones too. Scores of an "int8" file are compared with
+    those of the first runtime instead of the model's, and its labels as `agreement` alone.
 
     Args:
-        reference: the model, (batch, height, width, channels) uint8 -> (batch, classes).
-        candidate: the exported file, likewise.
-        pictures: (n, height, width, channels) uint8 real pictures.
+        reference: the model, (batch, ...) -> (batch, classes).
+        candidates: dict of a runtime's name -> `Candidate`.
+        pictures: (n, ...) array of what the model takes; repeated where they fill no batch.
+        precision: key of `TOLERANCES`.
+        batches: numbers of pictures at a time; of a file with a static batch that one.
+        dtype: of the file's scores.
+        real: how many of the pictures, the first, are real ones; by default all.
+        floor: least `agreement` that passes.
 
     Returns:
-        `Report`. It fails on another shape, on scores that are not finite, on a difference above tolerance, and on any
-        picture whose label is not the same.
+        `Report`. It fails on another shape or dtype, on scores that are not finite, on a difference above tolerance, on a
+        picture that has another label though the model's two best scores are further apart than that, and if nothing was
+        compared.
     """
-    problems, largest, flipped = [], 0.0, set()
+    nothing = Report(len(pictures), tuple(batches), 0.0, 0, ("there is no picture to compare them on",), precision=precision)
     if not len(pictures):
-        problems.append("there is no picture to compare them on")
-    elif len(pictures) < max(BATCHES):  # a few pictures fill a batch by turns
-        pictures = np.resize(pictures, (max(BATCHES), *pictures.shape[1:]))
-    for size in BATCHES:
-        some = pictures[:ONE_BY_ONE] if size == 1 else pictures
-        for start in range(0, len(some), size):
-            batch = some[start : start + size]
-            expected = np.asarray(reference(batch))
-            try:
-                given = np.asarray(candidate(batch))
-            except Exception as error:  # what a runtime raises for a batch that it cannot take
-                problems.append(f"a batch of {len(batch)} fails: {(str(error).splitlines() or [type(error).__name__])[0]}")
-                break
-            if expected.shape != given.shape:
-                problems.append(f"a batch of {len(batch)} gives {given.shape}, the model {expected.shape}")
-                break
-            if not (np.isfinite(given).all() and np.isfinite(expected).all()):
-                problems.append(f"scores of a batch of {len(batch)} are not finite")
-                break
-            difference = np.abs(given - expected)
-            largest = max(largest, float(difference.max()))
-            flipped.update((start + np.flatnonzero(given.argmax(axis=1) != expected.argmax(axis=1))).tolist())
-            if (difference > ABSOLUTE + RELATIVE * np.abs(expected)).any():
-                problems.append(f"scores of a batch of {len(batch)} differ by up to {difference.max():.3g}")
-                break
-    if flipped:
-        problems.append(f"{len(flipped)} labels differ")
-    return Report(len(pictures), BATCHES, largest, len(flipped), tuple(problems))
+        return nothing
+    largest = max(batches)
+    # A batch that is not full begins again with the first pictures.
+    order = np.arange(-(-len(pictures) // largest) * largest) % len(pictures)
+    expected = np.concatenate(
+        [np.asarray(reference(pictures[order[at : at + largest]])) for at in range(0, len(order), largest)]
+    )
+    if not np.isfinite(expected).all():
+        return replace(nothing, problems=("scores of the model are not finite",))
+    comparison = _Comparison(expected, order, precision, dtype)
+    problems, runtimes, not_run = [], [], {}
+    for name, candidate in candidates.items():
+        try:
+            found = comparison.ask(candidate, pictures, batches)
+            problems += [f"{name}: {problem}" for problem in found]
+            runtimes.append(name)
+        except CannotRun as reason:
+            not_run[name] = str(reason)
+    if not runtimes:
+        problems.append("no runtime has run the file")
+    if comparison.flipped and precision != "int8":
+        problems.append(f"{len(comparison.flipped)} labels differ")
+    agreement = comparison.agreement(len(pictures) if real is None else real)
+    if floor and (agreement is None or agreement < floor):
+        problems.append(
+            f"the labels of {agreement or 0:.1%} of the real pictures are the model's; at least {floor:.1%} shall be"
+        )
+    return Report(
+        pictures=len(pictures),
+        batches=tuple(batches),
+        largest_difference=comparison.largest_difference,
+        flipped_labels=len(comparison.flipped),
+        problems=tuple(problems),
+        precision=precision,
+        runtimes=tuple(runtimes),
+        not_run=not_run,
+        ignored_flips=len(comparison.drawn - comparison.flipped),
+        agreement=agreement,
+    )
+
+
+class _Comparison:
+    """The scores of a model beside those of runtimes, batch after batch."""
+
+    def __init__(self, expected, order, precision, dtype):
+        """Take the model's scores, (places, ..., classes), and the number of the picture at each place."""
+        self.expected, self.order, self.dtype = expected, order, dtype
+        self.tolerance = TOLERANCES[precision]
+        # Of an int8 file the first runtime that gives a score sets what the others are compared with.
+        self.values = np.full(expected.shape, np.nan) if precision == "int8" else expected
+        self.largest_difference = 0.0
+        self.labelled, self.flipped, self.drawn = set(), set(), set()  # numbers of pictures
+
+    def ask(self, candidate, pictures, batches):
+        """Return what is wrong with the scores of a candidate, a list; one problem is enough of a batch size."""
+        sizes = [size for size in sorted(batches, reverse=True) if size <= (candidate.most or size)]
+        if not sizes:
+            raise CannotRun(f"too slow for batches of {min(batches)}")
+        run, problems = candidate.open(), []
+        for size in sizes:
+            places = np.arange(len(self.order))
+            if size < max(batches):
+                some = min(IN_SMALL_BATCHES, candidate.most or IN_SMALL_BATCHES)
+                places = np.linspace(0, len(places) - 1, -(-some // size) * size).astype(int)
+            found = [self._problem(run, pictures, batch) for batch in places.reshape(-1, size)]
+            problems += [f"a batch of {size} {problem}" for problem in found if problem][:1]
+        return problems
+
+    def _problem(self, run, pictures, places):
+        """Run the pictures at some places as one batch; return what is wrong with the scores, or None."""
+        expected = self.expected[places]
+        try:
+            given = np.asarray(run(pictures[self.order[places]]))
+        except CannotRun:
+            raise
+        except Exception as error:  # what a runtime raises for a batch that it cannot take
+            return f"fails: {(str(error).strip().splitlines() or [type(error).__name__])[0]}"
+        if given.shape != expected.shape:
+            return f"gives {given.shape}, the model {expected.shape}"
+        if given.dtype != self.dtype:
+            return f"gives {given.dtype} instead of {self.dtype}"
+        if not np.isfinite(given).all():
+            return "gives scores that are not finite"
+        self.largest_difference = max(self.largest_difference, float(np.abs(given - expected).max()))
+        self.values[places] = np.where(np.isnan(self.values[places]), given, self.values[places])
+        tolerance = self.tolerance.of(expected)
+        self._compare_labels(_by_class(expected), _by_class(given), self.order[places], tolerance.reshape(-1, 1))
+        difference = np.abs(given - self.values[places])
+        return f"differs by up to {difference.max():.3g}" if (difference > tolerance).any() else None
+
+    def _compare_labels(self, expected, given, numbers, tolerance):
+        """Note the pictures whose label is another one, apart from those where it is as good to the model."""
+        labels, others = expected.argmax(axis=-1), given.argmax(axis=-1)
+        lost = expected.max(axis=-1) - np.take_along_axis(expected, others[..., None], axis=-1)[..., 0]
+        self.labelled.update(numbers.tolist())
+        self.drawn.update(numbers[(labels != others).any(axis=1)].tolist())
+        self.flipped.update(numbers[((labels != others) & (lost > tolerance)).any(axis=1)].tolist())
+
+    def agreement(self, real):
+        """Return the share of the first so many pictures that have the model's label in every runtime."""
+        asked = [number for number in self.labelled if number < real]
+        return sum(number not in self.drawn for number in asked) / len(asked) if asked else None
+
+
+def _by_class(scores):
+    """Return scores as (batch, places, classes)."""
+    return scores.reshape(len(scores), -1, scores.shape[-1] if scores.ndim > 1 else 1)

@@ -1,4 +1,4 @@
-"""Real pictures for the proof of an exported file: the user's, or what scikit-learn ships."""
+"""Pictures for the proof of an exported file: real ones, the user's or scikit-learn's, and some that no camera takes."""
 
 import numpy as np
 from PIL import Image
@@ -8,6 +8,8 @@ from zoo import pictures
 MOST, FEWEST = 256, 32  # pictures of a proof: it takes seconds for small ones, and shall not take minutes for large ones
 PIXELS = 2**22  # raw values of all of them, between these two
 WINDOW = 96  # pixels of the photographs that one sample shows
+EXTREME_SIZES = (1, 1), (1, 2000), (3000, 2)  # width and height of pictures that are hardly any
+PLAIN, LARGE = 32, 16  # inputs of an unknown model from the standard normal distribution, and those a hundred times as large
 
 
 def count(picture):
@@ -56,3 +58,57 @@ def shipped(picture):
         cut = Image.fromarray(photograph[top : top + WINDOW, left : left + WINDOW])
         cuts.append(pictures.conform(cut, picture))
     return np.stack(cuts)
+
+
+def adversarial(picture):
+    """Return pictures that nets are not trained on, and clients send: empty, noisy, periodic, of extreme sizes.
+
+    Args:
+        picture: dict of height, width, channels and resize.
+
+    Returns:
+        (9, height, width, channels) uint8: black, white, uniform noise, salt and pepper, a checkerboard, a single bright
+        pixel, and noise that was scaled from one pixel, from a long column and from two long rows.
+    """
+    shape = picture["height"], picture["width"], picture["channels"]
+    generator = np.random.default_rng(0)
+    rows, columns = np.indices(shape[:2])
+    checkerboard = np.broadcast_to((255 * ((rows + columns) % 2))[..., None], shape)
+    pixel = np.zeros(shape)
+    pixel[shape[0] // 2, shape[1] // 2] = 255
+    made = [
+        np.zeros(shape),
+        np.full(shape, 255),
+        generator.integers(0, 256, shape),
+        255 * generator.integers(0, 2, shape),
+        checkerboard,
+        pixel,
+    ]
+    for width, height in EXTREME_SIZES:
+        noise = Image.fromarray(generator.integers(0, 256, (height, width, 3), "uint8"))
+        made.append(pictures.conform(noise, picture))
+    return np.stack(made).astype("uint8")
+
+
+def inputs(shape, dtype):
+    """Return inputs for a model of which nothing is known but what it takes.
+
+    Args:
+        shape: of one input, channels last.
+        dtype: of the input, such as "float32".
+
+    Returns:
+        (n, *shape) array: zeros, ones, values of the standard normal distribution, larger ones, and for the shape of a
+        picture real ones between 0 and 1. Of whole numbers, which may be places in a table of any size, 0 and 1 alone; of
+        bytes all.
+    """
+    generator = np.random.default_rng(0)
+    if np.issubdtype(dtype, np.integer):
+        end = 256 if dtype == "uint8" else 2
+        made = [generator.integers(0, end, (PLAIN, *shape))]
+    else:
+        made = [generator.normal(size=(PLAIN, *shape)), 100 * generator.normal(size=(LARGE, *shape))]
+        if len(shape) == 3 and shape[2] in (1, 3):
+            height, width, channels = shape
+            made.append(shipped({"height": height, "width": width, "channels": channels, "resize": "stretch"})[:LARGE] / 255)
+    return np.concatenate([np.zeros((1, *shape)), np.ones((1, *shape)), *made]).astype(dtype)

@@ -88,6 +88,7 @@ def test_the_commands_are_entry_points(wheel):
     expected = {"list", "info", "show", "features", "similar", "train", "experiment", "finetune", "evaluate", "predict"}
     assert expected | {"import", "export", "verify"} <= set(points["zoo.commands"])
     assert dict(points["zoo.weights"]) == {"fit": "training.fitted:fit_weights"}
+    assert dict(points["zoo.info"]) == {".onnx": "exporters.onnx.info:tell"}
 
 
 def test_it_works_away_from_the_checkout(wheel, tmp_path):

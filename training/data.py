@@ -103,6 +103,26 @@ def load(name, picture, strict=False):
     return _tfds(name, picture)
 
 
+def labelled(name, picture, part):
+    """Return a part of a source as plain arrays, for packages that do not know this one: see the entry points `zoo.data`.
+
+    Args:
+        name, picture: as for `load`.
+        part: "train" or "test"; a source without parts is taken whole.
+
+    Returns:
+        ((n, height, width, channels) uint8, (n,) int32 labels, tuple of the class names that they index).
+
+    Raises:
+        ZooError: as for `load`, and if the source lacks the part.
+    """
+    source = load(name, picture, strict=True)
+    samples = source.parts.get(part) or source.parts.get("all")
+    if samples is None:
+        raise ZooError(f"{name} has no part '{part}', but {', '.join(source.parts)}")
+    return samples.pictures, samples.labels, source.class_names
+
+
 def place(name):
     """Return " in FOLDER" for a data set that TFDS keeps there, for messages; "" for what names its place, or has none."""
     return "" if name.startswith(drawn.PREFIX) or Path(name).is_dir() else f" in {_tfds_home()}"

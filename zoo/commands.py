@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -42,13 +43,18 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
 
 
 def info(
-    name: Annotated[str, typer.Argument(help="A model, its weights, or a .keras file: lenet5, lenet5.mnist, mine.keras.")],
+    name: Annotated[
+        str, typer.Argument(help="A model, its weights, or a file: lenet5, lenet5.mnist, mine.keras, lenet5.onnx.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ):
-    """Show what is known of a model, and count its layers on the built net.
+    """Show what is known of a model, and count its layers on the built net; or what an exported file says of itself.
 
     Example: zoo info lenet5
     """
+    for teller in entry_points(group="zoo.info", name=Path(name).suffix):
+        teller.load()(Path(name), as_json)
+        return
     cli.start_keras(name)
     from dataclasses import asdict
 

@@ -130,7 +130,14 @@ def load(name_or_path, preprocessing=True, classes=None):
     if classes and (is_path(path) or "." in path):
         raise ZooError(f"{path} has its own classes; for others, fine-tune it, or load an architecture without weights")
     if is_path(path):
-        model = _load_file(Path(path))
+        from zoo.classifier import Classifier
+
+        model = load_file(path)
+        if not isinstance(model, Classifier):
+            raise ZooError(
+                f"{path} holds a {type(model).__name__}, not a zoo classifier with preprocessing and class names; "
+                "`zoo finetune` writes one"
+            )
         return model if preprocessing else model.net
     arch, tag = split_name(path)
     about = card(path)
@@ -224,8 +231,19 @@ def check_file(path):
         raise ZooError(f"no file {path}; `zoo list` shows the names that need no file")
 
 
-def _load_file(path):
-    """Load a user's own `.keras` file, after a look at what it claims to hold."""
+def load_file(path):
+    """Load any Keras model from its `.keras` file, after a look at what that claims to hold.
+
+    Args:
+        path: the file.
+
+    Returns:
+        `keras.Model`, a `zoo.Classifier` or not.
+
+    Raises:
+        ZooError: if there is no such file, or it is damaged or holds what Keras does not know.
+    """
+    path = Path(path)
     check_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
@@ -239,7 +257,7 @@ def _load_file(path):
     import keras
 
     from zoo import initializers
-    from zoo.classifier import Classifier
+    from zoo.classifier import Classifier  # noqa: F401  registers itself and the layers of the zoo
 
     try:
         with initializers.starting_from_zero():
@@ -248,9 +266,4 @@ def _load_file(path):
         reason = (str(error).partition("Exception encountered:")[2] or str(error)).strip().splitlines()
         reason = reason or [type(error).__name__]
         raise ZooError(f"{path} cannot be loaded: {reason[0]}") from error
-    if not isinstance(model, Classifier):
-        raise ZooError(
-            f"{path} holds a {type(model).__name__}, not a zoo classifier with preprocessing and class names; "
-            "`zoo finetune` writes one"
-        )
     return model

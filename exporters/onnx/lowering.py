@@ -6,10 +6,18 @@ a product. For the trace alone they are written as what they are called.
 
 import contextlib
 
+import numpy as np
 import tensorflow as tf
 
-from exporters.onnx import clean
-from zoo.layers import GroupedConv2D, LocalResponseNormalization
+from exporters.onnx.graph.operators import GROUPS
+from zoo.layers import (
+    GroupedConv2D,
+    LocallyConnected2D,
+    LocalResponseNormalization,
+    NearestNeighbors,
+    SCells,
+    WithinMapNormalization,
+)
 
 
 @contextlib.contextmanager
@@ -37,11 +45,46 @@ def _lowered(layer):
     if isinstance(layer, GroupedConv2D):
         return {"convolution_op": super(GroupedConv2D, layer).convolution_op}
     if isinstance(layer, LocalResponseNormalization):
-        return {"call": lambda x: _normalized(layer, x)}
+        return {"call": lambda x: _normalized_across(layer, x)}
+    if isinstance(layer, WithinMapNormalization):
+        return {"call": lambda x: _normalized_within(layer, x)}
+    if isinstance(layer, LocallyConnected2D):
+        return {"call": lambda x: _by_place(layer, x)}
+    if isinstance(layer, SCells):
+        return {"inhibition": lambda x: _root_mean_square(layer, x)}
+    if isinstance(layer, NearestNeighbors):
+        # Keras' own looks at each place whether it counts from the end.
+        return {"labels_at": lambda places: tf.gather(tf.convert_to_tensor(layer.labels), places)}
     return {}
 
 
-def _normalized(layer, x):
-    """Normalize across maps in one operator, as if they were one group; its name tells `clean.regroup` how many."""
-    name = f"{clean.GROUPS}{layer.groups}"
+def _normalized_across(layer, x):
+    """Normalize across maps in one operator, as if they were one group; its name tells `graph.operators` how many."""
+    name = f"{GROUPS}{layer.groups}"
     return tf.nn.local_response_normalization(x, layer.size // 2, layer.k, layer.alpha, layer.beta, name=name)
+
+
+def _normalized_within(layer, x):
+    """Normalize within maps by a pool and a power: two roots are faster than that in training, but more operators."""
+    border = [layer.size // 2] * 2
+    mean = tf.nn.avg_pool2d(tf.pad(x * x, [[0, 0], border, border, [0, 0]]), layer.size, 1, "VALID")
+    return x / tf.pow(layer.k + layer.alpha * layer.size**2 * mean, layer.beta)
+
+
+def _by_place(layer, x):
+    """Apply a kernel of its own at each place: a convolution with ones and zeros lays each window into the channels."""
+    window, maps = layer.kernel_size, x.shape[-1]
+    picked = np.eye(window**2, dtype="float32").reshape(window, window, 1, window**2)
+    windows = tf.nn.depthwise_conv2d(x, np.tile(picked, (1, 1, maps, 1)), (1, 1, 1, 1), "SAME")
+    height, width, inputs, filters = layer.kernel.shape
+    # Its rows are ordered by place in the window, then map; the channels of a depthwise convolution by map, then place.
+    kernel = tf.reshape(tf.convert_to_tensor(layer.kernel), (height, width, window**2, maps, filters))
+    kernel = tf.reshape(tf.transpose(kernel, (0, 1, 3, 2, 4)), (height, width, inputs, filters))
+    sums = tf.squeeze(tf.matmul(tf.expand_dims(windows, -2), kernel), -2)
+    return layer.activation(sums + tf.convert_to_tensor(layer.bias))
+
+
+def _root_mean_square(layer, x):
+    """Return the inhibition of S-cells; where no gradient is asked for, a root of 0 needs no care."""
+    power = tf.reduce_sum(tf.square(layer.bordered(x)), axis=-1, keepdims=True)
+    return tf.sqrt(tf.nn.conv2d(power, layer.c[..., None, None], 1, "VALID"))

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from exporters import parity
+from exporters.parity import Candidate, CannotRun
 from zoo.errors import CheckFailed
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (40, 4, 3, 1), "uint8")
+PICTURES = np.random.default_rng(0).integers(0, 256, (70, 4, 3, 1), "uint8")
 TEMPLATES = np.random.default_rng(1).normal(size=(12, 5)).astype("float32")
 
 
@@ -12,27 +13,47 @@ def model(pictures):
     return np.asarray(pictures, "float32").reshape(len(pictures), -1) @ TEMPLATES / 255
 
 
-def passes(candidate):
-    return parity.compare(model, candidate, PICTURES)
+def compare(*runs, reference=model, pictures=PICTURES, **options):
+    """Compare functions with a model, as runtimes "first", "second" and so on."""
+    names = ("first", "second", "third")
+    candidates = {name: Candidate(lambda run=run: run) for name, run in zip(names, runs, strict=False)}
+    return parity.compare(reference, candidates, pictures, **options)
 
 
-def refused(candidate, words):
-    report = passes(candidate)
+def refused(run, words, **options):
+    report = compare(run, **options)
     assert not report.passed
     with pytest.raises(CheckFailed, match=words):
         report.raise_if_failed()
     return report
 
 
+def fixed(scores):
+    """A function that gives these scores, a row for each of `PICTURES`."""
+    rows = {picture.tobytes(): row for picture, row in zip(PICTURES, np.asarray(scores), strict=True)}
+    return lambda pictures: np.stack([rows[picture.tobytes()] for picture in pictures])
+
+
+def wrong_at(numbers, change):
+    """The model, but for the scores of the pictures of these numbers, which a function changes in place."""
+    scores = model(PICTURES)
+    for number in numbers:
+        change(scores[number])
+    return fixed(scores)
+
+
 def test_the_same_function_passes():
-    report = passes(model)
+    report = compare(model, model)
     assert report.passed and report.problems == ()
-    assert (report.pictures, report.flipped_labels, report.largest_difference) == (40, 0, 0.0)
+    assert (report.pictures, report.batches, report.runtimes) == (70, (1, 3, 64), ("first", "second"))
+    assert (report.flipped_labels, report.ignored_flips, report.agreement) == (0, 0, 1.0)
+    assert report.largest_difference < 1e-6
     report.raise_if_failed()
+    assert "70 pictures in batches of 1, 3, 64" in report.lines()[0]
 
 
 def test_the_rounding_of_another_order_of_additions_passes_and_is_measured():
-    report = passes(lambda pictures: model(pictures) + np.float32(5e-5))
+    report = compare(lambda pictures: model(pictures) + np.float32(5e-5))
     assert report.passed
     assert report.largest_difference == pytest.approx(5e-5, rel=0.02)
 
@@ -43,18 +64,25 @@ def test_the_rounding_of_another_order_of_additions_passes_and_is_measured():
     ids=["a class less", "another axis", "transposed", "one row only"],
 )
 def test_another_shape_fails(wrong):
-    refused(lambda pictures: wrong(model(pictures)), "gives .*, the model")
+    refused(lambda pictures: wrong(model(pictures)), "first: a batch of 64 gives .*, the model")
+
+
+def test_another_dtype_than_the_files_fails():
+    def half(pictures):
+        return model(pictures).astype("float16")
+
+    refused(half, "gives float16 instead of float32", precision="fp16")
+    refused(model, "gives float32 instead of float16", precision="fp16", dtype="float16")
+    assert compare(half, precision="fp16", dtype="float16").passed
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_single_score_that_is_not_finite_fails(value):
-    def candidate(pictures):
-        scores = model(pictures)
-        if (pictures[0] == PICTURES[21]).all():  # the first of a batch of seven, beyond those that are run alone
-            scores[0, 3] = value
-        return scores
+@pytest.mark.parametrize("precision", parity.TOLERANCES)
+def test_a_single_score_that_is_not_finite_fails(value, precision):
+    def change(scores):
+        scores[3] = value
 
-    refused(candidate, "batch of 7 are not finite")
+    refused(wrong_at([65], change), "batch of 64 gives scores that are not finite", precision=precision)
 
 
 def test_a_model_whose_own_scores_are_not_finite_proves_nothing():
@@ -63,81 +91,230 @@ def test_a_model_whose_own_scores_are_not_finite_proves_nothing():
         scores[:, 2] = np.nan
         return scores
 
-    def candidate(pictures):
+    def run(pictures):
         scores = model(pictures)
         scores[:, 2] = 100  # and the same argmax as NaN has
         return scores
 
-    assert not parity.compare(broken, candidate, PICTURES).passed
-    assert not parity.compare(broken, broken, PICTURES).passed
+    assert not compare(run, reference=broken).passed
+    assert not compare(broken, reference=broken).passed
 
 
-@pytest.mark.parametrize("row", range(0, 40, 13))
-def test_one_value_off_by_more_than_the_tolerance_fails(row):
-    def candidate(pictures, error):
-        scores = model(pictures)
-        for index, picture in enumerate(pictures):
-            if np.array_equal(picture, PICTURES[row]):
-                scores[index, 4] += error
-        return scores
+@pytest.mark.parametrize("number", (0, 33, 69))
+@pytest.mark.parametrize(("precision", "passes", "fails"), [("fp32", 5e-5, 0.002), ("fp16", 1e-3, 0.1)])
+def test_one_value_off_by_more_than_the_tolerance_fails(number, precision, passes, fails):
+    def off(error):
+        def change(scores):
+            scores[scores.argmin()] += error
 
-    assert passes(lambda pictures: candidate(pictures, 5e-5)).passed
-    refused(lambda pictures: candidate(pictures, 0.002), "differ by up to 0.002")
+        return wrong_at([number], change)
 
-
-def test_flipped_labels_fail_even_within_the_tolerance():
-    """Two classes almost at a draw: every score is within tolerance, the answers are not the same."""
-    near = np.tile(np.array([[1.0, 1.0 + 2e-5, 0.0]], "float32"), (40, 1))
-    flipped = np.tile(np.array([[1.0 + 2e-5, 1.0, 0.0]], "float32"), (40, 1))
-
-    def flips(wrong):
-        """A candidate that is wrong on the pictures of these numbers."""
-
-        def candidate(pictures):
-            numbers = [next(i for i in range(40) if np.array_equal(PICTURES[i], picture)) for picture in pictures]
-            return np.stack([(flipped if number in wrong else near)[number] for number in numbers])
-
-        return candidate
-
-    def compare(wrong):
-        return parity.compare(lambda pictures: near[: len(pictures)], flips(wrong), PICTURES)
-
-    assert compare(()).passed
-    for wrong in ((30,), (3,), (0, 5, 39), range(40)):
-        report = compare(wrong)
-        assert report.flipped_labels == len(wrong) and not report.passed
-        assert any("labels differ" in problem for problem in report.problems)
+    assert compare(off(passes), precision=precision).passed
+    refused(off(fails), f"a batch of 64 differs by up to {fails}", precision=precision)
 
 
-def test_a_batch_that_was_frozen_to_one_fails():
-    refused(lambda pictures: model(pictures[:1]), r"a batch of 7 gives \(1, 5\), the model \(7, 5\)")
+def test_the_tolerance_grows_with_the_scores_of_the_same_picture_alone():
+    """A score near 0 may be off by what is nothing to the others of its picture, but not by what is nothing to another's."""
+    large, small = [9000.0, 3.0, 0.0], [2.0, 1.0, 0.0]
+    scores = np.tile(np.float32(small), (70, 1))
+    scores[::2] = large
+    off = scores.copy()
+    off[0, 2] += 0.5
+    assert compare(fixed(off), reference=fixed(scores)).passed
+    off[1, 2] += 0.5
+    refused(fixed(off), "differs by up to 0.5", reference=fixed(scores))
 
-    def raises(pictures):
-        if len(pictures) != 1:
-            raise RuntimeError("Got invalid dimensions for input")
-        return model(pictures)
 
-    report = refused(raises, "batch of 7.*invalid dimensions")
+def draw(margin, scale=1.0):
+    """Scores of which the first two are a margin apart, and those that have the two exchanged for some pictures."""
+    scores = np.tile(np.float32([scale, scale - margin, 0.0]), (70, 1))
+
+    def exchanged(numbers):
+        found = scores.copy()
+        found[numbers] = found[numbers][:, [1, 0, 2]]
+        return fixed(found)
+
+    return fixed(scores), exchanged
+
+
+@pytest.mark.parametrize(("precision", "margin"), [("fp32", 2e-5), ("fp16", 5e-3), ("fp16", 0.0)])
+def test_a_flip_between_classes_that_are_a_draw_to_the_model_is_counted_and_passes(precision, margin):
+    reference, exchanged = draw(margin)
+    report = compare(exchanged([0, 30, 69]), reference=reference, precision=precision)
+    flips = 3 if margin else 0
+    assert report.passed and (report.flipped_labels, report.ignored_flips) == (0, flips)
+    assert report.agreement == pytest.approx(1 - flips / 70)
+
+
+def test_all_scores_equal_as_of_a_black_picture_are_no_failure_whatever_the_label():
+    scores = np.zeros((70, 5), "float32")
+    noise = np.random.default_rng(2).normal(0, 1e-7, scores.shape).astype("float32")
+    report = compare(fixed(noise), reference=fixed(scores))
+    assert report.passed and report.ignored_flips > 35
+
+
+@pytest.mark.parametrize(("precision", "margin"), [("fp32", 0.01), ("fp16", 0.05)])
+def test_flipped_labels_fail_where_the_model_is_sure(precision, margin):
+    reference, exchanged = draw(margin)
+    for numbers in ([30], [0, 5, 69], list(range(70))):
+        report = refused(exchanged(numbers), f"{len(numbers)} labels differ", reference=reference, precision=precision)
+        assert (report.flipped_labels, report.ignored_flips) == (len(numbers), 0)
+
+
+def test_a_flip_fails_though_every_value_is_within_tolerance():
+    """Each score moves by three quarters of the tolerance: the model's margin was more than all of it."""
+    reference, _ = draw(3e-4)
+    moved = np.tile(np.float32([1 - 1.6e-4, 1 - 1.4e-4, 0]), (70, 1))
+    report = refused(fixed(moved), "70 labels differ", reference=reference)
     assert len(report.problems) == 1
 
 
-def test_every_picture_is_compared():
-    seen = []
+def test_what_follows_the_wrong_axis_is_no_label():
+    """Of (batch, places, classes) each place has a label; of a single class there is no other."""
+    scores = np.random.default_rng(3).normal(size=(70, 4, 6)).astype("float32")
+    assert compare(fixed(scores), reference=fixed(scores)).passed
+    other = scores.copy()
+    other[7, 2] = np.roll(other[7, 2], 1)
+    assert refused(fixed(other), "1 labels differ", reference=fixed(scores)).flipped_labels == 1
+    assert compare(fixed(scores[:, 0, :1]), reference=fixed(scores[:, 0, :1])).passed
 
-    def candidate(pictures):
-        seen.extend(pictures.reshape(len(pictures), -1).tolist())
+
+def test_a_batch_that_was_frozen_to_one_fails():
+    refused(lambda pictures: model(pictures[:1]), r"a batch of 3 gives \(1, 5\), the model \(3, 5\)")
+
+    def raises(pictures):
+        if len(pictures) != 1:
+            raise RuntimeError("Got invalid dimensions for input\nand more")
         return model(pictures)
 
-    assert passes(candidate).passed
-    assert {tuple(picture) for picture in seen} == {tuple(picture) for picture in PICTURES.reshape(40, -1).tolist()}
+    report = refused(raises, "batch of 3 fails: Got invalid dimensions")
+    assert [problem.partition(" fails")[0] for problem in report.problems] == ["first: a batch of 64", "first: a batch of 3"]
+
+
+def test_a_normalization_over_the_batch_fails():
+    refused(lambda pictures: model(pictures) - model(pictures).mean(axis=0), "differs")
+
+
+def test_a_static_batch_is_run_alone():
+    def static(pictures):
+        assert len(pictures) == 16
+        return model(pictures)
+
+    assert compare(static, batches=(16,)).passed
+    assert not compare(static).passed
+
+
+def test_every_picture_is_compared_and_few_fill_a_batch_by_turns():
+    for count in (70, 2):
+        seen, asked = [], set()
+
+        def run(pictures, seen=seen, asked=asked):
+            asked.add(len(pictures))
+            seen.extend(picture.tobytes() for picture in pictures)
+            return model(pictures)
+
+        report = compare(run, pictures=PICTURES[:count])
+        assert report.passed and report.pictures == count and asked == {1, 3, 64}
+        assert set(seen) == {picture.tobytes() for picture in PICTURES[:count]}
+
+
+def test_the_model_is_asked_once_however_many_runtimes_there_are():
+    asked = []
+
+    def counted(pictures):
+        asked.append(len(pictures))
+        return model(pictures)
+
+    assert compare(model, model, model, reference=counted).passed
+    assert asked == [64, 64]
+
+
+def test_a_slow_runtime_is_asked_a_few_pictures_and_fails_on_them_all_the_same():
+    asked = []
+
+    def slow(pictures):
+        asked.append(len(pictures))
+        return model(pictures)
+
+    candidates = {"fast": Candidate(lambda: model), "slow": Candidate(lambda: slow, most=3)}
+    assert parity.compare(model, candidates, PICTURES).runtimes == ("fast", "slow")
+    assert sorted(asked) == [1, 1, 1, 3]
+    report = parity.compare(model, candidates, PICTURES, batches=(64,))
+    assert report.passed and report.not_run == {"slow": "too slow for batches of 64"}
+    wrong = {**candidates, "slow": Candidate(lambda: lambda pictures: model(pictures) + 1, most=3)}
+    assert not parity.compare(model, wrong, PICTURES).passed
+
+
+def test_a_runtime_that_cannot_run_the_file_is_told_and_one_that_computes_something_else_fails():
+    def cannot_open():
+        raise CannotRun("no operator Einsum")
+
+    def cannot_run(pictures):
+        raise CannotRun("no batches")
+
+    candidates = {"a": Candidate(lambda: model), "b": Candidate(cannot_open), "c": Candidate(lambda: cannot_run)}
+    report = parity.compare(model, candidates, PICTURES)
+    assert report.passed and report.runtimes == ("a",)
+    assert report.not_run == {"b": "no operator Einsum", "c": "no batches"}
+    assert "not in b: no operator Einsum" in report.lines()
+    report = compare(model, lambda pictures: model(pictures) + 1)
+    assert not report.passed and all(problem.startswith("second: ") for problem in report.problems)
+
+
+def test_one_runtime_is_open_at_a_time():
+    """Each holds a copy of the weights."""
+    events = []
+
+    class Session:
+        def __init__(self, name):
+            self.name = name
+            events.append(f"{name} opens")
+
+        def __call__(self, pictures):
+            return model(pictures)
+
+        def __del__(self):
+            events.append(f"{self.name} closes")
+
+    parity.compare(model, {name: Candidate(lambda name=name: Session(name)) for name in "ab"}, PICTURES)
+    assert events == ["a opens", "a closes", "b opens", "b closes"]
+
+
+def test_int8_may_be_far_from_the_model_but_its_runtimes_agree():
+    generator = np.random.default_rng(4)
+    coarse = model(PICTURES) + generator.normal(0, 0.2, (70, 5)).astype("float32")
+    largest = np.abs(model(PICTURES)).max(axis=1, keepdims=True)
+    report = compare(fixed(coarse), fixed(coarse + np.float32(0.01) * largest), precision="int8")
+    assert report.passed and report.largest_difference > 0.3
+    assert not compare(fixed(coarse), precision="fp16").passed
+    refused_pair = compare(fixed(coarse), fixed(coarse + np.float32(0.1) * largest), precision="int8")
+    assert [problem[:6] for problem in refused_pair.problems] == ["second"] * 3
+
+
+def test_int8_labels_count_as_agreement_on_the_real_pictures():
+    reference, exchanged = draw(0.5)
+    run = exchanged([0, 1, 68, 69])
+    options = {"reference": reference, "precision": "int8"}
+    report = compare(run, real=60, **options)
+    assert report.passed and report.flipped_labels == 4 and report.agreement == pytest.approx(58 / 60)
+    assert compare(run, real=60, floor=0.96, **options).passed
+    refused(run, "labels of 96.7% of the real pictures .* at least 97.0%", real=60, floor=0.97, **options)
+    assert compare(run, real=0, **options).agreement is None
+    assert not compare(run, real=0, floor=0.5, **options).passed
 
 
 def test_nothing_compared_is_nothing_proved():
-    assert not parity.compare(model, model, PICTURES[:0]).passed
+    assert not compare(model, pictures=PICTURES[:0]).passed
+    assert not compare().passed
+
+    def cannot(pictures):
+        raise CannotRun("no")
+
+    refused(cannot, "no runtime has run the file")
 
 
-def test_all_problems_are_in_one_error():
-    report = parity.Report(3, (1, 7), 0.0, 1, ("first", "second"))
-    with pytest.raises(CheckFailed, match="first; second"):
+def test_all_problems_and_the_first_layer_that_differs_are_in_one_error():
+    report = parity.Report(3, (1, 7), 0.0, 1, ("first", "second"), parted="conv3 (largest difference 0.3 of 2.4)")
+    with pytest.raises(CheckFailed, match=r"first; second; they part at conv3 \(largest difference 0\.3 of 2\.4\)"):
         report.raise_if_failed()
     assert CheckFailed.exit_code == 1

@@ -60,3 +60,50 @@ def test_a_folder_without_readable_pictures_is_refused(tmp_path):
     (tmp_path / "text.png").write_text("I am a text")
     with pytest.raises(ZooError, match=r"no picture of .* can be read; the first: .*text\.png"):
         samples.read(tmp_path, GREY)
+
+
+@pytest.mark.parametrize("picture", [GREY, COLOUR, {**COLOUR, "resize": "stretch"}, {**GREY, "height": 20, "crop_from": 24}])
+def test_the_adversarial_pictures_are_what_no_camera_takes(picture):
+    found = samples.adversarial(picture)
+    height, width, channels = picture["height"], picture["width"], picture["channels"]
+    assert found.shape == (9, height, width, channels) and found.dtype == np.uint8
+    black, white, noise, salt, checkerboard, pixel, *extreme = found.astype(int)
+    assert not black.any() and (white == 255).all()
+    assert 100 < noise.mean() < 155 and len(np.unique(noise)) > 200
+    assert set(np.unique(salt)) == {0, 255} and 100 < salt.mean() < 155
+    assert (np.abs(np.diff(checkerboard, axis=0)) == 255).all() and (np.abs(np.diff(checkerboard, axis=1)) == 255).all()
+    assert (pixel == 255).sum() == channels and (pixel == 0).sum() == pixel.size - channels
+    assert len(extreme) == 3 and all(each.any() for each in extreme)
+    np.testing.assert_array_equal(samples.adversarial(picture), found)
+
+
+def test_a_picture_of_one_pixel_has_one_colour_and_those_of_a_line_are_padded():
+    *_, dot, column, rows = samples.adversarial({**COLOUR, "resize": "pad", "width": 20})
+    assert (dot == dot[0, 0]).all()
+    assert column[:, :9].max() == 0 and column[:, 11:].max() == 0 and column.any()
+    assert rows[:9].max() == 0 and rows[11:].max() == 0 and rows.any()
+
+
+def test_inputs_of_an_unknown_model_have_any_scale():
+    found = samples.inputs((7, 2), "float32")
+    assert found.shape[1:] == (7, 2) and found.dtype == np.float32 and len(found) == 50
+    assert not found[0].any() and (found[1] == 1).all()
+    normal, large = found[2:34], found[34:]
+    assert abs(normal.mean()) < 0.2 and 0.8 < normal.std() < 1.2
+    assert 80 < large.std() < 120
+    np.testing.assert_array_equal(samples.inputs((7, 2), "float32"), found)
+    assert samples.inputs((5,), "float16").dtype == np.float16
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_could_be_a_picture_gets_real_ones_between_0_and_1(channels):
+    found = samples.inputs((20, 30, channels), "float32")
+    real = found[50:]
+    assert len(real) == 16 and real.min() >= 0 and 0.5 < real.max() <= 1 and 0.1 < real.std() < 0.5
+    assert len(samples.inputs((20, 30, 2), "float32")) == 50
+
+
+def test_whole_numbers_stay_places_in_any_table():
+    assert set(np.unique(samples.inputs((9,), "int32"))) == {0, 1}
+    pixels = samples.inputs((9, 9, 3), "uint8")
+    assert pixels.dtype == np.uint8 and pixels.max() > 250 and not pixels[0].any()

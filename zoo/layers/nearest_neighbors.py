@@ -85,8 +85,12 @@ class NearestNeighbors(keras.layers.Layer):
         """
         k = nearest.shape[-1]
         nearness = (np.arange(k, 0, -1) / (k + 1)).astype("float32")[:, None]
-        votes = ops.take(self.labels, nearest, axis=0)
+        votes = self.labels_at(nearest)
         return ops.sum(votes, axis=1) + ops.max(votes * nearness, axis=1)
+
+    def labels_at(self, places):
+        """Return the (..., classes) labels at places of the memory."""
+        return ops.take(self.labels, places, axis=0)
 
     def filled(self):
         """Return how many places hold a pattern, an int32 tensor."""

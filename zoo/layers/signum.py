@@ -3,7 +3,7 @@ import keras
 
 def signum(x):
     """Return +1 where x is at least 0, else -1: an Adaline must answer, so there is no third value."""
-    return keras.ops.where(x >= 0, keras.ops.ones_like(x), -keras.ops.ones_like(x))
+    return keras.ops.cast(keras.ops.where(x >= 0, 1.0, -1.0), x.dtype)
 
 
 @keras.saving.register_keras_serializable("zoo")

@@ -1,0 +1,154 @@
+"""What an export takes: full AlexNet, and the whole command for LeNet-5, beside Keras' own `model.export(format="onnx")`.
+
+    python benchmarks/export.py --keras
+    python benchmarks/export.py --command
+
+AlexNet has random weights and is exported once the model is loaded: the conversion with its file alone, which is what Keras
+does, and the whole export with its proof. Keras exports grouped convolutions only while functions run eagerly, which is set
+for it; as that takes 15 GB and a minute, it is asked for with --keras. With --command the processes are timed from start to
+end, `zoo export lenet5.mnist` with its proof and Python with Keras' own export of the same model. Each in a process of its
+own, by turns.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+NET, SMALL = "alexnet", "lenet5.mnist"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--keras", action="store_true", help="Keras' own export of AlexNet too: 15 GB of memory")
+    parser.add_argument("--command", action="store_true", help="time whole processes that export LeNet-5 instead")
+    parser.add_argument("--child", choices=sorted(CHILDREN), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(measure(CHILDREN[options.child])))
+        return
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if options.command:
+        found = rounds(options.rounds, list(COMMANDS), lambda name: whole(COMMANDS[name], environment))
+        show(f"{SMALL}: whole processes", found, {"seconds": "seconds"})
+        ratios = np.divide(*([each["seconds"] for each in found[name]] for name in ("zoo export", "Keras")))
+        print(f"zoo export / Keras, pair by pair: {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})")
+        return
+    children = [name for name in CHILDREN if name != "Keras" or options.keras]
+    found = rounds(options.rounds, children, lambda name: child(name, environment))
+    columns = {"seconds": "seconds", "above": "GB above the loaded model", "peak": "GB in all", "bytes": "bytes of the file"}
+    show(f"{NET}: export of the loaded model", found, columns)
+
+
+def rounds(count, names, run):
+    """Return by name what each gives in each round, by turns."""
+    found = {name: [] for name in names}
+    for number in range(count):
+        for name in names:
+            found[name].append(run(name))
+            print(f"round {number + 1}  {name}: {found[name][-1]}", flush=True)
+    return found
+
+
+def show(title, found, columns):
+    from rich.console import Console
+    from rich.table import Table
+
+    cores = len(os.sched_getaffinity(0))
+    table = Table("", *columns.values(), title=f"{title}; {len(next(iter(found.values())))} rounds, {cores} cores")
+    for name, each in found.items():
+        cells = ([one[key] for one in each] for key in columns)
+        table.add_row(name, *(f"{np.median(values):,.9g} ({min(values):,} to {max(values):,})" for values in cells))
+    Console(width=150).print(table)
+
+
+def whole(command, environment):
+    """Run a command in a folder of its own; return its seconds from start to end."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+        return {"seconds": round(time.perf_counter() - start, 2)}
+
+
+def child(name, environment):
+    command = [sys.executable, __file__, "--child", name]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(export):
+    """Return seconds, gigabytes at the peak above the loaded model and in all, and the size of the file, of one export."""
+    from zoo import cli
+
+    cli.start_keras()
+    import zoo
+
+    classifier = zoo.load(NET)
+    work = export(classifier)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{NET}.onnx"
+        before = gigabytes("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins here, not with what loading took
+        start = time.perf_counter()
+        work(file)
+        seconds = time.perf_counter() - start
+        peak = gigabytes("VmHWM")
+        return {
+            "seconds": round(seconds, 2),
+            "above": round(peak - before, 3),
+            "peak": round(peak, 3),
+            "bytes": file.stat().st_size,
+        }
+
+
+def gigabytes(what):
+    return int(re.search(rf"{what}:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024 / 1e9
+
+
+# Each imports what it needs, and returns what is timed: a function that writes a file.
+
+
+def conversion(classifier):
+    from exporters import source
+    from exporters.onnx import convert, files, trace  # noqa: F401  the last imports tf2onnx
+
+    return lambda file: files.save(convert.convert(source.find(classifier)), file)
+
+
+def proved(classifier):
+    import exporters
+    from exporters.onnx import trace  # noqa: F401
+
+    return lambda file: exporters.to_onnx(classifier, file)
+
+
+def keras(classifier):
+    import keras
+    import tensorflow as tf
+    import tf2onnx  # noqa: F401
+
+    tf.config.run_functions_eagerly(True)
+    pictures = keras.InputSpec("uint8", (None, *classifier.input_picture_shape), name="pictures")
+    return lambda file: classifier.export(file, format="onnx", input_signature=[pictures], verbose=False)
+
+
+CHILDREN = {"zoo, conversion and file": conversion, "zoo, with its proof": proved, "Keras": keras}
+COMMANDS = {
+    "zoo export": [str(Path(sys.executable).with_name("zoo")), "export", SMALL, "--to", "onnx", "--out", "lenet5.onnx"],
+    "Keras": [
+        sys.executable,
+        "-c",
+        f"import zoo; zoo.load('{SMALL}').export('lenet5.onnx', format='onnx', verbose=False)",
+    ],
+}
+
+if __name__ == "__main__":
+    main()

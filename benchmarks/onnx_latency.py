@@ -1,0 +1,180 @@
+"""How fast an exported file is in onnxruntime: the zoo's beside the same net exported by PyTorch and by Keras itself.
+
+    python benchmarks/onnx_latency.py
+    python benchmarks/onnx_latency.py --int8
+
+Every file has the same weights, takes raw uint8 pictures and gives scores, so its preprocessing is timed too. PyTorch
+exports with TorchScript and, where onnxscript is installed, with dynamo; Keras exports the small nets (grouped convolutions
+on TensorFlow it can export only while functions run eagerly, and the large nets take it 15 GB). All sessions live in one
+process and have the same threads. In each round each runs for the same time, in random order, and ratios are taken round by
+round: what slows the machine down for a while slows all of them down. With --int8 AlexNet is timed in INT8 beside float32.
+"""
+
+import argparse
+import importlib.util
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+# Whether Keras' own exporter is among the peers.
+NETS = {
+    "lenet5.mnist": True,
+    "lenet5-modern.mnist": True,
+    "lenet-caffe.mnist": True,
+    "alexnet-cifar.cifar10": True,
+    "alexnet-owt": False,
+    "alexnet": False,
+}
+INT8 = ("alexnet", "alexnet-owt")
+BATCHES = (1, 8, 64)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("nets", nargs="*", help="by default all")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=0.3, help="that each session runs in each round, at least once")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--int8", action="store_true", help="time INT8 beside float32 instead")
+    parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.write:
+        (write_int8 if options.int8 else write)(options.nets[0], options.write)
+        return
+    for net in options.nets or (INT8 if options.int8 else NETS):
+        with tempfile.TemporaryDirectory() as folder:
+            # What it took to make the files shall neither fill the memory nor start threads beside the sessions.
+            command = [sys.executable, __file__, net, "--write", folder, *(["--int8"] if options.int8 else [])]
+            subprocess.run(command, check=True, capture_output=True)
+            files = sorted(Path(folder).glob("*.onnx"), key=lambda file: file.stem != "zoo")
+            show(net, files, options)
+
+
+def show(net, files, options):
+    """Time the files of one net, print a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    sessions = {file.stem: start(file, options.threads) for file in files}
+    size = ", ".join(f"{file.stem} {file.stat().st_size:,}" for file in files)
+    title = f"{net}: ms a batch, {options.threads} threads, {options.rounds} rounds\nbytes: {size}"
+    table = Table("batch", *sessions, "zoo / best other, round by round", title=title)
+    for batch in BATCHES:
+        found = measure(sessions, batch, options.rounds, options.seconds, alike=not options.int8)
+        median = {name: np.median(times) for name, times in found.items()}
+        best = min(set(median) - {"zoo"}, key=median.get)
+        ratios = found["zoo"] / found[best]
+        cell = f"{np.median(ratios):.3f} ({ratios.min():.3f} to {ratios.max():.3f}), {best}"
+        table.add_row(str(batch), *(f"{1000 * value:.3f}" for value in median.values()), cell)
+    Console(width=140).print(table)
+
+
+def start(file, threads):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+
+def measure(sessions, batch, rounds, seconds, alike):
+    """Return by name the seconds a batch in each round, an array.
+
+    Args:
+        sessions: dict of name -> onnxruntime session.
+        batch: number of pictures.
+        alike: check that all give the same scores.
+    """
+    feeds = {name: feed(session, batch) for name, session in sessions.items()}
+    scores = {name: session.run(None, feeds[name])[0] for name, session in sessions.items()}
+    for given in scores.values() if alike else ():
+        np.testing.assert_allclose(given, scores["zoo"], rtol=1e-4, atol=1e-4 * np.abs(given).max())
+    found = {name: [] for name in sessions}
+    for _ in range(rounds):
+        for name in random.sample(sorted(sessions), len(sessions)):
+            run, given = sessions[name].run, feeds[name]
+            run(None, given)  # the caches hold what the one before left
+            times = []
+            while sum(times) < seconds:
+                begin = time.perf_counter()
+                run(None, given)
+                times.append(time.perf_counter() - begin)
+            found[name].append(np.median(times))
+    return {name: np.array(times) for name, times in found.items()}
+
+
+def feed(session, batch):
+    """Return random pictures, the same for all, in the layout that a file takes: it has one or three channels."""
+    (given,) = session.get_inputs()
+    channels_first = given.shape[1] in (1, 3)
+    shape = [*given.shape[2:], given.shape[1]] if channels_first else given.shape[1:]
+    pictures = np.random.default_rng(0).integers(0, 256, (batch, *shape), "uint8")
+    return {given.name: np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)) if channels_first else pictures}
+
+
+def write(net, folder):
+    """Write the net as the zoo exports it, and as PyTorch and Keras do."""
+    classifier = load(net)
+    write_zoo(classifier, folder / "zoo.onnx")
+    write_pytorch(classifier, folder)
+    if NETS[net]:
+        import keras
+
+        pictures = keras.InputSpec("uint8", (None, *classifier.input_picture_shape), name="pictures")
+        classifier.export(folder / "keras.onnx", format="onnx", input_signature=[pictures], verbose=False)
+
+
+def load(net):
+    from zoo import cli
+
+    cli.start_keras()
+    import keras
+
+    import zoo
+
+    keras.utils.set_random_seed(1)
+    return zoo.load(net)
+
+
+def write_zoo(classifier, path):
+    from exporters import source
+    from exporters.onnx import convert, files
+
+    files.save(convert.convert(source.find(classifier)), path)
+
+
+def write_pytorch(classifier, folder):
+    """Export the same net with the same weights from PyTorch, with each of its exporters."""
+    import torch
+    from torch_nets import twin
+
+    net = twin(classifier)
+    height, width, channels = classifier.input_picture_shape
+    example = torch.randint(0, 256, (2, channels, height, width), dtype=torch.uint8)
+    names = {"input_names": ["pictures"], "output_names": ["scores"]}
+    axes = {"pictures": {0: "batch"}, "scores": {0: "batch"}}
+    torch.onnx.export(net, (example,), folder / "torchscript.onnx", dynamo=False, dynamic_axes=axes, **names)
+    if importlib.util.find_spec("onnxscript"):
+        shapes = ({0: torch.export.Dim("batch")},)
+        path = folder / "dynamo.onnx"
+        torch.onnx.export(net, (example,), path, dynamo=True, dynamic_shapes=shapes, external_data=False, **names)
+
+
+def write_int8(net, folder):
+    """Write the net in float32 and in INT8; the pictures that it is calibrated with do not change its time."""
+    from exporters import quantization
+
+    classifier = load(net)
+    write_zoo(classifier, folder / "float32.onnx")
+    pictures = np.random.default_rng(0).integers(0, 256, (8, *classifier.input_picture_shape), "uint8")
+    quantization.quantize(folder / "float32.onnx", folder / "zoo.onnx", "int8", calibration=pictures)
+
+
+if __name__ == "__main__":
+    main()

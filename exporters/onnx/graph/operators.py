@@ -1,0 +1,178 @@
+"""One operator for what tf2onnx writes as several."""
+
+import re
+
+import numpy as np
+import onnx_ir as ir
+
+from exporters.onnx.graph.edit import (
+    attribute,
+    attributes,
+    axes_of,
+    constant,
+    dims,
+    insert,
+    made_by,
+    new_constant,
+    rank,
+    replace,
+)
+
+GROUPS = "in_groups_"  # begins a part of the name of an LRN, and their number ends it
+
+
+def gemm(node):
+    """Write the product of rows with a constant matrix as a Gemm, which has place for a bias."""
+    if node.op_type != "MatMul" or rank(node.inputs[0]) != 2 or constant(node.inputs[1]) is None:
+        return False
+    if constant(node.inputs[1]).ndim != 2:
+        return False
+    replace(node, "Gemm", node.inputs)
+    return True
+
+
+def where(node):
+    """Write c·a + (not c)·b as the choice that it is; a factor of 1 may be left out."""
+    if node.op_type != "Add":
+        return False
+    found = {}
+    for value in node.inputs:
+        product = made_by(value, "Mul")
+        for given, other in ((*product.inputs,), (*product.inputs[::-1],)) if product else ((value, None),):
+            cast = made_by(given, "Cast")
+            if cast and cast.inputs[0].dtype == ir.DataType.BOOL and value.dtype == ir.DataType.FLOAT:
+                negation = made_by(cast.inputs[0], "Not")
+                found[negation is None] = (negation or cast).inputs[0], other or new_constant(node.graph, np.float32(1))
+                break
+    if len(found) != 2 or found[True][0] is not found[False][0]:
+        return False
+    replace(node, "Where", [found[True][0], found[True][1], found[False][1]])
+    return True
+
+
+def sum_of_squares(node):
+    """Sum squares in one operator."""
+    if (
+        node.op_type != "ReduceSum"
+        or not (square := made_by(node.inputs[0], "Mul"))
+        or square.inputs[0] is not square.inputs[1]
+    ):
+        return False
+    axes = constant(node.inputs[1]) if len(node.inputs) > 1 else attribute(node, "axes")
+    if axes is None:
+        return False
+    # Its axes became an input later than those of ReduceSum.
+    late = node.graph.opset_imports[""] >= 18
+    axes = [int(axis) for axis in axes]
+    inputs = [square.inputs[0], *([new_constant(node.graph, np.array(axes, "int64"))] if late else [])]
+    others = {"keepdims": attribute(node, "keepdims", 1), **({} if late else {"axes": axes})}
+    replace(node, "ReduceSumSquare", inputs, others)
+    return True
+
+
+def erfc(node):
+    """Write the complement of the error function, which ONNX has not and Keras' GELU uses, as 1 - erf(x)."""
+    if node.op_type != "Erfc":
+        return False
+    error = insert(node, "Erf", node.inputs, None, node.inputs[0].shape, node.inputs[0].dtype)
+    replace(node, "Sub", [new_constant(node.graph, np.float32(1)), error])
+    return True
+
+
+def mean(node):
+    """Take the mean of each map in one operator, without axes of size 1 that are squeezed away again."""
+    if node.op_type != "Squeeze" or not (pool := made_by(node.inputs[0], "GlobalAveragePool")):
+        return False
+    axes = axes_of(node)
+    if axes is None or sorted(axes) != list(range(2, rank(pool.inputs[0]) or 0)):
+        return False
+    late = node.graph.opset_imports[""] >= 18  # its axes became an input then
+    inputs = [pool.inputs[0], *([new_constant(node.graph, np.array(axes, "int64"))] if late else [])]
+    replace(node, "ReduceMean", inputs, {"keepdims": 0, **({} if late else {"axes": axes})}, of=pool)
+    return True
+
+
+def by_place(node):
+    """Write the product of each place with a matrix of its own in the letters of Einsum, which need nothing turned."""
+    product = made_by(node.inputs[0], "MatMul") if node.op_type == "Squeeze" else None
+    turned = made_by(product.inputs[0], "Transpose") if product else None
+    wide = made_by(turned.inputs[0], "Unsqueeze") if turned else None
+    if not wide or node.graph.opset_imports[""] < 12 or constant(product.inputs[1]) is None:
+        return False
+    if list(attribute(turned, "perm")) != [0, 3, 4, 1, 2] or axes_of(node) != [3] or constant(product.inputs[1]).ndim != 4:
+        return False
+    if axes_of(wide) != [1] or rank(wide.inputs[0]) != 4:
+        return False
+    replace(node, "Einsum", [wide.inputs[0], product.inputs[1]], {"equation": "nkhw,hwkf->nhwf"}, of=product)
+    return True
+
+
+def pads(node):
+    """Let a convolution or an average pool make its own border of zeros."""
+    if node.op_type not in ("Conv", "AveragePool") or not (pad := made_by(node.inputs[0], "Pad")):
+        return False
+    if attribute(node, "auto_pad", "NOTSET") != "NOTSET" or not _zeros_around_maps(pad):
+        return False
+    axes = rank(pad.inputs[0])
+    halves = constant(pad.inputs[1]).reshape(2, axes)
+    before = np.array(attribute(node, "pads", [0] * 2 * (axes - 2))).reshape(2, axes - 2)
+    if node.op_type == "AveragePool" and before.any():
+        return False
+    both = {"pads": [int(each) for each in (halves[:, 2:] + before).ravel()]}
+    if node.op_type == "AveragePool":
+        window = attribute(node, "kernel_shape")
+        if attribute(node, "ceil_mode", 0) or any(
+            side >= size for side, size in zip(both["pads"], [*window, *window], strict=True)
+        ):
+            return False
+        both["count_include_pad"] = 1
+    replace(node, node.op_type, [pad.inputs[0], *node.inputs[1:]], attributes(node, **both))
+    return True
+
+
+def pad_sum_of_squares(node):
+    """Make a border of zeros behind a sum of squares over the maps instead of before it, where `pads` can find it."""
+    if (
+        node.op_type != "ReduceSumSquare"
+        or not (pad := made_by(node.inputs[0], "Pad"))
+        or not attribute(node, "keepdims", 1)
+    ):
+        return False
+    if axes_of(node) != [1] or not _zeros_around_maps(pad):
+        return False
+    given, (old,) = pad.inputs[0], node.outputs
+    summed = insert(
+        node, node.op_type, [given, *node.inputs[1:]], attributes(node), [given.shape[0], 1, *given.shape[2:]], old.dtype
+    )
+    replace(node, "Pad", [summed, *pad.inputs[1:]], attributes(pad))
+    return True
+
+
+def _zeros_around_maps(pad):
+    """Tell whether a Pad adds zeros, and none but before and behind the axes after the second."""
+    border, axes = constant(pad.inputs[1]) if len(pad.inputs) > 1 else None, rank(pad.inputs[0])
+    fill = constant(pad.inputs[2]) if len(pad.inputs) > 2 and pad.inputs[2] is not None else np.float32(0)
+    if attribute(pad, "mode", "constant") != "constant" or border is None or fill is None or axes is None:
+        return False
+    return len(border) == 2 * axes and border.min() >= 0 and not border.reshape(2, axes)[:, :2].any() and not np.any(fill)
+
+
+def regroup(node):
+    """Let an LRN of a layer with several groups of maps normalize each group apart.
+
+    Channels first, the groups of a picture lie one behind the other: told that they are more pictures with fewer maps, which
+    moves no value, LRN cannot look across.
+    """
+    found = re.search(rf"{GROUPS}(\d+)", node.name or "") if node.op_type == "LRN" else None
+    if not found or int(found[1]) == 1 or not (sizes := dims(node.inputs[0])):
+        return False
+    _, maps, height, width = sizes
+    groups = int(found[1])
+    shapes = [np.array([-1, count, height, width], "int64") for count in (maps // groups, maps)]
+    given = node.inputs[0]
+    apart = insert(
+        node, "Reshape", [given, new_constant(node.graph, shapes[0])], None, [None, *shapes[0][1:].tolist()], given.dtype
+    )
+    normalized = insert(node, "LRN", [apart], attributes(node), list(apart.shape), given.dtype)
+    replace(node, "Reshape", [normalized, new_constant(node.graph, shapes[1])])
+    return True

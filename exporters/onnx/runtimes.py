@@ -1,0 +1,158 @@
+"""What reads ONNX files here: onnxruntime, ONNX' own reference, and OpenVINO and OpenCV where they are installed."""
+
+import contextlib
+import importlib.util
+
+import numpy as np
+import onnx.reference
+import onnxruntime
+from onnx.reference.op_run import OpRun
+from onnx.reference.ops.op_dequantize_linear import DequantizeLinear_25
+
+from exporters.parity import Candidate, CannotRun
+from zoo.errors import ZooError
+
+DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
+
+
+def candidates(path, layout="NCHW"):
+    """Return by name what can run a file: a dict of `exporters.parity.Candidate`, each of which reads it when it is opened.
+
+    Args:
+        path: of the ONNX file; weights beside it are found there.
+        layout: of the file's input, "NCHW" or "NHWC"; what is run takes channels last.
+    """
+    path = str(path)
+    return {
+        "onnxruntime": Candidate(lambda: scorer(path, layout)),
+        "onnxruntime basic": Candidate(lambda: scorer(path, layout, optimized=False)),
+        "onnx reference": Candidate(lambda: _reference(path, layout), most=3),  # which takes it seconds for AlexNet
+        "openvino": Candidate(lambda: _openvino(path, layout)),
+        "opencv": Candidate(lambda: _opencv(path, layout)),
+    }
+
+
+def scorer(path, layout="NCHW", optimized=True):
+    """Return a function that runs a file in onnxruntime: (batch, ...) array, channels last -> (batch, classes) scores."""
+    opened = session(path, optimized)
+    return lambda batch: opened.run(None, fed(opened, batch, layout))[0]
+
+
+def session(path, optimized=True):
+    """Return an onnxruntime session on the CPU.
+
+    Args:
+        path: of the ONNX file.
+        optimized: with all optimizations, or with those alone that hold anywhere.
+
+    Raises:
+        ZooError: if onnxruntime cannot read the file.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what fails is raised
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_ENABLE_BASIC
+    try:
+        opened = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no public base
+        raise ZooError(f"onnxruntime cannot read {path}: {_first_line(error)}") from error
+    if opened.get_providers() != ["CPUExecutionProvider"]:
+        raise ZooError(f"onnxruntime runs {path} on {opened.get_providers()} instead of the CPU")
+    return opened
+
+
+def fed(session, batch, layout):
+    """Return what a session of one input takes for a (batch, ...) array whose channels are last."""
+    (given,) = session.get_inputs()
+    return {given.name: _arranged(batch, DTYPES[given.type], layout)}
+
+
+def _arranged(batch, dtype, layout):
+    batch = np.asarray(batch)
+    if layout == "NCHW" and batch.ndim == 4:
+        batch = batch.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(batch, dtype)
+
+
+class LRN(OpRun):
+    """ONNX' normalization across channels; the one of onnx 1.23 stops after as many channels as a batch has pictures."""
+
+    op_domain = ""
+
+    def _run(self, x, alpha=None, beta=None, bias=None, size=None):
+        before, behind = (size - 1) // 2, size // 2
+        squares = np.pad(x * x, [(0, 0), (before, behind), *[(0, 0)] * (x.ndim - 2)])
+        sums = sum(squares[:, place : place + x.shape[1]] for place in range(size))
+        return ((x / (bias + alpha / size * sums) ** beta).astype(x.dtype),)
+
+
+class DequantizeLinear(DequantizeLinear_25):
+    """That of any operator set; onnx 1.23 lacks those before 19, which can do less."""
+
+    op_domain = ""
+
+
+def _reference(path, layout):
+    with _cannot_run():
+        model = onnx.load(path)
+        evaluator = onnx.reference.ReferenceEvaluator(model, new_ops=[LRN, DequantizeLinear])
+    (name,), (dtype, _) = evaluator.input_names, _types(model)
+
+    def run(batch):
+        with _cannot_run():
+            return evaluator.run(None, {name: _arranged(batch, dtype, layout)})[0]
+
+    return run
+
+
+def _types(model):
+    """Return the dtypes of the one input and the one output of an `onnx.ModelProto`."""
+    ends = [*model.graph.input, *model.graph.output]
+    return [onnx.helper.tensor_dtype_to_np_dtype(each.type.tensor_type.elem_type) for each in ends]
+
+
+def _openvino(path, layout):
+    openvino = _installed("openvino")
+    with _cannot_run():
+        # On some processors it would compute in bfloat16 by itself.
+        compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    dtype = compiled.input(0).element_type.to_dtype()
+
+    def run(batch):
+        with _cannot_run():
+            return compiled(_arranged(batch, dtype, layout))[0]
+
+    return run
+
+
+def _opencv(path, layout):
+    cv2 = _installed("cv2")
+    with _cannot_run():
+        net = cv2.dnn.readNetFromONNX(path)
+        given, result = _types(onnx.load(path, load_external_data=False))
+
+    def run(batch):
+        with _cannot_run():
+            net.setInput(_arranged(batch, given, layout))
+            return net.forward().astype(result)  # it gives float16 as float32
+
+    return run
+
+
+def _installed(module):
+    if importlib.util.find_spec(module) is None:
+        raise CannotRun("not installed; pip install 'history-zoo[runtimes]'")
+    return importlib.import_module(module)
+
+
+@contextlib.contextmanager
+def _cannot_run():
+    """Within it, whatever a runtime raises says that it lacks something that the file needs."""
+    try:
+        yield
+    except Exception as error:
+        raise CannotRun(_first_line(error)) from error
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

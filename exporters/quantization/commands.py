@@ -1,0 +1,81 @@
+"""The command `zoo quantize`."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo import cli, registry
+from zoo.errors import ZooError
+
+
+class Precision(StrEnum):
+    INT8 = "int8"
+    FP16 = "fp16"
+
+
+class Method(StrEnum):
+    PERCENTILE = "percentile"
+    ENTROPY = "entropy"
+    MINMAX = "minmax"
+
+
+def quantize(
+    model: Annotated[str, typer.Argument(metavar="NAME-or-FILE", help="Such as lenet5.mnist, a .keras or an .onnx file.")],
+    out: Annotated[Path | None, typer.Option(help="The file to write; by default NAME-PRECISION.onnx here.")] = None,
+    precision: Annotated[Precision, typer.Option(help="A quarter of the size, or half of it.")] = Precision.INT8,
+    calibration: Annotated[
+        str | None, typer.Option(help="For int8: a folder of pictures such as the net will see, or a TFDS name.")
+    ] = None,
+    method: Annotated[Method, typer.Option(help="How the ranges of activations are found.")] = Method.PERCENTILE,
+    data: Annotated[
+        str | None, typer.Option(help="To measure accuracy: a folder with a folder of pictures a class, or a TFDS name.")
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Percentage points that may be lost; worse layers stay float32.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="A layer that stays float32; may be given again.")] = None,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="Tell what each layer loses, and write nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+):
+    """Make a file of a quarter of the size in INT8, or of half of it in float16, and tell what it loses.
+
+    Example: zoo quantize lenet5.mnist --calibration photos --data photos --max-drop 0.5
+    """
+    if model.endswith(".onnx"):
+        if not Path(model).is_file():
+            raise ZooError(f"no file {model}; make it with zoo export NAME --to onnx --out {model}")
+    else:
+        cli.start_keras(model)
+    from exporters.quantization import pipeline
+
+    if sensitivity:
+        _print(pipeline.rank_layers(model, calibration, method.value, data), as_json)
+        return
+    out = out or Path(f"{Path(model).stem if registry.is_path(model) else model}-{precision.value}.onnx")
+    report = pipeline.quantize(model, out, precision.value, calibration, method.value, data, max_drop, tuple(exclude or ()))
+    if as_json:
+        print(json.dumps(report.plain(), indent=2))
+        return
+    if report.calibration:
+        origin = "from the cache" if report.calibration.cached else f"from {report.calibration.pictures:,} pictures"
+        print(f"ranges of {len(report.calibration.ranges)} activations by {report.calibration.method}, {origin}")
+    if report.excluded:
+        print(f"left in float32: {', '.join(report.excluded)}")
+    if report.comparison:
+        _print(report.comparison, False)
+    print(f"{report.file}: {out.stat().st_size:,} bytes\nnext: zoo verify {out}")
+
+
+def _print(table, as_json):
+    """Print what rich draws as a table, or JSON."""
+    if as_json:
+        print(json.dumps(table.plain(), indent=2))
+        return
+    from rich.console import Console
+
+    Console().print(table)

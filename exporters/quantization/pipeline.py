@@ -1,0 +1,221 @@
+"""From a model to a file in lower precision, step by step."""
+
+import contextlib
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from exporters.onnx import convert, files, half, metadata
+from exporters.quantization import accuracy, cache, calibrate, insert, labelled, run, sensitivity
+from zoo.errors import ZooError, did_you_mean
+
+PRECISIONS = ("int8", "fp16")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        file: its path.
+        precision: "int8" or "fp16".
+        calibration: `cache.Calibration`, of INT8.
+        excluded: names of the layers that stayed float32.
+        comparison: `accuracy.Comparison`, where there were labelled pictures.
+    """
+
+    file: str
+    precision: str
+    calibration: cache.Calibration | None
+    excluded: tuple
+    comparison: accuracy.Comparison | None
+
+    def plain(self):
+        """Return it as a dict that JSON can hold."""
+        return asdict(self)
+
+
+def quantize(
+    model,
+    path,
+    precision="int8",
+    calibration=None,
+    method=calibrate.DEFAULT,
+    data=None,
+    max_drop=None,
+    exclude=(),
+    scores="float32",
+):
+    """Write a model in lower precision.
+
+    Args:
+        model: a float32 .onnx file of the zoo, or what `exporters.to_onnx` takes.
+        path: the .onnx file to write.
+        precision: "int8" or "fp16".
+        calibration: for INT8, a folder of some hundred pictures such as the net will see, the name of a data set, or
+            (n, height, width, channels) uint8.
+        method: how ranges are found, "percentile", "entropy" or "minmax".
+        data: labelled pictures to measure accuracy on: a folder with a folder a class, the name of a data set, or
+            (pictures, labels).
+        max_drop: percentage points of accuracy that INT8 may lose on them: as few layers stay float32 as that takes.
+        exclude: names of layers that stay float32 in any case.
+        scores: type of the scores of FP16, "float32" or "float16".
+
+    Returns:
+        `Report`.
+
+    Raises:
+        ZooError: if what is given does not fit together, cannot be read, or loses more than it may; no file is left.
+    """
+    path = Path(path)
+    _check(path, precision, method, calibration, data, max_drop, exclude)
+    full, about = _float32(model)
+    with _progress() as bars:
+        measured = None if data is None else _to_measure(data, about, bars)
+        if precision == "int8":
+            found = _calibrated(full, _to_calibrate(calibration, about, bars), method, bars)
+            made, exclude = _quantized(full, found.ranges, exclude, max_drop, measured, bars)
+        else:
+            found, made = None, half.to_half(full, scores)
+        _describe(made, about, precision, found, exclude)
+        with files.saving(made, path) as temporary:
+            comparison = None if data is None else _compare(full, precision, temporary, measured, about, bars)
+    return Report(str(path), precision, found, tuple(exclude), comparison)
+
+
+def rank_layers(model, calibration, method=calibrate.DEFAULT, data=None):
+    """Return how much each layer alone loses in INT8, the worst first; nothing is written.
+
+    Args:
+        model, calibration, method, data: as for `quantize`. Without data the scores of the pictures of the calibration are
+            compared.
+
+    Returns:
+        `exporters.quantization.sensitivity.Table`.
+
+    Raises:
+        ZooError: as for `quantize`.
+    """
+    _check(None, "int8", method, calibration, data, None, ())
+    full, about = _float32(model)
+    with _progress() as bars:
+        some = _to_calibrate(calibration, about, bars)
+        ranges = _calibrated(full, some, method, bars).ranges
+        return _ranked(full, ranges, *((some, None) if data is None else _to_measure(data, about, bars)), bars)
+
+
+def _check(path, precision, method, calibration, data, max_drop, exclude):
+    """Refuse what does not fit together before anything is computed."""
+    if path is not None and path.suffix != ".onnx":
+        raise ZooError(f"an ONNX file is named .onnx; given was {path}")
+    if precision not in PRECISIONS:
+        raise ZooError(f"no precision '{precision}'{did_you_mean(precision, PRECISIONS)} There are int8 and fp16")
+    calibrate.check(method)
+    if precision == "int8" and calibration is None:
+        raise ZooError("INT8 needs pictures such as the net will see; give some hundred with --calibration FOLDER")
+    if precision == "fp16" and (calibration is not None or max_drop is not None or exclude):
+        raise ZooError(
+            "float16 needs no calibration and leaves no layer out: --calibration, --max-drop, --exclude are for int8"
+        )
+    if max_drop is not None and data is None:
+        raise ZooError("how much accuracy is lost only labelled pictures tell; give them with --data FOLDER")
+    if max_drop is not None and not 0 <= max_drop <= 100:
+        raise ZooError(f"accuracy may drop by 0 to 100 percentage points; given was {max_drop}")
+
+
+def _float32(model):
+    """Return a model of float32 and what it says about itself: (`onnx_ir.Model`, dict)."""
+    if str(model).endswith(".onnx"):
+        full = files.load(model)
+        about = metadata.find(full)
+        if about is None:
+            raise ZooError(f"{model} was not exported by the zoo; export its model with zoo export NAME --to onnx")
+    else:
+        from exporters import source
+
+        full = convert.convert(source.find(model))
+        about = metadata.find(full)
+    if about.get("precision", "fp32") != "fp32":
+        raise ZooError(f"{model} is {about['precision']} already; give the float32 file or model that it was made from")
+    if not about.get("raw_input", True) or not about.get("class_names"):
+        raise ZooError(f"{model} does not take raw pictures and give scores of classes; only such models are quantized")
+    return full, about
+
+
+def _describe(made, about, precision, found, exclude):
+    """Write into a model's metadata how it was made."""
+    how = {} if found is None else {"method": found.method, "pictures": found.pictures, "calibration": found.key}
+    quantization = {"quantization": {**how, "excluded": list(exclude)}} if how else {}
+    metadata.describe(made, {**about, "precision": precision, **quantization})
+
+
+def _to_calibrate(given, about, bars):
+    if isinstance(given, np.ndarray):
+        return given
+    with _counting(bars, "reading pictures", labelled.MOST) as advance:
+        return labelled.to_calibrate(given, about["picture"], lambda: advance(1))
+
+
+def _to_measure(given, about, bars):
+    if isinstance(given, tuple):
+        return given
+    with _counting(bars, "reading labelled pictures", None) as advance:
+        return labelled.to_measure(given, about, lambda: advance(1))
+
+
+def _calibrated(full, pictures, method, bars, exclude=()):
+    with _counting(bars, "calibrating", calibrate.passes(method) * len(pictures)) as advance:
+        return cache.calibrated(full, insert.tensors(full, exclude), pictures, method, advance)
+
+
+def _ranked(full, ranges, pictures, labels, bars):
+    with _counting(bars, "one layer at a time", (1 + len(insert.layers(full))) * len(pictures)) as advance:
+        return sensitivity.measure(full, ranges, pictures, labels, advance)
+
+
+def _quantized(full, ranges, exclude, max_drop, measured, bars):
+    """Return a model in INT8 and the layers that stay float32, as few as it takes where a drop is given."""
+    if max_drop is None:
+        return insert.quantize(full, ranges, exclude), exclude
+    pictures, labels = measured
+
+    def evaluate(model):
+        with _counting(bars, "measuring accuracy", len(pictures)) as advance:
+            return sensitivity.accuracy(run.scores(run.session(model), pictures, advance=advance), labels)
+
+    def order():
+        return [each.layer for each in _ranked(full, ranges, pictures, labels, bars).layers]
+
+    return sensitivity.search(full, ranges, evaluate, order, max_drop, exclude)
+
+
+def _compare(full, precision, path, measured, about, bars):
+    """Return what a file costs and saves beside the one in float32, and INT8 beside float16."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {"fp32": full} | ({"fp16": half.to_half(full)} if precision == "int8" else {})
+        for name, model in paths.items():
+            paths[name] = Path(folder) / f"{name}.onnx"
+            files.save(model, paths[name])
+        paths[precision] = path
+        with _counting(bars, "comparing", len(paths) * len(measured[0])) as advance:
+            return accuracy.compare(paths, *measured, about["class_names"], advance)
+
+
+def _progress():
+    """Return bars for a person at a terminal; what a program reads, standard output, stays clean."""
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
+
+
+@contextlib.contextmanager
+def _counting(bars, what, total):
+    """Yield a function that moves a bar on by so many pictures; the bar goes when they are done."""
+    task = bars.add_task(what, total=total)
+    try:
+        yield lambda count: bars.advance(task, count)
+    finally:
+        bars.remove_task(task)

@@ -1,0 +1,154 @@
+"""What is exported: a classifier of the zoo, with or without its preprocessing, or anybody's Keras model."""
+
+import importlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from exporters import samples
+from zoo import registry
+from zoo.classifier import Classifier
+from zoo.errors import ZooError
+from zoo.weights import fingerprint
+
+
+@dataclass(frozen=True)
+class Source:
+    """A Keras model on its way out.
+
+    Attributes:
+        model: Keras model with one input and one output: what is traced, and what a file is compared with.
+        shape: of one input, the batch left out, channels last.
+        dtype: of the input that the file takes.
+        classifier: the `zoo.Classifier` that the model is, or is the bare net of; None for anybody's model.
+        raw_input: the model takes raw 0-255 pictures.
+        origin: name of the model or of its file, for the file's metadata.
+    """
+
+    model: keras.Model
+    shape: tuple
+    dtype: str
+    classifier: Classifier | None
+    raw_input: bool
+    origin: str
+
+    @property
+    def ends(self):
+        """Names of the file's input and output."""
+        return ("pictures" if self.raw_input else "input"), ("scores" if self.classifier else "output")
+
+    @property
+    def is_picture(self):
+        """Whether an input has rows, columns and channels."""
+        return len(self.shape) == 3
+
+    def fingerprint(self):
+        """Return the hex sha256 of all weights."""
+        return fingerprint((self.classifier or self.model).weights)
+
+    def predict(self, batch):
+        """Return the model's output for a (batch, ...) array, a NumPy array."""
+        return np.asarray(keras.ops.convert_to_numpy(self.model(batch, training=False)))
+
+    def inputs(self, folder=None):
+        """Return inputs to compare a file with the model on, and how many of them, the first, are real ones.
+
+        Args:
+            folder: of pictures; by default real ones that ship with scikit-learn. Behind them come black, white, noise and
+                others that no camera takes.
+        """
+        if not self.classifier:
+            made = samples.inputs(self.shape, self.dtype)
+            return made, 0
+        picture = self.classifier.picture
+        real = samples.read(folder, picture) if folder else samples.shipped(picture)
+        every = np.concatenate([real, samples.adversarial(picture)])
+        if not self.raw_input:
+            every = np.concatenate(
+                [
+                    keras.ops.convert_to_numpy(self.classifier.preprocessing(every[at : at + 64]))
+                    for at in range(0, len(every), 64)
+                ]
+            )
+        return every, len(real)
+
+
+def find(model, raw_input=True, pixels="uint8"):
+    """Return what is to be exported as a `Source`.
+
+    Args:
+        model: `zoo.Classifier`, any Keras model that has been called or built, what `zoo.load` takes, the path of any
+            .keras file, or "module:attribute" of a Keras model or of a function without arguments that returns one.
+        raw_input: False to leave a classifier's preprocessing out.
+        pixels: type of the raw pixels that the file takes, "uint8" or "float32".
+
+    Raises:
+        ZooError: if there is no such model, or it has not one input and one output of a known shape.
+    """
+    origin = model if isinstance(model, str) else str(model) if isinstance(model, os.PathLike) else None
+    if origin is not None:
+        model = _imported(origin) if _names_attribute(origin) else _loaded(origin)
+        origin = Path(origin).name if registry.is_path(origin) else origin
+    if not isinstance(model, keras.Model):
+        raise ZooError(f"a Keras model is exported; given was a {type(model).__name__}")
+    if isinstance(model, Classifier):
+        origin = origin or model.card
+        if raw_input:
+            if pixels not in ("uint8", "float32"):
+                raise ZooError(f"the pixels of an exported file are uint8 or float32; given was '{pixels}'")
+            return Source(model, model.input_picture_shape, pixels, model, True, origin)
+        return Source(model.net, *_input_of(model.net), model, False, origin)
+    return Source(model, *_input_of(model), None, False, origin or model.name)
+
+
+def _loaded(name):
+    """Load a classifier, or any Keras model from its file."""
+    return registry.load_file(name) if registry.is_path(name) else registry.load(name)
+
+
+def _names_attribute(text):
+    return ":" in text and not registry.is_path(text.partition(":")[0]) and not Path(text).exists()
+
+
+def _imported(text):
+    """Import module:attribute, from the working folder too, and call what is no model yet."""
+    name, _, attribute = text.partition(":")
+    sys.path.insert(0, os.getcwd())
+    try:
+        found = importlib.import_module(name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+        return found if isinstance(found, keras.Model) else found()
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ZooError(f"there is no {text} ({error}); give module:attribute, as in mynets:model") from error
+    except TypeError as error:
+        raise ZooError(
+            f"{text} is neither a Keras model nor a function that makes one without arguments ({error})"
+        ) from error
+    finally:
+        sys.path.remove(os.getcwd())
+
+
+def _input_of(model):
+    """Return shape and dtype of the one input of a model."""
+    # Of a subclassed model Keras knows the shapes that it was called with.
+    known = getattr(model, "inputs", None) or getattr(model, "_build_shapes_dict", None)
+    if not model.built or not known:
+        raise ZooError(f"{model.name} has never been called, so its input has no known shape; call it once on a batch")
+    if isinstance(known, dict):
+        shapes, dtypes = list(known.values()), [model.input_dtype]
+    else:
+        shapes, dtypes = [each.shape for each in known], [each.dtype for each in known]
+    outputs = getattr(model, "outputs", None) or [None]
+    if len(shapes) != 1 or len(outputs) != 1 or not all(isinstance(size, int | None) for size in shapes[0]):
+        raise ZooError(
+            f"{model.name} has {len(shapes)} inputs and {len(outputs)} outputs; a model with one of each is exported. Give "
+            "one that joins them, such as keras.Model(inputs, keras.layers.Concatenate()(outputs))"
+        )
+    if None in shapes[0][1:]:
+        raise ZooError(f"{model.name} takes inputs of {tuple(shapes[0])}; only the batch may vary. Build it for one size")
+    return tuple(shapes[0][1:]), dtypes[0]

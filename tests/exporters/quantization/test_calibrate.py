@@ -1,0 +1,199 @@
+import functools
+import json
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnxruntime.quantization import calibrate as theirs
+
+from exporters.quantization import cache, calibrate
+from zoo.errors import ZooError
+
+
+def net(weight=2.0):
+    """pictures (batch, 4, 4, 1) uint8 -> doubled -> minus 100."""
+    constants = [
+        onnx.numpy_helper.from_array(np.array(value, "float32"), name)
+        for name, value in (("double/factor", weight), ("shift/offset", -100))
+    ]
+    nodes = [
+        onnx.helper.make_node("Cast", ["pictures"], ["cast"], to=1),
+        onnx.helper.make_node("Mul", ["cast", "double/factor"], ["double"]),
+        onnx.helper.make_node("Add", ["double", "shift/offset"], ["scores"]),
+    ]
+    shape = ["batch", 4, 4, 1]
+    ends = [onnx.helper.make_tensor_value_info(name, kind, shape) for name, kind in (("pictures", 2), ("scores", 1))]
+    graph = onnx.helper.make_graph(nodes, "net", ends[:1], ends[1:], constants)
+    return ir.from_proto(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8))
+
+
+@pytest.fixture
+def pictures():
+    return np.random.default_rng(5).integers(0, 256, (100, 4, 4, 1), "uint8")
+
+
+def test_minmax_is_the_largest_magnitude_of_either_sign(pictures):
+    pictures[3] = 255
+    found = calibrate.ranges(net(), ["cast", "double", "scores"], pictures, "minmax")
+    assert found == {"cast": 255.0, "double": 510.0, "scores": 410.0}
+    found = calibrate.ranges(net(0.1), ["scores"], pictures, "minmax")
+    assert found["scores"] == pytest.approx(100 - 0.1 * pictures.min(), abs=1e-4)
+
+
+def test_the_size_of_a_batch_does_not_matter(pictures, monkeypatch):
+    found = {}
+    for size in (1, 7, 1000):
+        monkeypatch.setattr(calibrate, "BATCH", size)
+        found[size] = [calibrate.ranges(net(), ["double", "scores"], pictures, method) for method in calibrate.METHODS]
+    assert found[1] == found[7] == found[1000]
+
+
+def test_a_percentile_is_that_of_all_magnitudes():
+    for values in distributions().values():
+        counts, largest = histogram(values)
+        for share in (50, 90, 99.99):
+            expected = np.percentile(np.abs(values), share)
+            assert largest * calibrate.percentile(counts, share) == pytest.approx(expected, abs=2 * largest / calibrate.BINS)
+    assert calibrate.percentile(np.array([0, 3, 0, 7]), 30) == 2 / 4
+    assert calibrate.percentile(np.array([0, 3, 0, 7]), 31) == 4 / 4
+
+
+@pytest.mark.parametrize("method", calibrate.METHODS)
+def test_progress_counts_each_picture_once_a_pass(pictures, method):
+    counts = []
+    calibrate.ranges(net(), ["double"], pictures, method, counts.append)
+    assert sum(counts) == calibrate.passes(method) * len(pictures)
+
+
+def test_what_is_always_zero_has_the_range_zero(pictures):
+    for method in calibrate.METHODS:
+        assert calibrate.ranges(net(0), ["double"], pictures, method) == {"double": 0}
+
+
+def test_a_tensor_that_is_not_finite_is_named(pictures):
+    with pytest.raises(ZooError, match="the tensor double is not finite"):
+        calibrate.ranges(net(np.inf), ["double"], pictures, "minmax")
+
+
+def test_without_a_picture_or_with_another_method_there_is_an_error(pictures):
+    with pytest.raises(ZooError, match="no picture to calibrate with"):
+        calibrate.ranges(net(), ["double"], pictures[:0])
+    with pytest.raises(ZooError, match="'minimax'; did you mean 'minmax'"):
+        calibrate.ranges(net(), ["double"], pictures, "minimax")
+
+
+def histogram(values):
+    magnitudes = np.abs(values)
+    return np.histogram(magnitudes, calibrate.BINS, (0, magnitudes.max()))[0], float(magnitudes.max())
+
+
+@functools.cache
+def distributions():
+    generator = np.random.default_rng(5)
+    values = {
+        "gauss": generator.normal(size=100_000),
+        "laplace": generator.laplace(size=100_000),
+        "rectified": np.maximum(generator.normal(size=200_000), 0),
+        "outliers": np.append(generator.normal(size=100_000), [40, -60, 80]),
+    }
+    return {name: array.astype("float32") for name, array in values.items()}
+
+
+@pytest.mark.parametrize("name", distributions())
+def test_percentiles_are_those_of_onnxruntime(name):
+    values = distributions()[name]
+    counts, largest = histogram(values)
+    collector = theirs.HistogramCollector("percentile", True, 2 * calibrate.BINS, 256, calibrate.PERCENTILE, None)
+    collector.collect({"x": [values]})
+    expected = float(collector.compute_collection_result()["x"][1])
+    # Theirs are bins of both signs, the edge below; and both tell no more than a bin.
+    assert largest * calibrate.percentile(counts) == pytest.approx(expected, abs=3 * largest / calibrate.BINS)
+
+
+@pytest.mark.parametrize("name", ["gauss", "laplace", "outliers"])
+def test_entropy_chooses_much_as_onnxruntime_does(name):
+    """Theirs looks at both signs, with half the levels for each, and joins bins otherwise: the minimum is flat."""
+    values = distributions()[name]
+    counts, largest = histogram(values)
+    collector = theirs.HistogramCollector("entropy", True, 2 * calibrate.BINS + 1, 255, calibrate.PERCENTILE, None)
+    collector.collect({"x": [values]})
+    expected = float(collector.compute_collection_result()["x"][1])
+    assert largest * calibrate.entropy(counts) == pytest.approx(expected, rel=0.2)
+
+
+def test_entropy_does_not_see_the_zeros_of_a_relu():
+    """Nor do they count in NVIDIA's; with them the best range would be one in which zero is alone in its level."""
+    found = {name: histogram(distributions()[name]) for name in ("gauss", "rectified")}
+    gauss, rectified = (largest * calibrate.entropy(counts) for counts, largest in found.values())
+    assert rectified == pytest.approx(gauss, rel=0.15)
+
+
+def divergence(true, quantized):
+    true, quantized = np.array(true) / np.sum(true), np.array(quantized) / np.sum(quantized)
+    return sum(p * np.log(p / q) for p, q in zip(true, quantized, strict=True) if p)
+
+
+def test_entropy_is_that_of_a_naive_loop():
+    generator = np.random.default_rng(5)
+    counts = generator.integers(0, 20, 40)
+    counts[25:] = generator.integers(0, 2, 15)
+    counts[0] = counts[1]
+    levels, best = 8, None
+    for bins in range(levels, 41):
+        clipped = [*counts[:bins]]
+        clipped[-1] += sum(counts[bins:])
+        quantized = [0.0] * bins
+        for level in range(levels):
+            group = [place for place in range(bins) if place * levels // bins == level]
+            filled = [place for place in group if clipped[place]]
+            for place in filled:
+                quantized[place] = max(sum(counts[each] for each in group) / len(filled), calibrate.EMPTY)
+        found = divergence(clipped, quantized)
+        if best is None or found < best[0]:
+            best = found, bins
+    assert calibrate.entropy(counts, levels) == best[1] / 40
+
+
+def test_entropy_gives_up_a_rare_outlier_and_keeps_what_is_uniform():
+    uniform = np.full(calibrate.BINS, 100)
+    assert calibrate.entropy(uniform) == 1
+    values = distributions()["outliers"]
+    counts, largest = histogram(values)
+    assert largest == 80
+    assert 2 < largest * calibrate.entropy(counts) < 8
+    counts[0] = 10**9  # the zeros of a ReLU change nothing
+    assert 2 < largest * calibrate.entropy(counts) < 8
+
+
+def test_a_calibration_is_kept_until_a_weight_a_picture_or_the_method_changes(pictures, zoo_cache):
+    first = cache.calibrated(net(), ["double"], pictures, "minmax")
+    again = cache.calibrated(net(), ["double"], pictures, "minmax")
+    assert not first.cached
+    assert again.cached
+    assert (again.ranges, again.key) == (first.ranges, first.key)
+    assert not cache.calibrated(net(3), ["double"], pictures, "minmax").cached
+    assert not cache.calibrated(net(), ["double"], pictures, "percentile").cached
+    other = pictures.copy()
+    other[0, 0, 0, 0] ^= 1
+    assert not cache.calibrated(net(), ["double"], other, "minmax").cached
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"double": NaN}', '{"double": "7"}', '{"double": -1}', '{"other": 1.0}'])
+def test_a_damaged_cache_is_computed_again_and_replaced(pictures, zoo_cache, damage):
+    expected = cache.calibrated(net(), ["double"], pictures, "minmax")
+    path = zoo_cache / "calibration" / f"{expected.key}.json"
+    path.write_text(damage)
+    found = cache.calibrated(net(), ["double"], pictures, "minmax")
+    assert not found.cached
+    assert found.ranges == expected.ranges
+    assert json.loads(path.read_text()) == expected.ranges
+
+
+def test_a_layout_of_channels_first_is_fed_so():
+    pictures = np.arange(2 * 2 * 3 * 1, dtype="uint8").reshape(2, 2, 3, 1)
+    model = net()
+    model.graph.inputs[0].shape = ir.Shape(["batch", 1, 2, 3])
+    model.graph.outputs[0].shape = ir.Shape(["batch", 1, 2, 3])
+    model.metadata_props["zoo"] = json.dumps({"layout": "NCHW"})
+    assert calibrate.ranges(model, ["double"], pictures, "minmax") == {"double": 22.0}

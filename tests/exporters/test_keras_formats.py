@@ -1,0 +1,236 @@
+import json
+import subprocess
+import sys
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from exporters import keras_formats
+from zoo.classifier import Classifier
+from zoo.errors import CheckFailed, ZooError
+
+EXPORTS = {"model.tflite": keras_formats.to_tflite, "model": keras_formats.to_savedmodel}
+# With what they differ in: the classes of a user, subsampling and a table, maps normalized and kernels not shared, a
+# picture that is deskewed, a vote of neighbours, colours.
+MODELS = ("linear", "lenet5.mnist", "alexnet-cifar", "linear.mnist-deskewed", "neocognitron", "mlp")
+
+
+def load(name):
+    keras.utils.set_random_seed(3)
+    return zoo.load(name, classes=["cat", "dog", "hen"] if name == "linear" else None)
+
+
+def pictures(classifier, count):
+    return np.random.default_rng(count).integers(0, 256, (count, *classifier.input_picture_shape), "uint8")
+
+
+def run(path, batch):
+    """Scores of a file, run another way than the proof runs it."""
+    if path.is_dir():
+        loaded = tf.saved_model.load(path)
+        return loaded.serve(batch).numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        interpreter = tf.lite.Interpreter(str(path))
+    (given,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.resize_tensor_input(given["index"], batch.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(given["index"], batch)
+    interpreter.invoke()
+    return interpreter.get_tensor(result["index"])
+
+
+def about(path):
+    return json.loads((path / "assets.extra/zoo.json" if path.is_dir() else path.with_name("model.tflite.json")).read_text())
+
+
+class Odd(keras.layers.Layer):
+    """A layer of an operator that TensorFlow has and LiteRT lacks."""
+
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, x):
+        return self.function(x)
+
+
+def with_odd(function):
+    """A classifier whose net ends in an odd layer."""
+    classifier = load("linear")
+    image = keras.Input((28, 28, 1))
+    net = keras.Model(image, Odd(function, name="strange")(classifier.net(image)))
+    return Classifier(net, classifier.preprocessing, classifier.picture, classifier.class_names, "linear")
+
+
+@pytest.fixture(params=sorted(EXPORTS))
+def kind(request):
+    """A name to write to, and the function that writes it."""
+    return request.param, EXPORTS[request.param]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_raw_pictures_give_the_scores_of_keras_in_any_batch(kind, name, tmp_path):
+    file, export = kind
+    classifier = load(name)
+    report = export(classifier, tmp_path / file)
+    assert report.passed and report.file == str(tmp_path / file)
+    for count in (1, 2, 17):
+        batch = pictures(classifier, count)
+        expected = np.asarray(classifier(batch))
+        scale = max(1, np.abs(expected).max())
+        np.testing.assert_allclose(run(tmp_path / file, batch), expected, rtol=1e-4, atol=1e-5 * scale)
+    told = about(tmp_path / file)
+    assert told["class_names"] == classifier.class_names and told["picture"] == classifier.picture
+    assert (told["layout"], told["pixels"], told["precision"]) == ("NHWC", "uint8", "fp32")
+    assert told["weights_sha256"] == classifier.fingerprint()
+
+
+def test_a_name_and_a_users_file_are_loaded(kind, tmp_path):
+    file, export = kind
+    classifier = load("linear")
+    classifier.save(tmp_path / "mine.keras")
+    export(tmp_path / "mine.keras", tmp_path / file)
+    assert about(tmp_path / file)["model"] == "mine.keras"
+    export("xor.patterns", tmp_path / file)  # over the older one
+    assert about(tmp_path / file)["model"] == "xor.patterns"
+    assert run(tmp_path / file, pictures(zoo.load("xor"), 3)).shape == (3, 2)
+    assert not [each for each in tmp_path.iterdir() if each.name.startswith(".")]
+
+
+def test_the_classifier_is_as_before(kind, tmp_path):
+    file, export = kind
+    classifier = load("linear")
+    before = classifier.get_config(), classifier.fingerprint()
+    export(classifier, tmp_path / file)
+    assert (classifier.get_config(), classifier.fingerprint()) == before
+    classifier.save(tmp_path / "after.keras")
+    assert zoo.load(tmp_path / "after.keras").fingerprint() == before[1]
+
+
+def test_a_failed_proof_leaves_nothing_and_keeps_an_older_one(kind, tmp_path, monkeypatch):
+    file, export = kind
+    right = load("linear")
+    wrong = with_odd(lambda x: x + float(tf.executing_eagerly()))  # in a file it is another function
+    with pytest.raises(CheckFailed, match="does not compute what the model computes"):
+        export(wrong, tmp_path / "new" / file)
+    assert list((tmp_path / "new").iterdir()) == []
+    export(right, tmp_path / file)
+    older = {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()}
+    with pytest.raises(CheckFailed):
+        export(wrong, tmp_path / file)
+    assert {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()} == older
+
+
+def test_a_users_pictures_are_the_proof_when_they_are_named(kind, digits, tmp_path):
+    file, export = kind
+    few, more = (export("linear", tmp_path / file, digits / digit).pictures for digit in "34")
+    assert few - more == 2  # there are 183 and 181
+    with pytest.raises(ZooError, match="no folder"):
+        export("linear", tmp_path / f"other-{file}", tmp_path / "missing")
+    assert not (tmp_path / f"other-{file}").exists()
+
+
+@pytest.mark.parametrize(("function", "operator"), [(tf.math.erfinv, "Erfinv"), (tf.raw_ops.Betainc, "Betainc")])
+def test_an_operator_that_litert_lacks_is_named_with_its_layer(tmp_path, function, operator):
+    layer = function if operator == "Erfinv" else lambda x: function(a=x * x + 1, b=x * x + 2, x=tf.sigmoid(x))
+    with pytest.raises(ZooError, match=rf"layer strange needs {operator}.*use --to onnx") as error:
+        keras_formats.to_tflite(with_odd(layer), tmp_path / "odd.tflite")
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_traced_is_refused(tmp_path):
+    def untraceable(x):
+        return x * len(tf.unstack(x))  # in a trace the batch is not known
+
+    classifier = load("linear")
+    classifier.call = lambda pictures, training=None: untraceable(classifier.net(classifier.preprocessing(pictures)))
+    with pytest.raises(ZooError, match=r"cannot be a SavedModel: .*use --to onnx"):
+        keras_formats.to_savedmodel(classifier, tmp_path / "model")
+    with pytest.raises(ZooError, match=r"cannot be a LiteRT file: .*use --to onnx"):
+        keras_formats.to_tflite(classifier, tmp_path / "model.tflite")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["model.lite", "model", "model.onnx"])
+def test_another_suffix_is_refused(tmp_path, name):
+    with pytest.raises(ZooError, match=rf"named \.tflite; given was .*{name}"):
+        keras_formats.to_tflite("linear", tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_other_things_is_refused_and_not_touched(tmp_path):
+    documents, mixed, file = tmp_path / "documents", tmp_path / "mixed", tmp_path / "file"
+    documents.mkdir()
+    (documents / "letter.txt").write_text("dear")
+    keras_formats.to_savedmodel("linear", mixed)
+    (mixed / "notes.txt").write_text("mine")
+    file.write_text("text")
+    (tmp_path / "half" / "variables").mkdir(parents=True)
+    before = {each: each.is_file() and each.read_bytes() for each in tmp_path.rglob("*")}
+    for path, words in (
+        (documents, "holds letter.txt"),
+        (mixed, "holds notes.txt"),
+        (tmp_path / "half", "has no saved_model.pb"),
+        (file, "is a folder"),
+    ):
+        with pytest.raises(ZooError, match=words):
+            keras_formats.to_savedmodel("linear", path)
+    assert {each: each.is_file() and each.read_bytes() for each in tmp_path.rglob("*")} == before
+    (tmp_path / "empty").mkdir()
+    assert keras_formats.to_savedmodel("linear", tmp_path / "empty").passed
+
+
+def test_a_savedmodel_tells_servers_its_signature_and_needs_none_of_our_code(tmp_path):
+    classifier = load("lenet5.mnist")
+    keras_formats.to_savedmodel(classifier, tmp_path / "model")
+    batch = pictures(classifier, 5)
+    np.save(tmp_path / "batch.npy", batch)
+    child = (
+        "import sys, numpy as np, tensorflow as tf; folder, batch = sys.argv[1:3];"
+        "loaded = tf.saved_model.load(folder); signature = loaded.signatures['serving_default'];"
+        "(given,) = signature.structured_input_signature[1].values();"
+        "assert (given.name, given.dtype, given.shape.as_list()) == ('pictures', tf.uint8, [None, 28, 28, 1]), given;"
+        "(scores,) = signature(pictures=tf.constant(np.load(batch))).values();"
+        "assert 'zoo' not in sys.modules;"
+        "np.save(batch, scores.numpy())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", child, tmp_path / "model", tmp_path / "batch.npy"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "batch.npy"), np.asarray(classifier(batch)), rtol=1e-4, atol=1e-3)
+
+
+def test_nothing_is_printed(tmp_path):
+    child = (
+        "import sys; from zoo import cli; cli.start_keras(); from exporters import keras_formats; out = sys.argv[1];"
+        "keras_formats.to_tflite('linear', out + '/a.tflite'); keras_formats.to_savedmodel('linear', out + '/a')"
+    )
+    done = subprocess.run([sys.executable, "-c", child, tmp_path], capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+def test_a_full_disk_leaves_no_half(tmp_path):
+    child = """
+import resource, sys
+import zoo
+from exporters import keras_formats
+classifier = zoo.load("linear")
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+for export, name in ((keras_formats.to_tflite, "a.tflite"), (keras_formats.to_savedmodel, "a")):
+    try:
+        export(classifier, f"{sys.argv[1]}/{name}")
+    except Exception as error:
+        print(type(error).__name__, str(error).splitlines()[0])
+"""
+    done = subprocess.run([sys.executable, "-c", child, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert "too large" in first and "too large" in second
+    assert list(tmp_path.iterdir()) == []
