@@ -5,7 +5,7 @@
 
 AlexNet has random weights and is exported once the model is loaded: the conversion with its file alone, which is what Keras
 does, and the whole export with its proof. Keras exports grouped convolutions only while functions run eagerly, which is set
-for it; as that takes 15 GB and a minute, it is asked for with --keras. With --command the processes are timed from start to
+for it; as that takes 12 GB and a minute, it is asked for with --keras. With --command the processes are timed from start to
 end, `zoo export lenet5.mnist` with its proof and Python with Keras' own export of the same model. Each in a process of its
 own, by turns.
 """
@@ -28,7 +28,7 @@ NET, SMALL = "alexnet", "lenet5.mnist"
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--keras", action="store_true", help="Keras' own export of AlexNet too: 15 GB of memory")
+    parser.add_argument("--keras", action="store_true", help="Keras' own export of AlexNet too: 12 GB of memory")
     parser.add_argument("--command", action="store_true", help="time whole processes that export LeNet-5 instead")
     parser.add_argument("--child", choices=sorted(CHILDREN), help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -5,7 +5,7 @@
 
 Every file has the same weights, takes raw uint8 pictures and gives scores, so its preprocessing is timed too. PyTorch
 exports with TorchScript and, where onnxscript is installed, with dynamo; Keras exports the small nets (grouped convolutions
-on TensorFlow it can export only while functions run eagerly, and the large nets take it 15 GB). All sessions live in one
+on TensorFlow it can export only while functions run eagerly, and the large nets take it 12 GB). All sessions live in one
 process and have the same threads. In each round each runs for the same time, in random order, and ratios are taken round by
 round: what slows the machine down for a while slows all of them down. With --int8 AlexNet is timed in INT8 beside float32.
 """

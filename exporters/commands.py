@@ -34,13 +34,21 @@ class Layout(StrEnum):
     NHWC = "nhwc"
 
 
+class Runtime(StrEnum):
+    TENSORRT = "tensorrt"
+    ONNXRUNTIME = "onnxruntime"
+
+
 class RawInput(StrEnum):
     YES = "yes"
     NO = "no"
 
 
 SUFFIX = {Format.ONNX: ".onnx", Format.TFLITE: ".tflite", Format.SAVEDMODEL: ""}
-ONLY_ONNX = {"opset": 13, "ir": 8, "pixels": Pixels.UINT8, "layout": Layout.NCHW, "raw_input": RawInput.YES}
+ONLY_ONNX = {
+    **{"opset": 13, "ir": 8, "pixels": Pixels.UINT8, "layout": Layout.NCHW},
+    **{"raw_input": RawInput.YES, "runtime": Runtime.TENSORRT},
+}
 
 
 def export(
@@ -60,6 +68,9 @@ def export(
     raw_input: Annotated[
         RawInput, typer.Option(help="Whether the file takes raw pixels, or what the preprocessing makes of them.")
     ] = ONLY_ONNX["raw_input"],
+    runtime: Annotated[Runtime, typer.Option(help="What the file is to be fast in; either computes the same.")] = ONLY_ONNX[
+        "runtime"
+    ],
     static_batch: Annotated[
         int | None, typer.Option(help="The one number of pictures that the file takes at a time; by default any.")
     ] = None,
@@ -70,7 +81,7 @@ def export(
 
     Example: zoo export lenet5.mnist --to onnx --out lenet5.onnx
     """
-    given = {"opset": opset, "ir": ir, "pixels": pixels, "layout": layout, "raw_input": raw_input}
+    given = {"opset": opset, "ir": ir, "pixels": pixels, "layout": layout, "raw_input": raw_input, "runtime": runtime}
     others = [name for name, value in given.items() if value != ONLY_ONNX[name]]
     others += [name for name, value in {"target": target, "static_batch": static_batch}.items() if value is not None]
     if to != Format.ONNX and others:
@@ -82,7 +93,17 @@ def export(
     out = out or Path(f"{stem}{SUFFIX[to]}")
     if to == Format.ONNX:
         report = exporters.to_onnx(
-            model, out, opset, ir, pixels.value, data, layout.value, raw_input == RawInput.YES, static_batch, target
+            model,
+            out,
+            opset,
+            ir,
+            pixels.value,
+            data,
+            layout.value,
+            raw_input == RawInput.YES,
+            static_batch,
+            target,
+            runtime.value,
         )
     else:
         report = (exporters.to_tflite if to == Format.TFLITE else exporters.to_savedmodel)(model, out, data)

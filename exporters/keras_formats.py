@@ -88,8 +88,7 @@ def to_savedmodel(model, path, data=None):
         except OSError:
             raise
         except Exception as error:  # TensorFlow raises whatever a trace does
-            reason = str(error).splitlines()[0]
-            raise ZooError(f"{found.model.name} cannot be a SavedModel: {reason}; use --to onnx") from error
+            raise ZooError(f"{found.model.name} cannot be a SavedModel: {_first_line(error)}; use --to onnx") from error
         about = temporary / ABOUT
         about.parent.mkdir()
         about.write_text(_about(found), "utf-8")
@@ -160,7 +159,7 @@ def _reason(error, found):
     """Return in one line why LiteRT's converter failed: the layer and the operator, where it says them."""
     missing = re.findall(r"(?:TF Select|Custom) ops: (.+)", str(error))
     if not missing:
-        return f"{str(error).splitlines()[0]}; use --to onnx"
+        return f"{_first_line(error)}; use --to onnx"
     layers = {layer.name for layer in found.model._flatten_layers()}
     scope = re.search(rf'fused\["{missing[0].split(", ")[0]}:", "([^"@]+)', str(error))
     # TensorFlow numbers the scopes, one of which is the layer.
@@ -168,6 +167,10 @@ def _reason(error, found):
     named = [part for part in parts if part in layers]
     where = f"its layer {named[-1]}" if named else "it"
     return f"{where} needs {', '.join(missing)}, for which LiteRT has no operator of its own; use --to onnx"
+
+
+def _first_line(error):
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _check_replaceable(path):

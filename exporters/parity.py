@@ -1,5 +1,6 @@
 """The gate: does a file compute what its model computes, in every runtime that reads it?"""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -9,7 +10,8 @@ from zoo.errors import CheckFailed
 
 # One picture, a few, and many at a time: a batch that was frozen, or a normalization over it, shows at the second.
 BATCHES = (1, 3, 64)
-IN_SMALL_BATCHES = 18  # pictures that are run in other batches than the largest, from the first to the last
+# Pictures that are run in other batches than the largest, from the first to the last: so many small ones, fewer large ones.
+MOST_IN_SMALL_BATCHES, FEWEST_IN_SMALL_BATCHES, VALUES_IN_SMALL_BATCHES = 18, 3, 10**6
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,13 @@ class Candidate:
         open: function without arguments that reads the file and returns a function (batch, ...) -> (batch, classes); both
             may raise `CannotRun`.
         most: for a slow one, the largest batch that it is asked, and about how many pictures of each size; None for any.
+        binding: whether the file fails with it. What another one computes of a file that is right elsewhere is its own
+            mistake; it is told, and not held against the file.
     """
 
     open: Callable
     most: int | None = None
+    binding: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class Report:
         precision: "fp32", "fp16" or "int8".
         runtimes: names of those that were compared.
         not_run: dict of the name of a runtime that cannot run the file -> why.
+        deviating: dict of the name of a runtime that is not binding and computes something else -> what.
         ignored_flips: pictures with another label whose two best scores are a draw to the model, within tolerance.
         agreement: share of the real pictures that have the model's label in every runtime; None if there is none.
         parted: the first layer whose output differs, if it was looked for.
@@ -85,6 +91,7 @@ class Report:
     precision: str = "fp32"
     runtimes: tuple = ()
     not_run: dict = field(default_factory=dict)
+    deviating: dict = field(default_factory=dict)
     ignored_flips: int = 0
     agreement: float | None = None
     parted: str | None = None
@@ -101,7 +108,8 @@ class Report:
             within = f"{self.agreement:.2%} of real ones with the same label, {within}"
         told = [f"computes what the model computes: {self.pictures} pictures in batches of {batches}, {within}"]
         told.append(f"in {', '.join(self.runtimes)}")
-        return told + [f"not in {name}: {reason}" for name, reason in self.not_run.items()]
+        told += [f"not in {name}: {reason}" for name, reason in self.not_run.items()]
+        return told + [f"do not run it in {name}, which computes otherwise: {how}" for name, how in self.deviating.items()]
 
     def raise_if_failed(self):
         """Raise `CheckFailed` with every problem, if there is one."""
@@ -143,10 +151,14 @@ def compare(reference, candidates, pictures, precision="fp32", batches=BATCHES, 
     if not np.isfinite(expected).all():
         return replace(nothing, problems=("scores of the model are not finite",))
     comparison = _Comparison(expected, order, precision, dtype)
-    problems, runtimes, not_run = [], [], {}
+    problems, runtimes, not_run, deviating = [], [], {}, {}
     for name, candidate in candidates.items():
+        before = copy.deepcopy(comparison)
         try:
             found = comparison.ask(candidate, pictures, batches)
+            if found and not candidate.binding:
+                deviating[name], comparison = "; ".join(found), before
+                continue
             problems += [f"{name}: {problem}" for problem in found]
             runtimes.append(name)
         except CannotRun as reason:
@@ -169,6 +181,7 @@ def compare(reference, candidates, pictures, precision="fp32", batches=BATCHES, 
         precision=precision,
         runtimes=tuple(runtimes),
         not_run=not_run,
+        deviating=deviating,
         ignored_flips=len(comparison.drawn - comparison.flipped),
         agreement=agreement,
     )
@@ -195,8 +208,9 @@ class _Comparison:
         for size in sizes:
             places = np.arange(len(self.order))
             if size < max(batches):
-                some = min(IN_SMALL_BATCHES, candidate.most or IN_SMALL_BATCHES)
-                places = np.linspace(0, len(places) - 1, -(-some // size) * size).astype(int)
+                some = VALUES_IN_SMALL_BATCHES // pictures[0].size
+                some = min(max(some, FEWEST_IN_SMALL_BATCHES), MOST_IN_SMALL_BATCHES, candidate.most or some)
+                places = np.linspace(0, len(pictures) - 1, -(-some // size) * size).astype(int)
             found = [self._problem(run, pictures, batch) for batch in places.reshape(-1, size)]
             problems += [f"a batch of {size} {problem}" for problem in found if problem][:1]
         return problems

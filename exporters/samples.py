@@ -1,5 +1,9 @@
 """Pictures for the proof of an exported file: real ones, the user's or scikit-learn's, and some that no camera takes."""
 
+import gzip
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
@@ -44,12 +48,14 @@ def shipped(picture):
     Returns:
         (count, height, width, channels) uint8.
     """
-    from sklearn import datasets
-
+    # The files themselves: to import scikit-learn would take longer than to read them.
+    datasets = Path(importlib.util.find_spec("sklearn").origin).parent / "datasets"
     if picture["channels"] == 1:
-        scans = (datasets.load_digits().images[: count(picture)] * (255 / 16)).astype("uint8")
+        with gzip.open(datasets / "data" / "digits.csv.gz", "rt") as file:
+            rows = np.loadtxt(file, delimiter=",", max_rows=count(picture))
+        scans = (rows[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype("uint8")  # the last column is the label
         return np.stack([pictures.conform(Image.fromarray(scan), picture) for scan in scans])
-    photographs = datasets.load_sample_images().images
+    photographs = [np.asarray(Image.open(datasets / "images" / f"{name}.jpg")) for name in ("china", "flower")]
     generator = np.random.default_rng(0)
     cuts = []
     for number in range(count(picture)):

@@ -1,5 +1,6 @@
 """The command `zoo`: finds the commands that the installed packages bring, and loads only the one that is called."""
 
+import contextlib
 import errno
 import importlib
 import os
@@ -19,6 +20,10 @@ REMEDIES = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "; write to a folder of yours, for most commands with --out"),
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "; check the path"),
 }
+
+
+# Keras imports them where they are installed, for parts that no command uses; each start would wait a second for that.
+IDLE_IN_KERAS = ("sklearn", "matplotlib")
 
 
 class LazyGroup(TyperGroup):
@@ -74,6 +79,18 @@ def start_keras(name=None):
         signal.signal(signal.SIGINT, on_interrupt)
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@contextlib.contextmanager
+def _hidden(packages):
+    """Within it, packages that are not imported yet seem not to be installed."""
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def main():

@@ -76,7 +76,7 @@ def first_parting(model, path, inputs, layout="NCHW", tolerance=1e-4):
         given = dict(zip(names, session.run(names, runtimes.fed(session, some, layout)), strict=True))
         called, result = _run(model, some, paths)
         alike = "the input"
-        for layer, tensor in called:
+        for layer, tensor in called.items():
             # The last layer's output is the file's own, which has another name.
             array = given.get(names[0] if tensor is result else layer)
             if array is None:
@@ -100,14 +100,14 @@ def _with_outputs(path, layers, target):
 
 
 def _run(model, inputs, paths):
-    """Return what each layer gives, as a list of (path, tensor) in the order in which they end, and what the model gives."""
-    called = []
+    """Return what each layer gives at its first call, a dict in the order in which calls end, and what the model gives."""
+    called = {}
 
     def noting(call, path):
         def noted(*args, **kwargs):
             result = call(*args, **kwargs)
-            if keras.ops.is_tensor(result):
-                called.append((path, result))
+            if hasattr(result, "numpy"):  # a single tensor, and not one that is traced, as within TimeDistributed
+                called.setdefault(path, result)
             return result
 
         return noted
@@ -122,9 +122,9 @@ def _run(model, inputs, paths):
 
 
 def _difference(expected, given, tolerance):
-    """Return in words how an output differs, or None. The channels of both may lie in other places."""
+    """Return in words how an output differs, or None. The channels may lie elsewhere, and axes of size 1 be left out."""
     turned = [given, np.moveaxis(given, 1, -1)] if given.ndim > 2 else [given]
-    alike = [each for each in turned if each.shape == expected.shape]
+    alike = [each.reshape(expected.shape) for each in turned if _without_ones(each) == _without_ones(expected)]
     if not alike:
         return f"shape {given.shape} instead of {expected.shape}"
     expected = expected.astype("float64")
@@ -133,3 +133,7 @@ def _difference(expected, given, tolerance):
     if difference <= tolerance * max(largest, SMALLEST):
         return None
     return f"largest difference {difference:.2g} of {largest:.2g}"
+
+
+def _without_ones(array):
+    return [size for size in array.shape if size != 1]

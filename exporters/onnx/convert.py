@@ -5,13 +5,16 @@ import onnx
 import onnx_ir as ir
 
 from exporters.onnx import metadata
-from zoo.errors import ZooError
+from zoo.errors import ZooError, did_you_mean
 
 BATCH = "batch"
 OLDEST_OPSET = 9  # before it, weights count as inputs
 
 
-def convert(source, opset=13, ir_version=8, layout="nchw", batch=None):
+RUNTIMES = ("tensorrt", "onnxruntime")
+
+
+def convert(source, opset=13, ir_version=8, layout="nchw", batch=None, runtime="tensorrt"):
     """Return a model as a checked `onnx_ir.Model`.
 
     Args:
@@ -20,6 +23,7 @@ def convert(source, opset=13, ir_version=8, layout="nchw", batch=None):
         ir_version: version of the ONNX file format.
         layout: of an input that is a picture, "nchw" or "nhwc".
         batch: the one number of pictures that the file takes at a time; by default any.
+        runtime: what the graph is to be fast in, one of `RUNTIMES`; any other computes the same.
 
     Raises:
         ZooError: if the backend is not TensorFlow, or tf2onnx or ONNX know no operator for a part of the model.
@@ -28,6 +32,8 @@ def convert(source, opset=13, ir_version=8, layout="nchw", batch=None):
         raise ZooError(f"export needs the TensorFlow backend, not {keras.backend.backend()}; set KERAS_BACKEND=tensorflow")
     if layout not in ("nchw", "nhwc"):
         raise ZooError(f"the layout of pictures is nchw or nhwc; given was '{layout}'")
+    if runtime not in RUNTIMES:
+        raise ZooError(f"no runtime '{runtime}'{did_you_mean(runtime, RUNTIMES)} There are {' and '.join(RUNTIMES)}")
     if opset < OLDEST_OPSET:
         raise ZooError(f"opset {opset} is too old; the oldest that is exported is {OLDEST_OPSET}")
     if batch is not None and batch < 1:
@@ -36,10 +42,10 @@ def convert(source, opset=13, ir_version=8, layout="nchw", batch=None):
 
     channels_first = source.is_picture and layout == "nchw"
     shape = (source.shape[-1], *source.shape[:-1]) if channels_first else source.shape
-    model = trace.trace(source.model, ((batch, *shape), source.dtype, source.ends[0]), channels_first, opset)
+    model = trace.trace(source.model, ((batch, *shape), source.dtype, source.ends[0]), channels_first, opset, runtime)
     model.ir_version = ir_version
     model.producer_name, model.producer_version = "history-zoo", None
-    graph.clean(model)
+    graph.clean(model, runtime)
     _name_ends(model.graph, source.ends, batch)
     used = {node.domain for node in model.graph}  # tf2onnx imports ai.onnx.ml without using it
     for domain in set(model.opset_imports) - used:

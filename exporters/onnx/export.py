@@ -22,6 +22,7 @@ def to_onnx(
     raw_input=True,
     static_batch=None,
     target=None,
+    runtime="tensorrt",
 ):
     """Export a model to an ONNX file that takes raw pictures, and prove the file before it gets its name.
 
@@ -36,6 +37,8 @@ def to_onnx(
         layout: of the pictures that the file takes, "nchw" or "nhwc".
         raw_input: False for a file that takes what the preprocessing makes of a picture.
         static_batch: the one number of pictures that the file takes at a time; by default any.
+        runtime: what the file is to be fast in, "tensorrt" or "onnxruntime": to the one, normalization across maps is one
+            operator, to the other a convolution. Either file runs in both.
         target: name of a board of `exporters.targets` that is to read opset and ir.
 
     Returns:
@@ -52,7 +55,7 @@ def to_onnx(
         targets.check(target, opset, ir)
     metadata.sidecar(path)
     found = source.find(model, raw_input, pixels)
-    return write(convert.convert(found, opset, ir, layout, static_batch), found, path, data)
+    return write(convert.convert(found, opset, ir, layout, static_batch, runtime), found, path, data)
 
 
 def write(graph, found, path, data=None, precision="fp32", floor=0.0):
@@ -78,12 +81,13 @@ def write(graph, found, path, data=None, precision="fp32", floor=0.0):
     return dataclasses.replace(report, file=str(path))
 
 
-def prove(graph, found, path, data=None, precision="fp32", floor=0.0):
+def prove(graph, found, path, data=None, precision="fp32", floor=0.0, trusted=True):
     """Compare a file with its model in every runtime; see `write`.
 
     Args:
         graph: `onnx_ir.Model`, what the file holds.
         path: of the file.
+        trusted: False for a file that may be of a stranger; see `exporters.onnx.runtimes.candidates`.
 
     Returns:
         `exporters.parity.Report`, with the first layer at which the two part if it failed.
@@ -94,7 +98,7 @@ def prove(graph, found, path, data=None, precision="fp32", floor=0.0):
     inputs, real = found.inputs(data)
     report = parity.compare(
         found.predict,
-        runtimes.candidates(path, layout),
+        runtimes.candidates(path, layout, trusted),
         inputs,
         precision,
         batches,
@@ -104,7 +108,7 @@ def prove(graph, found, path, data=None, precision="fp32", floor=0.0):
     )
     if not report.passed and batches == parity.BATCHES:
         tolerance = parity.TOLERANCES[precision].relative
-        parted = activations.first_parting(found.model, path, inputs[:SHOWN], layout, tolerance)
+        parted = activations.first_parting(found.model, path, inputs[:: max(1, len(inputs) // SHOWN)], layout, tolerance)
         report = dataclasses.replace(report, parted=parted)
     return dataclasses.replace(report, file=str(path))
 
@@ -134,7 +138,7 @@ def verify(path, against=None, data=None):
             f"{path} was exported from {about['model']} with other weights than the model compared has; name the right "
             "model with --against, or export again"
         )
-    report = prove(graph, found, path, data, about.get("precision", "fp32"))
+    report = prove(graph, found, path, data, about.get("precision", "fp32"), trusted=False)
     told = tuple(
         f"its metadata say {key} {about.get(key)}, the model {own}"
         for key, own in _promised(found.classifier).items()

@@ -9,16 +9,18 @@ from zoo.errors import ZooError
 
 LARGEST, NORMAL = 65504, 2.0**-14  # of float16; below the second it has fewer digits
 HALF, SINGLE = ir.DataType.FLOAT16, ir.DataType.FLOAT
+GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 NAMES = {HALF: "half", SINGLE: "single"}
 
-# What stays float32 for the range of what it computes on the way: a sum of squares or of any number of values, and what
-# grows fast. The sum of the squares of two raw pixels is beyond 65504, and so is the exponential of 12.
-SUMS = ("LRN", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceSum", "ReduceMean", "GlobalAveragePool")
-POWERS = ("Exp", "Pow", "Softmax", "LogSoftmax", "ReduceLogSumExp")
+# What stays float32 because it sums squares or any number of values on its way, though its result is in range again.
+SCALED = ("LRN", "ReduceMean", "GlobalAveragePool", "Softmax", "LogSoftmax")
+# What stays float32 for its result too: the sum of the squares of two raw pixels is beyond 65504, and so is the exponential
+# of 12. All behind it up to the next layer stays so as well, as the factor that brings it back into range may be there.
+GROWING = ("ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSumExp", "Exp", "Pow")
 FIXED = ("Resize",)  # has scales, which are float32 by its definition
-# What stays float32 behind those, as the factor that brings a sum back into range may be there, and what has a constant that
-# float16 cannot hold. A layer does so behind those with such a constant.
-ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Neg", "Sqrt", "Max", "Min", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum")
+# What stays float32 where float16 cannot hold its constant; other operators do so only behind what does.
+ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
 
 
 def to_half(model, io="float32"):
@@ -40,10 +42,12 @@ def to_half(model, io="float32"):
     if io not in ("float32", "float16"):
         raise ZooError(f"the scores of a file in half precision are float32 or float16; given was '{io}'")
     model = model.clone()
-    common.ShapeInferencePass()(model)
     graph, versions, widened = model.graph, _Versions(model.graph), set()
+    if within := [node.name for node in graph if any(each.type in GRAPHS for each in node.attributes.values())]:
+        raise ZooError(f"{within[0]} has a graph within, which is not converted to float16; export in float32")
+    common.ShapeInferencePass()(model)
     for node in list(graph):
-        wide = _is_wide(node, widened)
+        wide = node.op_type != "Cast" and _is_wide(node, widened)
         if node.op_type == "Cast":
             if node.outputs[0].dtype == SINGLE:
                 node.attributes["to"] = ir.AttrInt64("to", HALF.value)
@@ -54,24 +58,26 @@ def to_half(model, io="float32"):
         for value in node.outputs:
             if value.dtype == SINGLE:
                 value.type = ir.TensorType(SINGLE if wide else HALF)
-                widened.update([value] if wide else [])
+                widened.update([value] if wide and node.op_type not in SCALED else [])
     _cast_scores(graph, SINGLE if io == "float32" else HALF)
     versions.name_as_before()
+    for node in graph:
+        for value in node.outputs:
+            if not value.is_graph_output():
+                value.shape = None  # a reader infers it
     common.RemoveUnusedNodesPass()(model)
     return model
 
 
 def _is_wide(node, widened):
-    """Tell whether a node stays float32."""
+    """Tell whether a node stays float32, where some of its inputs do or not."""
     floats = [value for value in node.inputs if value is not None and value.dtype in (SINGLE, HALF)]
-    if node.op_type in (*SUMS, *POWERS, *FIXED) or (not floats and node.op_type != "Cast"):
+    if node.op_type in (*SCALED, *GROWING, *FIXED) or not floats:
         return True
-    constants = [value for value in floats if constant(value) is not None]
-    computed = [value for value in floats if value not in constants]
-    behind, fits = computed and all(value in widened for value in computed), all(map(_fits, constants))
-    if node.op_type in ARITHMETIC:
-        return behind or not fits
-    return behind and not fits
+    fits = all(_fits(value) for value in floats if constant(value) is not None)
+    if any(value in widened for value in floats):
+        return node.op_type not in LAYERS or not fits
+    return node.op_type in ARITHMETIC and not fits
 
 
 def _fits(value):

@@ -21,26 +21,27 @@ from zoo.layers import (
 
 
 @contextlib.contextmanager
-def one_operator_each(model):
+def lowered(model, runtime="tensorrt"):
     """Within it, such layers of a model are traced as one operator each; a trace of functions within functions is flat.
 
     Keras wraps grouped convolutions in a function of their own, which tf2onnx would leave as a call of something unknown.
 
     Args:
         model: Keras model or layer.
+        runtime: what the graph is to be fast in, "tensorrt" or "onnxruntime".
     """
     eagerly = tf.config.functions_run_eagerly()
     with contextlib.ExitStack() as undo:
         undo.callback(tf.config.run_functions_eagerly, eagerly)
         tf.config.run_functions_eagerly(True)
         for layer in model._flatten_layers():
-            for name, function in _lowered(layer).items():
+            for name, function in _methods(layer, runtime).items():
                 setattr(layer, name, function)
                 undo.callback(delattr, layer, name)
         yield
 
 
-def _lowered(layer):
+def _methods(layer, runtime):
     """Return by name the methods that a layer has in a trace."""
     if isinstance(layer, GroupedConv2D):
         return {"convolution_op": super(GroupedConv2D, layer).convolution_op}
@@ -49,7 +50,7 @@ def _lowered(layer):
     if isinstance(layer, WithinMapNormalization):
         return {"call": lambda x: _normalized_within(layer, x)}
     if isinstance(layer, LocallyConnected2D):
-        return {"call": lambda x: _by_place(layer, x)}
+        return {"call": lambda x: (_by_place if runtime == "tensorrt" else _by_gathered_place)(layer, x)}
     if isinstance(layer, SCells):
         return {"inhibition": lambda x: _root_mean_square(layer, x)}
     if isinstance(layer, NearestNeighbors):
@@ -82,6 +83,21 @@ def _by_place(layer, x):
     kernel = tf.reshape(tf.transpose(kernel, (0, 1, 3, 2, 4)), (height, width, inputs, filters))
     sums = tf.squeeze(tf.matmul(tf.expand_dims(windows, -2), kernel), -2)
     return layer.activation(sums + tf.convert_to_tensor(layer.bias))
+
+
+def _by_gathered_place(layer, x):
+    """Apply a kernel of its own at each place: windows are gathered, and each place is a product of matrices."""
+    _, rows, columns, maps = x.shape
+    window, width = layer.kernel_size, columns + layer.kernel_size - 1
+    border = [window // 2] * 2
+    padded = tf.reshape(tf.pad(x, [[0, 0], border, border, [0, 0]]), (-1, (rows + window - 1) * width, maps))
+    corner = (np.arange(rows)[:, None] * width + np.arange(columns)).reshape(-1, 1)
+    within = (np.arange(window)[:, None] * width + np.arange(window)).reshape(1, -1)
+    inputs, filters = layer.kernel.shape[2:]
+    windows = tf.reshape(tf.gather(padded, (corner + within).ravel(), axis=1), (-1, rows * columns, inputs))
+    kernel = tf.reshape(tf.convert_to_tensor(layer.kernel), (rows * columns, inputs, filters))
+    sums = tf.transpose(tf.matmul(tf.transpose(windows, (1, 0, 2)), kernel), (1, 0, 2))
+    return layer.activation(tf.reshape(sums, (-1, rows, columns, filters)) + tf.convert_to_tensor(layer.bias))
 
 
 def _root_mean_square(layer, x):

@@ -12,23 +12,27 @@ from onnx.reference.ops.op_dequantize_linear import DequantizeLinear_25
 from exporters.parity import Candidate, CannotRun
 from zoo.errors import ZooError
 
-DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
 
-
-def candidates(path, layout="NCHW"):
+def candidates(path, layout="NCHW", trusted=True):
     """Return by name what can run a file: a dict of `exporters.parity.Candidate`, each of which reads it when it is opened.
 
     Args:
         path: of the ONNX file; weights beside it are found there.
         layout: of the file's input, "NCHW" or "NHWC"; what is run takes channels last.
+        trusted: whether those may read it, too, in which it has not been tried out in a process of its own.
     """
     path = str(path)
+    others = {
+        "openvino": Candidate(lambda: _openvino(path, layout), binding=False),
+        "opencv": Candidate(lambda: _opencv(path, layout), binding=False),
+    }
     return {
         "onnxruntime": Candidate(lambda: scorer(path, layout)),
         "onnxruntime basic": Candidate(lambda: scorer(path, layout, optimized=False)),
-        "onnx reference": Candidate(lambda: _reference(path, layout), most=3),  # which takes it seconds for AlexNet
-        "openvino": Candidate(lambda: _openvino(path, layout)),
-        "opencv": Candidate(lambda: _opencv(path, layout)),
+        "onnx reference": Candidate(
+            lambda: _reference(path, layout), most=3, binding=False
+        ),  # which takes it seconds for AlexNet
+        **(others if trusted else {}),
     }
 
 
@@ -64,7 +68,8 @@ def session(path, optimized=True):
 def fed(session, batch, layout):
     """Return what a session of one input takes for a (batch, ...) array whose channels are last."""
     (given,) = session.get_inputs()
-    return {given.name: _arranged(batch, DTYPES[given.type], layout)}
+    kind = given.type.removeprefix("tensor(").removesuffix(")")
+    return {given.name: _arranged(batch, {"float": "float32", "double": "float64"}.get(kind, kind), layout)}
 
 
 def _arranged(batch, dtype, layout):
@@ -96,13 +101,36 @@ def _reference(path, layout):
     with _cannot_run():
         model = onnx.load(path)
         evaluator = onnx.reference.ReferenceEvaluator(model, new_ops=[LRN, DequantizeLinear])
+    _refuse_wrong(model, "Loop")
     (name,), (dtype, _) = evaluator.input_names, _types(model)
 
     def run(batch):
+        given = {name: _arranged(batch, dtype, layout)}
         with _cannot_run():
-            return evaluator.run(None, {name: _arranged(batch, dtype, layout)})[0]
+            return evaluator.run(None, given)[0]
 
     return run
+
+
+def _refuse_wrong(model, *operators, reduced_axes=None):
+    """Raise `CannotRun` for what a runtime is known to compute wrongly, so that its scores would say nothing of the file.
+
+    Found with onnx 1.23 and OpenCV 5.0: of a Loop the one loses the batch and the other the state, and over three axes that
+    are not the last ones OpenCV reduces others.
+
+    Args:
+        operators: types of operators.
+        reduced_axes: that many axes of a reduction, or more.
+    """
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type in operators:
+            raise CannotRun(f"it computes {node.op_type} wrongly")
+        if reduced_axes and node.op_type.startswith("Reduce"):
+            inputs = [list(constants[name].dims) for name in node.input[1:] if name in constants]
+            attributes = [[len(attribute.ints)] for attribute in node.attribute if attribute.name == "axes"]
+            if any(size >= reduced_axes for sizes in inputs + attributes for size in sizes):
+                raise CannotRun(f"it computes {node.op_type} over {reduced_axes} axes wrongly")
 
 
 def _types(model):
@@ -119,21 +147,27 @@ def _openvino(path, layout):
     dtype = compiled.input(0).element_type.to_dtype()
 
     def run(batch):
+        batch = _arranged(batch, dtype, layout)
         with _cannot_run():
-            return compiled(_arranged(batch, dtype, layout))[0]
+            return compiled(batch)[0]
 
     return run
 
 
 def _opencv(path, layout):
     cv2 = _installed("cv2")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what fails is raised
+    with _cannot_run():
+        model = onnx.load(path, load_external_data=False)
+    _refuse_wrong(model, "Loop", reduced_axes=3)
     with _cannot_run():
         net = cv2.dnn.readNetFromONNX(path)
-        given, result = _types(onnx.load(path, load_external_data=False))
+    given, result = _types(model)
 
     def run(batch):
+        batch = _arranged(batch, given, layout)
         with _cannot_run():
-            net.setInput(_arranged(batch, given, layout))
+            net.setInput(batch)
             return net.forward().astype(result)  # it gives float16 as float32
 
     return run
@@ -155,4 +189,7 @@ def _cannot_run():
 
 
 def _first_line(error):
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Return the first line of an error that says something; OpenVINO's begin with places in its source, and a colon."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.endswith(":")]
+    return (said or [type(error).__name__])[0]

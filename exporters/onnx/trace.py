@@ -25,7 +25,7 @@ KNOWN_BY_THE_CLEAN_UP = {"Erfc"}
 WEIGHT_INPUT, SCOPE = "zoo_weight_", "zoo_layer_"
 
 
-def trace(model, signature, channels_first, opset):
+def trace(model, signature, channels_first, opset, runtime="tensorrt"):
     """Return what tf2onnx makes of a Keras model, as a graph that knows the layer of each node and value.
 
     Args:
@@ -33,6 +33,7 @@ def trace(model, signature, channels_first, opset):
         signature: (shape, dtype, name) of its input as the file takes it, None for a size that is not fixed.
         channels_first: the last axis of the model's input is the second in the file.
         opset: ONNX operator set.
+        runtime: what the graph is to be fast in, "tensorrt" or "onnxruntime".
 
     Returns:
         `onnx_ir.Model`.
@@ -53,7 +54,7 @@ def trace(model, signature, channels_first, opset):
         with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
             return model(given, training=False)
 
-    with lowering.one_operator_each(model), _scopes(model, results):
+    with lowering.lowered(model, runtime), _scopes(model, results):
         try:
             function = tf.function(computed, input_signature=specs)
             captured = {inner.name: outer for outer, inner in function.get_concrete_function().graph.captures}

@@ -7,7 +7,7 @@ Biases stay float32.
 import numpy as np
 import onnx_ir as ir
 
-from exporters.onnx.graph.edit import attribute, constant, made_by, read_once
+from exporters.onnx.graph.edit import attribute, attributes, constant, insert, made_by, read_once, take_over
 from zoo.errors import ZooError, did_you_mean
 
 LARGEST = 127  # of INT8 about 0, whose smallest is then -127
@@ -65,7 +65,7 @@ def quantize(model, ranges, exclude=()):
     model = model.clone()
     graph, chosen = model.graph, _chosen(model, exclude)
     places = _places(chosen)
-    _quantize_weights(graph, chosen)
+    _quantize_weights(graph, [node if node.outputs[0] in places else _bias_behind(node) for node in chosen])
     zero = _constant(graph, "zero_point", np.zeros((), "int8"))
     scales = {name: _constant(graph, f"{name}/scale", scale(ranges[name])) for name in dict.fromkeys(places.values())}
     for value, source in places.items():
@@ -126,16 +126,20 @@ def _channel_axis(node):
 def _places(nodes):
     """Return the values to quantize, in order, each with the name of the tensor whose range it gets.
 
-    They are what a layer takes and gives. Where values only move on their way to a layer, what is moved is quantized too,
-    with the same scale, so that 8 bits move. Between a layer and a ReLU, which onnxruntime makes one only in float32, values
-    have the scale of the ReLU's: what it clips, the ReLU clips too, so that nothing more is lost.
+    They are what a layer takes and gives. Where values only move on their way from one layer to the next, what is moved is
+    quantized too, with the same scale, so that 8 bits move. Between a layer and a ReLU, which onnxruntime makes one only in
+    float32, values have the scale of the ReLU's: what it clips, the ReLU clips too, so that nothing more is lost.
     """
     places = {}
     for node in nodes:
         chain = [node.inputs[0]]
         while moved := made_by(chain[-1], *MOVING):
             chain.append(moved.inputs[0])
-        places.update({value: chain[-1].name for value in reversed(chain)})
+        source = chain[-1]
+        if not _gives(nodes, source):  # a pool of float32 stays so
+            last = next((place for place, value in enumerate(chain) if made_by(value, "MaxPool")), len(chain))
+            chain = chain[: last + 1]
+        places.update({value: source.name for value in reversed(chain)})
     for node in nodes:
         (value,) = node.outputs
         reader = value.uses()[0].node if read_once(value) else None
@@ -144,6 +148,29 @@ def _places(nodes):
         elif (node.op_type == "Conv" and not value.is_graph_output()) or (reader and reader.op_type in FUSED):
             places.setdefault(value, value.name)
     return places
+
+
+def _gives(nodes, value):
+    """Tell whether one of some layers computes a value, with a ReLU or without."""
+    above = value.producer()
+    if above is not None and above.op_type == "Relu":
+        above = above.inputs[0].producer()
+    return above in nodes
+
+
+def _bias_behind(node):
+    """Return a layer without its bias, which is added behind it: where a Gemm gives float32, onnxruntime wants it so."""
+    if node.op_type != "Gemm" or len(node.inputs) < 3 or attribute(node, "beta", 1.0) != 1:
+        return node
+    (value,) = node.outputs
+    name, bias = value.name, node.inputs[2]
+    product = insert(node, "Gemm", node.inputs[:2], attributes(node), dtype=ir.DataType.FLOAT)
+    added = insert(node, "Add", [product, bias])
+    product.name = product.producer().name = f"{name}/product"
+    added.producer().name = node.name
+    take_over(value, added)
+    added.name = name
+    return product.producer()
 
 
 def _quantize_weights(graph, nodes):
@@ -167,13 +194,23 @@ def _quantize_weights(graph, nodes):
 
 
 def _quantize_activation(graph, value, scale, zero):
-    """Let all that read a value read the multiples of a scale that are nearest to it."""
-    readers = value.uses()
-    quantized = _output("QuantizeLinear", (value, scale, zero), f"{value.name}/quantized", value, ir.DataType.INT8)
-    result = _output("DequantizeLinear", (quantized, scale, zero), f"{value.name}/dequantized", value, ir.DataType.FLOAT)
+    """Let all that read a value read the multiples of a scale that are nearest to it.
+
+    A pool of float32 is clipped first, which changes nothing but the one integer that is beyond the range on one side: else
+    onnxruntime would quantize above the pool, and its pools of INT8 are slower than those of float32, the more so by the
+    number of pictures.
+    """
+    readers, name, given = value.uses(), value.name, value
+    pool = made_by(value, "MaxPool")
+    if pool and not made_by(pool.inputs[0], "DequantizeLinear"):
+        largest = LARGEST * constant(scale)
+        ends = [_constant(graph, f"{name}/{end}", limit) for end, limit in (("smallest", -largest), ("largest", largest))]
+        given = _output("Clip", (value, *ends), f"{name}/clipped", value, ir.DataType.FLOAT)
+    quantized = _output("QuantizeLinear", (given, scale, zero), f"{name}/quantized", value, ir.DataType.INT8)
+    result = _output("DequantizeLinear", (quantized, scale, zero), f"{name}/dequantized", value, ir.DataType.FLOAT)
     for node, place in readers:
         node.replace_input_with(place, result)
-    nodes = [quantized.producer(), result.producer()]
+    nodes = [each.producer() for each in dict.fromkeys((given, quantized, result)) if each is not value]
     if value.is_graph_input():
         graph.insert_before(graph[0], nodes)
     else:

@@ -145,12 +145,17 @@ def test_squares_of_raw_pixels_are_summed_in_float32(pictures):
         helper.make_node("Cast", ["pictures"], ["cast"], "cast", to=1),
         helper.make_node("ReduceSumSquare", ["cast"], ["squares"], "squares", axes=[1]),
         helper.make_node("Mul", ["squares", "scale/factor"], ["scale"], "scale"),
-        helper.make_node("Relu", ["scale"], ["scores"], "relu"),
+        helper.make_node("Relu", ["scale"], ["relu"], "relu"),
+        helper.make_node("MatMul", ["relu", "fc/kernel"], ["scores"], "fc"),
     ]
-    model = half.to_half(graph(nodes, {"scale/factor": np.float32(1e-5)}))
-    assert {str(dtype) for dtype in dtypes(model).values()} == {"float32"}
-    # The pixels go to float32 at once, not over float16; and back only behind the factor.
-    assert casts(model) == {"cast/single": "pictures", "scale/half": "scale", "scores": "scores/half"}
+    constants = {"scale/factor": np.float32(1e-5), "fc/kernel": np.ones((1, 1), "float32")}
+    model = half.to_half(graph(nodes, constants))
+    assert {name: str(dtype) for name, dtype in dtypes(model).items()} == {
+        "scale/factor": "float32",
+        "fc/kernel": "float16",
+    }
+    # The pixels go to float32 at once, not over float16; and back only before the next layer.
+    assert casts(model) == {"cast/single": "pictures", "relu/half": "relu", "scores": "scores/half"}
     expected = (pictures.astype("float64") ** 2).sum(axis=1, keepdims=True) * 1e-5
     np.testing.assert_allclose(run(model, pictures), expected, rtol=2**-10)
 
@@ -196,7 +201,10 @@ def test_a_constant_that_both_read_is_there_in_both():
     np.testing.assert_array_equal(run(model, np.array([[1, 2, 3, 4]], "uint8")), [[3, 4, 5, 6, 1, 4, 9, 16]])
 
 
-@pytest.mark.parametrize("name", ["lenet5.mnist", "lenet5-modern.mnist", "mlp.mnist-300", "neocognitron.glyphs", "mark1.letters"])
+NETS = ("lenet5.mnist", "lenet5-modern.mnist", "linear.mnist-deskewed", "neocognitron.glyphs", "mark1.letters")
+
+
+@pytest.mark.parametrize("name", NETS)
 def test_nets_of_the_zoo_say_the_same_in_half_the_bytes(name):
     full = convert.convert(source.find(zoo.load(name)))
     made = half.to_half(full)
@@ -215,3 +223,18 @@ def test_nets_of_the_zoo_say_the_same_in_half_the_bytes(name):
 def test_what_only_float32_has_the_range_for_is_an_error():
     with pytest.raises(ZooError, match="float16 cannot hold"):
         half.to_half(convert.convert(source.find("nearest-neighbor.mnist")))
+
+
+def test_a_graph_within_a_node_is_an_error_that_names_it():
+    branch = helper.make_graph(
+        [helper.make_node("Abs", ["cast"], ["inner"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)],
+    )
+    nodes = [
+        helper.make_node("Cast", ["pictures"], ["cast"], "cast", to=1),
+        helper.make_node("If", ["always"], ["scores"], "choice", then_branch=branch, else_branch=branch),
+    ]
+    with pytest.raises(ZooError, match="choice has a graph within"):
+        half.to_half(graph(nodes, {"always": np.array(True)}))

@@ -233,12 +233,14 @@ def test_a_slow_runtime_is_asked_a_few_pictures_and_fails_on_them_all_the_same()
     asked = []
 
     def slow(pictures):
-        asked.append(len(pictures))
+        asked.append(pictures)
         return model(pictures)
 
     candidates = {"fast": Candidate(lambda: model), "slow": Candidate(lambda: slow, most=3)}
     assert parity.compare(model, candidates, PICTURES).runtimes == ("fast", "slow")
-    assert sorted(asked) == [1, 1, 1, 3]
+    assert [len(pictures) for pictures in asked] == [3, 1, 1, 1]
+    for pictures in (asked[0], np.concatenate(asked[1:])):  # from the first to the last, where the strange ones are
+        np.testing.assert_array_equal(pictures, PICTURES[[0, 34, 69]])
     report = parity.compare(model, candidates, PICTURES, batches=(64,))
     assert report.passed and report.not_run == {"slow": "too slow for batches of 64"}
     wrong = {**candidates, "slow": Candidate(lambda: lambda pictures: model(pictures) + 1, most=3)}
@@ -318,3 +320,17 @@ def test_all_problems_and_the_first_layer_that_differs_are_in_one_error():
     with pytest.raises(CheckFailed, match=r"first; second; they part at conv3 \(largest difference 0\.3 of 2\.4\)"):
         report.raise_if_failed()
     assert CheckFailed.exit_code == 1
+
+
+def test_what_only_one_of_the_others_computes_otherwise_is_told_and_not_held_against_the_file():
+    candidates = {
+        "good": Candidate(lambda: model),
+        "odd": Candidate(lambda: lambda pictures: -model(pictures), binding=False),
+        "another": Candidate(lambda: model, binding=False),
+    }
+    report = parity.compare(model, candidates, PICTURES)
+    assert report.passed and report.runtimes == ("good", "another") and report.flipped_labels == 0
+    assert "a batch of 64 differs" in report.deviating["odd"] and report.largest_difference == 0
+    assert any("do not run it in odd" in line for line in report.lines())
+    candidates["odd"] = Candidate(candidates["odd"].open)
+    assert not parity.compare(model, candidates, PICTURES).passed

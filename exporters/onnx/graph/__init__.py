@@ -35,20 +35,25 @@ RULES = (
 )
 # What the product before it could not take goes to the one behind it.
 DOWNWARD = (affine.before_product, affine.join, affine.sink, operators.pads)
-LAST = (operators.regroup, layout.single_channel, constants.join_reshapes, constants.plain_attributes)
+LAST = (layout.single_channel, constants.join_reshapes, constants.plain_attributes)
 MOST_ROUNDS = 100
 
 
-def clean(model):
+# Normalization across maps: one operator to most readers, but slow in onnxruntime.
+BY_RUNTIME = {"tensorrt": operators.regroup, "onnxruntime": operators.normalization_as_convolution}
+
+
+def clean(model, runtime="tensorrt"):
     """Clean up a graph in place; what it computes stays, and so do the names of its inputs and outputs.
 
     Args:
         model: `onnx_ir.Model` of one graph.
+        runtime: what the graph is to be fast in, "tensorrt" or "onnxruntime".
     """
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _until_none_applies(model, RULES)
     _until_none_applies(model, RULES + DOWNWARD)
-    _until_none_applies(model, LAST)
+    _until_none_applies(model, (BY_RUNTIME[runtime], *LAST))
     _share_constants(model.graph)
     names.rename(model.graph)
 

@@ -128,6 +128,8 @@ def _idle(node, given, result):
         case "Pad":
             return other is not None and not other.any()
         case "Slice":
+            if len(node.inputs) < 3:  # before operator set 10 they are attributes
+                return False
             starts, ends = (constant(each) for each in node.inputs[1:3])
             steps = constant(node.inputs[4]) if len(node.inputs) > 4 else np.ones(1)
             every = all(each is not None for each in (starts, ends, steps))

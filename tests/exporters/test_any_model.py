@@ -1,0 +1,185 @@
+"""Keras models that are not of the zoo: functional, sequential, subclassed, from a file or from a module."""
+
+import sys
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from keras import layers
+
+import exporters
+from zoo.errors import ZooError
+
+
+def shuffled(model):
+    """Return a model with weights that matter: as it starts, its normalizations do nothing."""
+    generator = np.random.default_rng(0)
+    for weight in model.weights:
+        if weight.dtype == "float32":
+            spread = np.abs(generator.normal(1, 0.1, weight.shape))
+            weight.assign(spread if "variance" in weight.path else generator.normal(0, 0.2, weight.shape))
+    return model
+
+
+def residual():
+    image = keras.Input((16, 16, 3))
+    x = layers.Rescaling(1 / 127.5, -1)(image)
+    x = layers.Conv2D(8, 3, padding="same", use_bias=False, name="first")(x)
+    x = layers.BatchNormalization(name="normal")(x)
+    x = layers.ReLU()(x)
+    y = layers.Conv2D(8, 3, padding="same", name="second")(x)
+    y = layers.BatchNormalization()(y)
+    x = layers.Activation("relu")(layers.Add()([x, y]))
+    y = layers.DepthwiseConv2D(3, padding="same")(layers.Activation("gelu")(layers.BatchNormalization()(x)))
+    y = layers.SeparableConv2D(8, 3, padding="same")(y)
+    x = layers.MaxPooling2D()(layers.Dropout(0.3)(layers.Concatenate()([x, y])))
+    return keras.Model(image, layers.Dense(5, activation="softmax")(layers.GlobalAveragePooling2D()(x)), name="residual")
+
+
+class Subclassed(keras.Model):
+    """A model that says what it does in `call` alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = layers.Conv2D(4, 3, strides=2, padding="same", name="convolution")
+        self.normal = layers.BatchNormalization(name="normal")
+        self.flatten = layers.Flatten()
+        self.dense = layers.Dense(3, name="dense")
+
+    def call(self, x, training=False):
+        x = keras.activations.silu(self.normal(self.convolution(x), training=training))
+        return self.dense(self.flatten(x))
+
+
+def subclassed():
+    model = Subclassed()
+    model(np.zeros((1, 9, 9, 3), "float32"))
+    return model
+
+
+def nested():
+    parts = [keras.Input((8, 8, 2)), layers.Conv2D(4, 3, activation="tanh", name="inner"), layers.AveragePooling2D(2)]
+    encoder = keras.Sequential([*parts, layers.Flatten()], name="encoder")
+    image = keras.Input((8, 8, 2))
+    return keras.Model(image, layers.Dense(2)(encoder(image)))
+
+
+def sequence():
+    parts = [layers.Conv1D(4, 3, activation="relu"), layers.MaxPooling1D(), layers.LSTM(4), layers.Dense(2)]
+    return keras.Sequential([keras.Input((20, 3)), *parts])
+
+
+def decoder():
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2DTranspose(4, 3, strides=2, padding="same")(image)
+    x = layers.Conv2D(2, 3, padding="same")(layers.UpSampling2D(interpolation="bilinear")(x))
+    return keras.Model(image, layers.PReLU()(x))
+
+
+def attention():
+    tokens = keras.Input((6, 8))
+    x = layers.LayerNormalization()(layers.MultiHeadAttention(2, 4)(tokens, tokens) + tokens)
+    return keras.Model(tokens, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))
+
+
+def looked_up():
+    words = keras.Input((7,), dtype="int32")
+    return keras.Model(words, layers.Dense(2)(layers.Flatten()(layers.Embedding(20, 4)(words))))
+
+
+def normalized_by_data():
+    image = keras.Input((4, 4, 3))
+    x = layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[1.0, 4.0, 9.0])(image)  # Keras keeps these as plain tensors
+    return keras.Model(image, layers.Conv2D(2, 2)(x))
+
+
+MODELS = (residual, subclassed, nested, sequence, decoder, attention, looked_up, normalized_by_data)
+
+
+@pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
+def test_it_is_exported_and_computes_the_same(make, tmp_path):
+    keras.utils.set_random_seed(1)
+    model = shuffled(make())
+    report = exporters.to_onnx(model, tmp_path / "model.onnx")
+    assert report.passed and {"onnxruntime", "onnxruntime basic"} <= set(report.runtimes)
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    assert (given.name, given.shape[0]) == ("input", "batch")
+    sizes = (model.inputs[0].shape if hasattr(model, "inputs") else (None, 9, 9, 3))[1:]
+    some = np.random.default_rng(5).uniform(0, 9, (4, *sizes)).astype("int32" if make is looked_up else "float32")
+    expected = keras.ops.convert_to_numpy(model(some, training=False))
+    turned = np.moveaxis(some, -1, 1) if len(sizes) == 3 else some
+    result = session.run(["output"], {"input": turned})[0]
+    np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    assert exporters.verify(tmp_path / "model.onnx", model).passed
+
+
+def test_normalization_is_gone_and_nothing_is_turned(tmp_path):
+    exporters.to_onnx(shuffled(residual()), tmp_path / "residual.onnx")
+    graph = onnx.load(tmp_path / "residual.onnx").graph
+    operators = [node.op_type for node in graph.node]
+    assert not {"Transpose", "BatchNormalization", "Identity"} & set(operators)
+    assert operators.count("Conv") == 5  # two, one by map, one by map and one by place
+    assert {"first/kernel", "second/kernel", "second/bias"} <= {tensor.name for tensor in graph.initializer}
+    exporters.to_onnx(shuffled(subclassed()), tmp_path / "subclassed.onnx")
+    operators = [node.op_type for node in onnx.load(tmp_path / "subclassed.onnx").graph.node]
+    assert operators == ["Conv", "Sigmoid", "Mul", "Reshape", "Gemm"]
+
+
+def test_layers_within_models_have_the_names_of_both(tmp_path):
+    exporters.to_onnx(nested(), tmp_path / "nested.onnx")
+    assert "encoder/inner/kernel" in {tensor.name for tensor in onnx.load(tmp_path / "nested.onnx").graph.initializer}
+
+
+def test_from_a_file_and_from_a_module(tmp_path, monkeypatch, zoo_command):
+    model = shuffled(residual())
+    model.save(tmp_path / "mine.keras")
+    assert exporters.to_onnx(tmp_path / "mine.keras", tmp_path / "mine.onnx").passed
+    assert exporters.verify(tmp_path / "mine.onnx").passed  # the file beside it
+    made = "def make():\n    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])"
+    (tmp_path / "mynets.py").write_text(f"import keras\n\n{made}\n\nnet = make()\n")
+    done = zoo_command("export", "mynets:net", "--to", "onnx", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "next: zoo verify mynets.net.onnx --against mynets:net" in done.stdout
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "mynets", None)
+    monkeypatch.delitem(sys.modules, "mynets")
+    assert exporters.to_onnx("mynets:make", "made.onnx").passed
+    with pytest.raises(ZooError, match="there is no mynets:nothing"):
+        exporters.to_onnx("mynets:nothing", "made.onnx")
+    with pytest.raises(ZooError, match="there is no nosuchnets:net"):
+        exporters.to_onnx("nosuchnets:net", "made.onnx")
+
+
+class Odd(layers.Layer):
+    """Uses an operator that ONNX has not."""
+
+    def call(self, x):
+        import tensorflow as tf
+
+        return tf.math.igamma(x * x + 1, x * x)
+
+
+def test_an_operator_that_onnx_has_not_is_named_with_its_layer(tmp_path):
+    image = keras.Input((4,))
+    with pytest.raises(
+        ZooError, match=r"layer odd uses Igamma, for which ONNX has no operator at opset 13; write the layer"
+    ):
+        exporters.to_onnx(keras.Model(image, Odd(name="odd")(image)), tmp_path / "odd.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_has_no_one_input_of_a_known_size_is_refused(tmp_path):
+    one, other = keras.Input((3,)), keras.Input((3,))
+    with pytest.raises(ZooError, match="has 2 inputs and 1 outputs; a model with one of each"):
+        exporters.to_onnx(keras.Model([one, other], one + other), tmp_path / "model.onnx")
+    with pytest.raises(ZooError, match=r"has never been called.*call it once on a batch"):
+        exporters.to_onnx(Subclassed(), tmp_path / "model.onnx")
+    image = keras.Input((None, None, 3))
+    with pytest.raises(ZooError, match="only the batch may vary"):
+        exporters.to_onnx(keras.Model(image, layers.Conv2D(2, 3)(image)), tmp_path / "model.onnx")
+    with pytest.raises(ZooError, match="a Keras model is exported; given was a list"):
+        exporters.to_onnx([1], tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,229 @@
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from exporters import parity
+from exporters.onnx import runtimes
+from exporters.parity import CannotRun
+from zoo.errors import ZooError
+
+NAMES = ["onnxruntime", "onnxruntime basic", "onnx reference", "openvino", "opencv"]
+GENERATOR = np.random.default_rng(0)
+KERNEL = GENERATOR.normal(size=(6, 3, 2, 2)).astype("float32")
+WEIGHTS = GENERATOR.normal(size=(6 * 4 * 3, 4)).astype("float32")
+PICTURES = GENERATOR.integers(0, 256, (5, 5, 4, 3), "uint8")
+
+
+def save(path, nodes, given, result, constants=(), opset=13, domains=(), **options):
+    """Write a graph; given and result are (type, shape)."""
+    ends = [helper.make_tensor_value_info(name, *end) for name, end in (("pictures", given), ("scores", result))]
+    tensors = [numpy_helper.from_array(array, name) for name, array in dict(constants).items()]
+    graph = helper.make_graph(nodes, "graph", ends[:1], ends[1:], tensors)
+    sets = [helper.make_opsetid(domain, version) for domain, version in (("", opset), *domains)]
+    onnx.save(helper.make_model(graph, opset_imports=sets, ir_version=8), path, **options)
+    return path
+
+
+def save_net(path, layout="NCHW", pixels="uint8", scores="float32", scale=1.0, **options):
+    """Write a net of a convolution and a product, which takes pictures of 5x4 pixels in a layout."""
+    types = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
+    turn = [helper.make_node("Transpose", ["cast"], ["first"], perm=[0, 3, 1, 2])] if layout == "NHWC" else []
+    nodes = [
+        helper.make_node("Cast", ["pictures"], ["cast"], to=TensorProto.FLOAT),
+        *turn,
+        helper.make_node("Conv", ["first" if turn else "cast", "kernel"], ["conv"]),
+        helper.make_node("Relu", ["conv"], ["relu"]),
+        helper.make_node("Reshape", ["relu", "shape"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["product"]),
+        helper.make_node("Cast", ["product"], ["scores"], to=types[scores]),
+    ]
+    constants = {"kernel": KERNEL * np.float32(scale / 255), "shape": np.array([-1, 72]), "weights": WEIGHTS}
+    sizes = ["batch", 3, 5, 4] if layout == "NCHW" else ["batch", 5, 4, 3]
+    return save(path, nodes, (types[pixels], sizes), (types[scores], ["batch", 4]), constants, **options)
+
+
+def net(pictures):
+    """The same net, as loops."""
+    scores = []
+    for picture in np.asarray(pictures, "float64"):
+        maps = np.zeros((6, 4, 3))
+        for row, column in np.ndindex(4, 3):
+            window = picture[row : row + 2, column : column + 2].transpose(2, 0, 1)
+            for number in range(6):
+                maps[number, row, column] = max(0, (window * KERNEL[number] / 255).sum())
+        scores.append(maps.reshape(-1) @ WEIGHTS)
+    return np.float32(scores)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(("pixels", "scores"), [("uint8", "float32"), ("float32", "float32"), ("float16", "float16")])
+def test_each_runtime_computes_what_a_loop_does(tmp_path, name, layout, pixels, scores):
+    path = save_net(tmp_path / "net.onnx", layout, pixels, scores)
+    run = runtimes.candidates(path, layout)[name].open()
+    for batch in (5, 1, 3):
+        given = run(PICTURES[:batch])
+        assert given.dtype == scores
+        tolerance = 1e-5 if scores == "float32" else 1e-2
+        np.testing.assert_allclose(given, net(PICTURES[:batch]), rtol=tolerance, atol=tolerance)
+
+
+def test_all_of_them_pass_the_gate_and_all_notice_another_weight(tmp_path):
+    pictures = GENERATOR.integers(0, 256, (70, 5, 4, 3), "uint8")
+    report = parity.compare(net, runtimes.candidates(save_net(tmp_path / "net.onnx")), pictures)
+    assert report.passed and list(report.runtimes) == NAMES and report.not_run == {}
+    report = parity.compare(net, runtimes.candidates(save_net(tmp_path / "net.onnx", scale=1.01)), pictures)
+    for name in NAMES:
+        told = (*report.problems, *(f"{other}: {problem}" for other, problem in report.deviating.items()))
+        assert any(name in problem and "a batch of 3 differs" in problem for problem in told)
+    assert len(report.deviating) == len(NAMES) - 2  # onnxruntime, in two ways, decides
+
+
+def test_what_is_no_picture_is_left_as_it_is(tmp_path):
+    """Rows of numbers have no channels; nor has what has four axes, where no layout is known."""
+    relu = [helper.make_node("Relu", ["pictures"], ["scores"])]
+    path = save(tmp_path / "rows.onnx", relu, (TensorProto.FLOAT, ["n", 7]), (TensorProto.FLOAT, ["n", 7]))
+    rows = GENERATOR.normal(size=(3, 7))
+    np.testing.assert_allclose(runtimes.scorer(path)(rows), np.maximum(rows, 0), rtol=1e-6)
+    path = save(tmp_path / "axes.onnx", relu, (TensorProto.FLOAT, ["n", 2, 3, 4]), (TensorProto.FLOAT, ["n", 2, 3, 4]))
+    assert runtimes.scorer(path, None)(np.zeros((5, 2, 3, 4))).shape == (5, 2, 3, 4)
+    assert runtimes.scorer(path, "NCHW")(np.zeros((5, 3, 4, 2))).shape == (5, 2, 3, 4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_beside_the_file_are_found(tmp_path, name):
+    outside = {"save_as_external_data": True, "location": "net.data", "size_threshold": 256}
+    path = save_net(tmp_path / "net.onnx", **outside)
+    assert (tmp_path / "net.data").stat().st_size >= WEIGHTS.nbytes
+    np.testing.assert_allclose(runtimes.candidates(path)[name].open()(PICTURES), net(PICTURES), rtol=1e-5, atol=1e-5)
+
+
+def normalized(x, size, alpha, beta, bias):
+    """The formula of ONNX' documentation, as loops."""
+    y = np.empty(x.shape)
+    for n, c, h, w in np.ndindex(*x.shape):
+        low, high = max(0, c - (size - 1) // 2), min(x.shape[1] - 1, c + size // 2)
+        total = sum(float(x[n, i, h, w]) ** 2 for i in range(low, high + 1))
+        y[n, c, h, w] = x[n, c, h, w] / (bias + alpha / size * total) ** beta
+    return y
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("size", "batch"), [(5, 2), (5, 11), (3, 1)])
+def test_normalization_across_channels_is_that_of_the_formula(tmp_path, name, size, batch):
+    about = {"size": size, "alpha": 0.3, "beta": 0.75, "bias": 2.0}
+    nodes = [helper.make_node("LRN", ["pictures"], ["scores"], **about)]
+    path = save(tmp_path / "lrn.onnx", nodes, *[(TensorProto.FLOAT, ["n", 7, 2, 3])] * 2)
+    x = GENERATOR.normal(0, 3, (batch, 7, 2, 3)).astype("float32")
+    given = runtimes.candidates(path)[name].open()(x.transpose(0, 2, 3, 1))
+    np.testing.assert_allclose(given, normalized(x, **about), rtol=1e-4)
+
+
+def test_normalization_of_an_even_window_reaches_one_further_behind():
+    x = GENERATOR.normal(size=(2, 7, 1, 1))
+    given = runtimes.LRN.eval(x, size=4, alpha=0.3, beta=0.75, bias=2.0)
+    np.testing.assert_allclose(given, normalized(x, 4, 0.3, 0.75, 2.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("opset", [13, 19])
+def test_the_reference_reads_int8_of_older_operator_sets(tmp_path, opset):
+    nodes = [
+        helper.make_node("QuantizeLinear", ["pictures", "scale", "zero"], ["codes"]),
+        helper.make_node("DequantizeLinear", ["codes", "scale", "zero"], ["values"]),
+        helper.make_node("DequantizeLinear", ["weights", "scales", "zeros"], ["columns"], axis=1),
+        helper.make_node("MatMul", ["values", "columns"], ["scores"]),
+    ]
+    weights = GENERATOR.integers(-127, 128, (6, 4), "int8")
+    scales = np.float32([0.1, 0.02, 0.3, 0.004])
+    constants = {
+        "scale": np.float32(0.05),
+        "zero": np.int8(0),
+        "weights": weights,
+        "scales": scales,
+        "zeros": np.zeros(4, "int8"),
+    }
+    path = save(
+        tmp_path / "int8.onnx", nodes, (TensorProto.FLOAT, ["n", 6]), (TensorProto.FLOAT, ["n", 4]), constants, opset
+    )
+    x = GENERATOR.normal(size=(3, 6)).astype("float32")
+    expected = np.clip(np.round(x / 0.05), -128, 127) * 0.05 @ (weights * scales)
+    np.testing.assert_allclose(runtimes.candidates(path)["onnx reference"].open()(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_file_that_onnxruntime_cannot_read_is_an_error_and_not_left_out(tmp_path):
+    (tmp_path / "text.onnx").write_text("I am a text")
+    candidates = runtimes.candidates(tmp_path / "text.onnx")
+    for name in NAMES[:2]:
+        with pytest.raises(ZooError, match=r"onnxruntime cannot read .*text\.onnx"):
+            candidates[name].open()
+    with pytest.raises(ZooError, match="onnxruntime cannot read"):
+        parity.compare(net, candidates, PICTURES)
+
+
+@pytest.mark.parametrize("name", NAMES[2:])
+def test_others_that_cannot_read_a_file_say_so(tmp_path, name):
+    (tmp_path / "damaged.onnx").write_bytes(b"\xff" * 50)
+    with pytest.raises(CannotRun) as caught:
+        runtimes.candidates(tmp_path / "damaged.onnx")[name].open()
+    assert str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_operator_that_onnxruntime_alone_knows_leaves_the_others_out_with_the_reason(tmp_path):
+    nodes = [helper.make_node("BiasGelu", ["pictures", "bias"], ["scores"], domain="com.microsoft")]
+    ends = [(TensorProto.FLOAT, ["n", 4])] * 2
+    path = save(tmp_path / "own.onnx", nodes, *ends, {"bias": np.zeros(4, "float32")}, domains=[("com.microsoft", 1)])
+    rows = GENERATOR.normal(size=(5, 4)).astype("float32")
+    run = runtimes.scorer(path)
+    report = parity.compare(run, runtimes.candidates(path), rows)
+    assert report.passed and {"onnxruntime", "onnxruntime basic"} <= set(report.runtimes)
+    assert "BiasGelu" in report.not_run["onnx reference"]
+
+
+@pytest.mark.parametrize(("opset", "axes", "left_out"), [(13, [1, 2, 4], True), (18, [1, 2, 4], True), (13, [2, 3], False)])
+def test_a_reduction_that_opencv_computes_wrongly_leaves_it_out(tmp_path, opset, axes, left_out):
+    """Once OpenCV is right, so that the third assertion fails, it may be asked again."""
+    given = {"axes": np.array(axes)} if opset == 18 else {}
+    node = helper.make_node("ReduceMean", ["pictures", *given], ["scores"], **({} if given else {"axes": axes}))
+    ends = [(TensorProto.FLOAT, ["n", 4, 5, 6, 2]), (TensorProto.FLOAT, [1 if i in axes else None for i in range(5)])]
+    path = save(tmp_path / "mean.onnx", [node], *ends, given, opset)
+    x = GENERATOR.normal(size=(3, 4, 5, 6, 2)).astype("float32")
+    report = parity.compare(lambda x: x.mean(axis=tuple(axes), keepdims=True), runtimes.candidates(path), x)
+    assert report.passed
+    assert report.not_run == ({"opencv": "it computes ReduceMean over 3 axes wrongly"} if left_out else {})
+    if left_out:
+        cv2 = pytest.importorskip("cv2")
+        net = cv2.dnn.readNetFromONNX(str(path))
+        net.setInput(x)
+        assert np.abs(net.forward() - x.mean(axis=tuple(axes), keepdims=True)).max() > 0.1
+
+
+def test_a_loop_is_left_to_those_that_compute_it_right(tmp_path):
+    kept = helper.make_node("Identity", ["go"], ["go_on"])
+    doubled = helper.make_node("Add", ["state", "state"], ["next"])
+    value = helper.make_tensor_value_info
+    state, go = (TensorProto.FLOAT, ["n", 4]), (TensorProto.BOOL, [])
+    given = [value("i", TensorProto.INT64, []), value("go", *go), value("state", *state)]
+    body = helper.make_graph([kept, doubled], "body", given, [value("go_on", *go), value("next", *state)])
+    node = helper.make_node("Loop", ["times", "true", "pictures"], ["scores"], body=body)
+    path = save(tmp_path / "loop.onnx", [node], state, state, {"times": np.array(3), "true": np.array(True)})
+    x = GENERATOR.normal(size=(3, 4)).astype("float32")
+    report = parity.compare(lambda x: 8 * x, runtimes.candidates(path), x)
+    assert report.passed and {"onnxruntime", "onnxruntime basic"} <= set(report.runtimes)
+    wrong = "it computes Loop wrongly"
+    assert (report.not_run["onnx reference"], report.not_run["opencv"]) == (wrong, wrong)
+
+
+def test_a_runtime_that_is_not_installed_says_how_to_install_it():
+    with pytest.raises(CannotRun, match=r"not installed; pip install 'history-zoo\[runtimes\]'"):
+        runtimes._installed("a_runtime_that_nobody_wrote")
+
+
+def test_onnxruntime_runs_on_the_cpu_with_and_without_its_optimizations(tmp_path):
+    path = save_net(tmp_path / "net.onnx")
+    level = onnxruntime.GraphOptimizationLevel
+    for optimized, expected in ((True, level.ORT_ENABLE_ALL), (False, level.ORT_ENABLE_BASIC)):
+        session = runtimes.session(path, optimized)
+        assert session.get_providers() == ["CPUExecutionProvider"]
+        assert session.get_session_options().graph_optimization_level == expected
