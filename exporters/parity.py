@@ -41,6 +41,10 @@ TOLERANCES = {
 }
 
 
+# Of an int8 file: error of the scores over how far the scores of a picture lie apart, both as root of the mean square.
+MOST_NOISE = 0.25
+
+
 class CannotRun(Exception):
     """A runtime does not read a file, or lacks an operator of it; the message says why."""
 
@@ -79,6 +83,7 @@ class Report:
         deviating: dict of the name of a runtime that is not binding and computes something else -> what.
         ignored_flips: pictures with another label whose two best scores are a draw to the model, within tolerance.
         agreement: share of the real pictures that have the model's label in every runtime; None if there is none.
+        noise: of an int8 file, its error on the real pictures as a part of how far their scores lie apart.
         parted: the first layer whose output differs, if it was looked for.
     """
 
@@ -94,6 +99,7 @@ class Report:
     deviating: dict = field(default_factory=dict)
     ignored_flips: int = 0
     agreement: float | None = None
+    noise: float | None = None
     parted: str | None = None
 
     @property
@@ -172,6 +178,12 @@ def compare(reference, candidates, pictures, precision="fp32", batches=BATCHES, 
         problems.append(
             f"the labels of {agreement or 0:.1%} of the real pictures are the model's; at least {floor:.1%} shall be"
         )
+    noise = comparison.noise(len(pictures) if real is None else real) if precision == "int8" else None
+    if noise is not None and noise > MOST_NOISE:
+        problems.append(
+            f"the error of its scores is {noise:.0%} of how far they lie apart, more than {MOST_NOISE:.0%}; leave layers "
+            "out with --exclude, or as many as it takes with --data and --max-drop"
+        )
     return Report(
         pictures=len(pictures),
         batches=tuple(batches),
@@ -184,6 +196,7 @@ def compare(reference, candidates, pictures, precision="fp32", batches=BATCHES, 
         deviating=deviating,
         ignored_flips=len(comparison.drawn - comparison.flipped),
         agreement=agreement,
+        noise=noise,
     )
 
 
@@ -244,6 +257,13 @@ class _Comparison:
         self.labelled.update(numbers.tolist())
         self.drawn.update(numbers[(labels != others).any(axis=1)].tolist())
         self.flipped.update(numbers[((labels != others) & (lost > tolerance)).any(axis=1)].tolist())
+
+    def noise(self, real):
+        """Return the error of the scores of the first so many pictures over their spread; None where there is no spread."""
+        places = (self.order < (real or len(self.order))) & np.isfinite(self.values).reshape(len(self.order), -1).all(axis=1)
+        expected, given = self.expected[places], self.values[places]
+        spread = np.sqrt(np.mean(np.square(expected - expected.mean(axis=-1, keepdims=True)))) if places.any() else 0
+        return float(np.sqrt(np.mean(np.square(given - expected))) / spread) if spread else None
 
     def agreement(self, real):
         """Return the share of the first so many pictures that have the model's label in every runtime."""

@@ -45,6 +45,7 @@ def convert(source, opset=13, ir_version=8, layout="nchw", batch=None, runtime="
     model = trace.trace(source.model, ((batch, *shape), source.dtype, source.ends[0]), channels_first, opset, runtime)
     model.ir_version = ir_version
     model.producer_name, model.producer_version = "history-zoo", None
+    model.graph.doc_string = None  # tf2onnx names a temporary file there
     graph.clean(model, runtime)
     _name_ends(model.graph, source.ends, batch)
     used = {node.domain for node in model.graph}  # tf2onnx imports ai.onnx.ml without using it

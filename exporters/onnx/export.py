@@ -131,13 +131,7 @@ def verify(path, against=None, data=None):
         ZooError: if the file is damaged or not of this zoo, or its model has other weights now.
     """
     path = Path(path)
-    graph, about = metadata.opened(path, probe.check)
-    found = source.find(against or _find_origin(path, about), about.get("raw_input", True), about.get("pixels", "uint8"))
-    if found.fingerprint() != about["weights_sha256"]:
-        raise ZooError(
-            f"{path} was exported from {about['model']} with other weights than the model compared has; name the right "
-            "model with --against, or export again"
-        )
+    graph, about, found = opened(path, against)
     report = prove(graph, found, path, data, about.get("precision", "fp32"), trusted=False)
     told = tuple(
         f"its metadata say {key} {about.get(key)}, the model {own}"
@@ -145,6 +139,28 @@ def verify(path, against=None, data=None):
         if about.get(key) != own
     )
     return dataclasses.replace(report, problems=report.problems + told)
+
+
+def opened(path, against=None):
+    """Return an ONNX file of this zoo that may be of a stranger, and what it was made of.
+
+    Args:
+        path, against: as for `verify`.
+
+    Returns:
+        (`onnx_ir.Model`, dict of its metadata, `exporters.source.Source`).
+
+    Raises:
+        ZooError: as `verify`.
+    """
+    graph, about = metadata.opened(path, probe.check)
+    found = source.find(against or _find_origin(path, about), about.get("raw_input", True), about.get("pixels", "uint8"))
+    if found.fingerprint() != about["weights_sha256"]:
+        raise ZooError(
+            f"{path} was exported from {about['model']} with other weights than the model compared has; name the right "
+            "model with --against, or export again"
+        )
+    return graph, about, found
 
 
 def _promised(classifier):

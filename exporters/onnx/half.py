@@ -4,10 +4,13 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from exporters.onnx.graph.edit import constant
+from exporters.onnx.graph.edit import changed, constant, insert, new_constant
+from exporters.onnx.graph.squares import is_square, squares
 from zoo.errors import ZooError
 
 LARGEST, NORMAL = 65504, 2.0**-14  # of float16; below the second it has fewer digits
+PIXELS = 256  # values that a raw pixel has
+SMALL = 2.0**-4  # weights all below it gain digits by a factor of so much
 HALF, SINGLE = ir.DataType.FLOAT16, ir.DataType.FLOAT
 GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 NAMES = {HALF: "half", SINGLE: "single"}
@@ -36,7 +39,8 @@ def to_half(model, io="float32"):
         `onnx_ir.Model`.
 
     Raises:
-        ZooError: if float16 cannot hold a layer's weights: there are some beyond 65504, or all are below 2^-14. Where only
+        ZooError: if float16 cannot hold a layer's weights, those for raw pixels times 256: there are
+            some beyond 65504, or all are below 2^-14. Where only
             some are, they are off by less than 2^-24, which is what rounding the largest changes.
     """
     if io not in ("float32", "float16"):
@@ -46,6 +50,7 @@ def to_half(model, io="float32"):
     if within := [node.name for node in graph if any(each.type in GRAPHS for each in node.attributes.values())]:
         raise ZooError(f"{within[0]} has a graph within, which is not converted to float16; export in float32")
     common.ShapeInferencePass()(model)
+    _take_fractions_of_pixels(graph)
     for node in list(graph):
         wide = node.op_type != "Cast" and _is_wide(node, widened)
         if node.op_type == "Cast":
@@ -69,14 +74,52 @@ def to_half(model, io="float32"):
     return model
 
 
+def _take_fractions_of_pixels(graph):
+    """Let layers that see raw pixels, and have small weights for it, see 1/256 of them and have weights 256 times as large.
+
+    The scaling of the preprocessing is in these weights, where float16 has few digits for it. Both factors are exact.
+    """
+    fractions = {}
+    for node in list(graph):
+        given = node.inputs[0] if node.inputs else None
+        if node.op_type not in LAYERS or not _is_raw(given) or constant(node.inputs[1]) is None:
+            continue
+        kernel = constant(node.inputs[1])
+        if not 0 < np.abs(kernel).max(initial=0) < SMALL:
+            continue
+        if given not in fractions:
+            factor = new_constant(graph, np.float32(1 / PIXELS))
+            fractions[given] = insert(node, "Mul", [given, factor], None, given.shape, given.dtype)
+            fractions[given].name = fractions[given].producer().name = f"{given.name}/fraction"
+            graph.initializers.pop(factor.name)
+            factor.name = factor.const_value.name = f"{given.name}/fraction/b"
+            graph.register_initializer(factor)
+        node.replace_input_with(0, fractions[given])
+        larger = changed(node.inputs[1], kernel * np.float32(PIXELS))
+        old = node.inputs[1]
+        node.replace_input_with(1, larger)
+        if not old.uses():
+            del graph.initializers[old.name], graph.initializers[larger.name]
+            larger.name = larger.const_value.name = old.name
+            graph.register_initializer(larger)
+
+
+def _is_raw(value):
+    """Tell whether a value is the uint8 input of a graph, cast and moved."""
+    node = None if value is None else value.producer()
+    while node is not None and node.op_type in ("Reshape", "Transpose"):
+        node = node.inputs[0].producer()
+    return node is not None and node.op_type == "Cast" and node.inputs[0].dtype == ir.DataType.UINT8
+
+
 def _is_wide(node, widened):
     """Tell whether a node stays float32, where some of its inputs do or not."""
     floats = [value for value in node.inputs if value is not None and value.dtype in (SINGLE, HALF)]
-    if node.op_type in (*SCALED, *GROWING, *FIXED) or not floats:
+    if node.op_type in (*SCALED, *GROWING, *FIXED) or squares(node) or not floats:
         return True
     fits = all(_fits(value) for value in floats if constant(value) is not None)
     if any(value in widened for value in floats):
-        return node.op_type not in LAYERS or not fits
+        return node.op_type not in LAYERS or not fits or any(map(is_square, floats))
     return node.op_type in ARITHMETIC and not fits
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+from pathlib import Path
 
 import numpy as np
 import onnx.reference
@@ -12,6 +13,8 @@ from onnx.reference.ops.op_dequantize_linear import DequantizeLinear_25
 from exporters.parity import Candidate, CannotRun
 from zoo.errors import ZooError
 
+LARGE = 2**25  # bytes of a file
+
 
 def candidates(path, layout="NCHW", trusted=True):
     """Return by name what can run a file: a dict of `exporters.parity.Candidate`, each of which reads it when it is opened.
@@ -21,6 +24,7 @@ def candidates(path, layout="NCHW", trusted=True):
         layout: of the file's input, "NCHW" or "NHWC"; what is run takes channels last.
         trusted: whether those may read it, too, in which it has not been tried out in a process of its own.
     """
+    few = 3 if Path(path).stat().st_size < LARGE else 1  # a picture takes NumPy seconds in a large net
     path = str(path)
     others = {
         "openvino": Candidate(lambda: _openvino(path, layout), binding=False),

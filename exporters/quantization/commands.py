@@ -1,12 +1,14 @@
 """The command `zoo quantize`."""
 
 import json
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from exporters.commands import tell
 from zoo import cli, registry
 from zoo.errors import ZooError
 
@@ -14,6 +16,16 @@ from zoo.errors import ZooError
 class Precision(StrEnum):
     INT8 = "int8"
     FP16 = "fp16"
+
+
+class Scores(StrEnum):
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+
+
+class Runtime(StrEnum):
+    TENSORRT = "tensorrt"
+    ONNXRUNTIME = "onnxruntime"
 
 
 class Method(StrEnum):
@@ -37,6 +49,13 @@ def quantize(
         float | None, typer.Option(help="Percentage points that may be lost; worse layers stay float32.")
     ] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="A layer that stays float32; may be given again.")] = None,
+    scores: Annotated[Scores, typer.Option(help="Type of the scores, for fp16.")] = Scores.FLOAT32,
+    runtime: Annotated[
+        Runtime, typer.Option(help="What the file is to be fast in; either computes the same.")
+    ] = Runtime.TENSORRT,
+    against: Annotated[
+        str | None, typer.Option(help="What an .onnx file was exported from; by default what it names.")
+    ] = None,
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="Tell what each layer loses, and write nothing.")
     ] = False,
@@ -46,18 +65,29 @@ def quantize(
 
     Example: zoo quantize lenet5.mnist --calibration photos --data photos --max-drop 0.5
     """
-    if model.endswith(".onnx"):
-        if not Path(model).is_file():
-            raise ZooError(f"no file {model}; make it with zoo export NAME --to onnx --out {model}")
-    else:
-        cli.start_keras(model)
+    if model.endswith(".onnx") and not Path(model).is_file():
+        raise ZooError(f"no file {model}; make it with zoo export NAME --to onnx --out {model}")
+    known = (registry.is_path(model) and not model.endswith(".keras")) or ":" in model
+    cli.start_keras(None if known else model)
     from exporters.quantization import pipeline
 
     if sensitivity:
         _print(pipeline.rank_layers(model, calibration, method.value, data), as_json)
         return
     out = out or Path(f"{Path(model).stem if registry.is_path(model) else model}-{precision.value}.onnx")
-    report = pipeline.quantize(model, out, precision.value, calibration, method.value, data, max_drop, tuple(exclude or ()))
+    report = pipeline.quantize(
+        model,
+        out,
+        precision.value,
+        calibration,
+        method.value,
+        data,
+        max_drop,
+        tuple(exclude or ()),
+        scores.value,
+        runtime.value,
+        against,
+    )
     if as_json:
         print(json.dumps(report.plain(), indent=2))
         return
@@ -68,7 +98,9 @@ def quantize(
         print(f"left in float32: {', '.join(report.excluded)}")
     if report.comparison:
         _print(report.comparison, False)
-    print(f"{report.file}: {out.stat().st_size:,} bytes\nnext: zoo verify {out}")
+    origin = against or (model if (registry.is_path(model) and model.endswith(".keras")) or ":" in model else None)
+    apart = origin and (":" in origin or Path(origin).resolve().parent != out.resolve().parent)
+    tell(report.proof, False, shlex.join(["zoo", "verify", str(out), *(["--against", origin] if apart else [])]))
 
 
 def _print(table, as_json):

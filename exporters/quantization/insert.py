@@ -8,11 +8,11 @@ import numpy as np
 import onnx_ir as ir
 
 from exporters.onnx.graph.edit import attribute, attributes, constant, insert, made_by, read_once, take_over
+from exporters.onnx.graph.squares import MOVING, is_square
 from zoo.errors import ZooError, did_you_mean
 
 LARGEST = 127  # of INT8 about 0, whose smallest is then -127
 LINEAR = ("Conv", "Gemm", "MatMul")
-MOVING = ("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")  # give only values that they are given
 FUSED = ("Tanh", "Sigmoid", "LeakyRelu", "Elu", "HardSigmoid")  # besides Relu, with a product to one operator in float32
 OLDEST_OPSET = 13  # before it DequantizeLinear has one scale for a whole tensor
 
@@ -109,8 +109,8 @@ def _chosen(model, exclude):
 
 
 def _is_layer(node):
-    """Tell whether a node is a product with a constant weight."""
-    if node.domain or node.op_type not in LINEAR or constant(node.inputs[0]) is not None:
+    """Tell whether a node is a product with a constant weight, but not one of squares, whose range INT8 has not."""
+    if node.domain or node.op_type not in LINEAR or constant(node.inputs[0]) is not None or is_square(node.inputs[0]):
         return False
     weight = constant(node.inputs[1])
     return weight is not None and weight.dtype == np.float32 and weight.ndim > 1

@@ -9,7 +9,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from exporters.onnx import convert, files, half, metadata
+from exporters import parity, source
+from exporters.onnx import convert, export, files, half, metadata
 from exporters.quantization import accuracy, cache, calibrate, insert, labelled, run, sensitivity
 from zoo.errors import ZooError, did_you_mean
 
@@ -26,6 +27,7 @@ class Report:
         calibration: `cache.Calibration`, of INT8.
         excluded: names of the layers that stayed float32.
         comparison: `accuracy.Comparison`, where there were labelled pictures.
+        proof: `exporters.parity.Report` of the comparison with the model in every runtime.
     """
 
     file: str
@@ -33,6 +35,7 @@ class Report:
     calibration: cache.Calibration | None
     excluded: tuple
     comparison: accuracy.Comparison | None
+    proof: parity.Report
 
     def plain(self):
         """Return it as a dict that JSON can hold."""
@@ -49,8 +52,10 @@ def quantize(
     max_drop=None,
     exclude=(),
     scores="float32",
+    runtime="tensorrt",
+    against=None,
 ):
-    """Write a model in lower precision.
+    """Write a model in lower precision, behind the gate of `exporters.to_onnx`.
 
     Args:
         model: a float32 .onnx file of the zoo, or what `exporters.to_onnx` takes.
@@ -64,16 +69,19 @@ def quantize(
         max_drop: percentage points of accuracy that INT8 may lose on them: as few layers stay float32 as that takes.
         exclude: names of layers that stay float32 in any case.
         scores: type of the scores of FP16, "float32" or "float16".
+        runtime: as for `exporters.to_onnx`; an .onnx file is what it is.
+        against: of an .onnx file, the model that it was exported from; by default the one that it names.
 
     Returns:
         `Report`.
 
     Raises:
+        CheckFailed: if the file is too far from the model; no file is left.
         ZooError: if what is given does not fit together, cannot be read, or loses more than it may; no file is left.
     """
     path = Path(path)
     _check(path, precision, method, calibration, data, max_drop, exclude)
-    full, about = _float32(model)
+    full, about, origin = _float32(model, runtime, against)
     with _progress() as bars:
         measured = None if data is None else _to_measure(data, about, bars)
         if precision == "int8":
@@ -82,9 +90,9 @@ def quantize(
         else:
             found, made = None, half.to_half(full, scores)
         _describe(made, about, precision, found, exclude)
-        with files.saving(made, path) as temporary:
-            comparison = None if data is None else _compare(full, precision, temporary, measured, about, bars)
-    return Report(str(path), precision, found, tuple(exclude), comparison)
+        proof = export.write(made, origin, path, precision=precision)
+        comparison = None if data is None else _compare(full, precision, path, measured, about, bars)
+    return Report(str(path), precision, found, tuple(exclude), comparison, proof)
 
 
 def rank_layers(model, calibration, method=calibrate.DEFAULT, data=None):
@@ -101,7 +109,7 @@ def rank_layers(model, calibration, method=calibrate.DEFAULT, data=None):
         ZooError: as for `quantize`.
     """
     _check(None, "int8", method, calibration, data, None, ())
-    full, about = _float32(model)
+    full, about, _ = _float32(model)
     with _progress() as bars:
         some = _to_calibrate(calibration, about, bars)
         ranges = _calibrated(full, some, method, bars).ranges
@@ -127,23 +135,19 @@ def _check(path, precision, method, calibration, data, max_drop, exclude):
         raise ZooError(f"accuracy may drop by 0 to 100 percentage points; given was {max_drop}")
 
 
-def _float32(model):
-    """Return a model of float32 and what it says about itself: (`onnx_ir.Model`, dict)."""
+def _float32(model, runtime="tensorrt", against=None):
+    """Return a model of float32, what it says about itself, and what it was made of: (`onnx_ir.Model`, dict, `Source`)."""
     if str(model).endswith(".onnx"):
-        full = files.load(model)
-        about = metadata.find(full)
-        if about is None:
-            raise ZooError(f"{model} was not exported by the zoo; export its model with zoo export NAME --to onnx")
+        full, about, origin = export.opened(Path(model), against)
     else:
-        from exporters import source
-
-        full = convert.convert(source.find(model))
+        origin = source.find(model)
+        full = convert.convert(origin, runtime=runtime)
         about = metadata.find(full)
     if about.get("precision", "fp32") != "fp32":
         raise ZooError(f"{model} is {about['precision']} already; give the float32 file or model that it was made from")
     if not about.get("raw_input", True) or not about.get("class_names"):
         raise ZooError(f"{model} does not take raw pictures and give scores of classes; only such models are quantized")
-    return full, about
+    return full, about, origin
 
 
 def _describe(made, about, precision, found, exclude):

@@ -176,6 +176,22 @@ def test_maps_are_normalized_in_float32():
     np.testing.assert_allclose(given, run(model, pictures), rtol=2**-10)
 
 
+def test_a_layer_of_squares_stays_float32():
+    """As in a normalization that is written as a convolution of squares."""
+    nodes = [
+        helper.make_node("Cast", ["pictures"], ["cast"], "cast", to=1),
+        helper.make_node("Mul", ["cast", "cast"], ["square"], "square"),
+        helper.make_node("Conv", ["square", "band"], ["activity"], "activity"),
+        helper.make_node("Sqrt", ["activity"], ["root"], "root"),
+        helper.make_node("Div", ["cast", "root"], ["scores"], "norm"),
+    ]
+    model = graph(nodes, {"band": np.ones((3, 3, 1, 1), "float32")}, (3, 2, 2))
+    pictures = np.full((1, 3, 2, 2), 255, "uint8")
+    made = half.to_half(model)
+    assert casts(made) == {"cast/single": "pictures"}
+    np.testing.assert_allclose(run(made, pictures), np.full((1, 3, 2, 2), 3**-0.5), rtol=1e-6)
+
+
 def test_arithmetic_with_a_constant_that_float16_cannot_hold_stays_float32(pictures):
     nodes = [
         helper.make_node("Cast", ["pictures"], ["cast"], "cast", to=1),

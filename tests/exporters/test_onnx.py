@@ -14,12 +14,19 @@ import pytest
 import exporters
 import training.data
 import zoo
-from exporters import parity, samples
-from exporters.onnx import activations
+from exporters import parity, samples, source
+from exporters.onnx import activations, export, files, half, metadata
+from exporters.quantization import calibrate, insert
 from zoo.errors import CheckFailed, ZooError
 
 # One memory of 190 MB is enough: those with more neighbours and deskewed pictures differ in what test_nearest_neighbor.py
 # and linear.mnist-deskewed show.
+# Its numbers are ratios of small differences, for which half precision and eight bits are too coarse; and the memory of a
+# nearest neighbour is compared by sums of squares, beyond what float16 holds.
+TOO_COARSE = {
+    "fp16": ("neocognitron.glyphs", "nearest-neighbor", "nearest-neighbor.mnist"),
+    "int8": ("neocognitron.glyphs", "neocognitron.mnist"),
+}
 LEFT_OUT = ("nearest-neighbor.mnist-k3", "nearest-neighbor.mnist-k5", "nearest-neighbor.mnist-deskewed")
 # Machines that know nothing before they learn: whatever the picture, and one weight, their scores are 0.
 BLANK = ("mark1", "neocognitron", "nearest-neighbor")
@@ -154,7 +161,8 @@ def test_onnxruntime_computes_the_scores_of_keras(exported):
         assert (given.argmax(axis=1) == expected[:batch].argmax(axis=1)).all()
         largest = max(largest, np.abs(given - expected[:batch]).max())
     assert report.passed and report.flipped_labels == 0 and report.pictures > len(pictures)
-    assert {"onnxruntime", "onnxruntime basic", "onnx reference"} <= set(report.runtimes)
+    assert {"onnxruntime", "onnxruntime basic", "onnx reference", "openvino"} <= set(report.runtimes)
+    assert not report.deviating
     # The proof has other pictures and runtimes, too; how a batch is composed changes the order of additions.
     assert report.largest_difference >= 0.5 * largest - 1e-5 * float(np.abs(expected).max())
     assert report.file == str(path)
@@ -178,9 +186,45 @@ def test_a_file_says_what_it_is(exported):
     assert json.loads(session.get_modelmeta().custom_metadata_map[entry.key]) == about
 
 
+def test_fp16_passes_the_gate(exported, tmp_path):
+    name, classifier, path, _ = exported
+    full = files.load(path)
+    lower(name, "fp16", full, lambda: half.to_half(full), classifier, tmp_path / "fp16.onnx", 0.6 * path.stat().st_size)
+
+
+def test_int8_passes_the_gate(exported, tmp_path):
+    name, classifier, path, _ = exported
+    full = files.load(path)
+    if not insert.layers(full):
+        pytest.skip("it has no layer with weights")
+    pictures = samples.shipped(classifier.picture)[:32]
+    ranges = calibrate.ranges(full, insert.tensors(full), pictures)
+    lower(name, "int8", full, lambda: insert.quantize(full, ranges), classifier, tmp_path / "int8.onnx", path.stat().st_size)
+
+
+def lower(name, precision, full, make, classifier, path, largest):
+    """Write a graph in lower precision behind the gate, or see it refused, and no file."""
+    if name in TOO_COARSE[precision]:
+        with pytest.raises(ZooError, match="float16 cannot hold|does not compute what the model computes"):
+            write(make(), precision, full, classifier, path)
+        assert not path.exists()
+        return
+    report = write(make(), precision, full, classifier, path)
+    assert report.passed and report.precision == precision and not report.deviating
+    assert {"onnxruntime", "onnxruntime basic", "onnx reference", "openvino"} <= set(report.runtimes)
+    assert path.stat().st_size < largest + 50_000
+
+
+def write(made, precision, full, classifier, path):
+    metadata.describe(made, {**metadata.find(full), "precision": precision})
+    return export.write(made, source.find(classifier), path, precision=precision)
+
+
 def test_verify_agrees_and_notices_one_changed_weight(exported, tmp_path):
     """The weight is of the last operator that has some: what is changed before a threshold may not show."""
     name, classifier, path, _ = exported
+    if path.stat().st_size > 2e8:
+        pytest.skip("it takes a minute, and smaller nets have all that this one has")
     report = exporters.verify(path, classifier)
     assert report.passed and report.pictures > samples.count(classifier.picture)
     if name in BLANK:

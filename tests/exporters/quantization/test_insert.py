@@ -272,6 +272,22 @@ def test_a_pool_of_float32_stays_so_in_onnxruntime(pictures, tmp_path):
     np.testing.assert_allclose(given, expected, atol=0.05 * np.abs(expected).max())
 
 
+def test_a_layer_of_squares_is_none_to_quantize():
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["square"], "square"),
+        helper.make_node("Reshape", ["square", "shape"], ["moved"], "moved"),
+        helper.make_node("Gemm", ["moved", "norm/band"], ["norm"], "norm"),
+        helper.make_node("Gemm", ["norm", "fc/kernel"], ["scores"], "fc"),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4]) for name in ("x", "scores")]
+    eye = np.eye(4, dtype="float32")
+    arrays = {"shape": np.array([-1, 4], "int64"), "norm/band": eye, "fc/kernel": eye}
+    constants = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], constants)
+    model = ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8))
+    assert list(insert.layers(model)) == ["fc"]
+
+
 def test_whatever_is_left_out_no_other_ranges_are_needed(ranges):
     layers = list(insert.layers(net()))
     for count in range(len(layers)):

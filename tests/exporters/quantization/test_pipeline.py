@@ -192,7 +192,7 @@ def test_the_command_writes_a_file_and_tells_what_comes_next(zoo_command, full, 
     done = zoo_command(*words, "--sensitivity", "--json", cwd=tmp_path)
     layers = json.loads(done.stdout)["layers"]
     assert {each["layer"] for each in layers} == {"c1", "c3", "c5", "f6", "scores"} or len(layers) == 5
-    assert [path.name for path in tmp_path.iterdir()] == ["int8.onnx"]
+    assert [path.name for path in tmp_path.iterdir()] == ["int8.json", "int8.onnx"]
     done = zoo_command("quantize", full, "--precision", "fp16", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["file"] == "full-fp16.onnx"
     done = zoo_command("quantize", tmp_path / "none.onnx", cwd=tmp_path)
