@@ -146,7 +146,7 @@ def write_zoo(classifier, path):
     from exporters import source
     from exporters.onnx import convert, files
 
-    files.save(convert.convert(source.find(classifier)), path)
+    files.save(convert.convert(source.find(classifier), runtime="onnxruntime"), path)
 
 
 def write_pytorch(classifier, folder):

@@ -33,9 +33,7 @@ def candidates(path, layout="NCHW", trusted=True):
     return {
         "onnxruntime": Candidate(lambda: scorer(path, layout)),
         "onnxruntime basic": Candidate(lambda: scorer(path, layout, optimized=False)),
-        "onnx reference": Candidate(
-            lambda: _reference(path, layout), most=3, binding=False
-        ),  # which takes it seconds for AlexNet
+        "onnx reference": Candidate(lambda: _reference(path, layout), few, binding=False),
         **(others if trusted else {}),
     }
 

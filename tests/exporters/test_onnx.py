@@ -205,7 +205,7 @@ def test_int8_passes_the_gate(exported, tmp_path):
 def lower(name, precision, full, make, classifier, path, largest):
     """Write a graph in lower precision behind the gate, or see it refused, and no file."""
     if name in TOO_COARSE[precision]:
-        with pytest.raises(ZooError, match="float16 cannot hold|does not compute what the model computes"):
+        with pytest.raises(ZooError, match=r"float16 cannot hold|does not compute what the model computes"):
             write(make(), precision, full, classifier, path)
         assert not path.exists()
         return
