@@ -58,7 +58,7 @@ def to_onnx(
     return write(convert.convert(found, opset, ir, layout, static_batch, runtime), found, path, data)
 
 
-def write(graph, found, path, data=None, precision="fp32", floor=0.0):
+def write(graph, found, path, data=None, precision="fp32"):
     """Write a graph to a file that gets its name once it is proved.
 
     Args:
@@ -67,7 +67,6 @@ def write(graph, found, path, data=None, precision="fp32", floor=0.0):
         path: the .onnx file.
         data: as for `to_onnx`.
         precision: of the graph, "fp32", "fp16" or "int8".
-        floor: share of the real pictures that need to have the model's label; see `exporters.parity.compare`.
 
     Returns, Raises:
         As `to_onnx`.
@@ -75,13 +74,13 @@ def write(graph, found, path, data=None, precision="fp32", floor=0.0):
     path = Path(path)
     metadata.sidecar(path)
     with files.saving(graph, path) as temporary:
-        report = prove(graph, found, temporary, data, precision, floor)
+        report = prove(graph, found, temporary, data, precision)
         report.raise_if_failed()
     metadata.write_sidecar(path)
     return dataclasses.replace(report, file=str(path))
 
 
-def prove(graph, found, path, data=None, precision="fp32", floor=0.0, trusted=True):
+def prove(graph, found, path, data=None, precision="fp32", trusted=True):
     """Compare a file with its model in every runtime; see `write`.
 
     Args:
@@ -104,7 +103,6 @@ def prove(graph, found, path, data=None, precision="fp32", floor=0.0, trusted=Tr
         batches,
         str(result.dtype.numpy()),
         real,
-        floor,
     )
     if not report.passed and batches == parity.BATCHES:
         tolerance = parity.TOLERANCES[precision].relative
