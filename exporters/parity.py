@@ -128,7 +128,7 @@ class Report:
             raise CheckFailed(f"the file does not compute what the model computes: {'; '.join(self.problems)}{parted}")
 
 
-def compare(reference, candidates, pictures, precision="fp32", batches=BATCHES, dtype="float32", real=None):
+def compare(reference, candidates, pictures, precision="fp32", batches=BATCHES, dtype="float32", real=None, advance=None):
     """Compare a model with its file in several runtimes.
 
     Every picture is run in the largest batch, some are in the smaller ones too. Scores of an "int8" file may differ more, by
@@ -142,6 +142,7 @@ def compare(reference, candidates, pictures, precision="fp32", batches=BATCHES, 
         batches: numbers of pictures at a time; of a file with a static batch that one.
         dtype: of the file's scores.
         real: how many of the pictures, the first, are real ones; by default all.
+        advance: called once for the model and each candidate, for a progress bar.
 
     Returns:
         `Report`. It fails on another shape or dtype, on scores that are not finite, on a difference above tolerance, on a
@@ -162,6 +163,8 @@ def compare(reference, candidates, pictures, precision="fp32", batches=BATCHES, 
     comparison = _Comparison(expected, order, precision, dtype, len(pictures) if real is None else real)
     problems, runtimes, not_run, deviating = [], [], {}, {}
     for name, candidate in candidates.items():
+        if advance:
+            advance()
         before = copy.deepcopy(comparison)
         try:
             found = comparison.ask(candidate, pictures, batches)

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from exporters import parity, source, targets
+from exporters import parity, progress, source, targets
 from exporters.onnx import activations, convert, files, metadata, probe, runtimes
 from zoo import registry
 from zoo.errors import ZooError
@@ -95,15 +95,10 @@ def prove(graph, found, path, data=None, precision="fp32", trusted=True):
     (given,), (result,) = graph.graph.inputs, graph.graph.outputs
     batches = (given.shape[0],) if isinstance(given.shape[0], int) else parity.BATCHES
     inputs, real = found.inputs(data)
-    report = parity.compare(
-        found.predict,
-        runtimes.candidates(path, layout, trusted),
-        inputs,
-        precision,
-        batches,
-        str(result.dtype.numpy()),
-        real,
-    )
+    candidates = runtimes.candidates(path, layout, trusted)
+    with progress.bars() as bars, progress.counting(bars, "comparing with the model", 1 + len(candidates)) as advance:
+        dtype = str(result.dtype.numpy())
+        report = parity.compare(found.predict, candidates, inputs, precision, batches, dtype, real, advance)
     if not report.passed and batches == parity.BATCHES:
         tolerance = parity.TOLERANCES[precision].relative
         parted = activations.first_parting(found.model, path, inputs[:: max(1, len(inputs) // SHOWN)], layout, tolerance)

@@ -1,15 +1,12 @@
 """From a model to a file in lower precision, step by step."""
 
-import contextlib
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
-from exporters import parity, source
+from exporters import parity, progress, source
 from exporters.onnx import convert, export, files, half, metadata
 from exporters.quantization import accuracy, cache, calibrate, insert, labelled, run, sensitivity
 from zoo.errors import ZooError, did_you_mean
@@ -82,15 +79,16 @@ def quantize(
     path = Path(path)
     _check(path, precision, method, calibration, data, max_drop, exclude)
     full, about, origin = _float32(model, runtime, against)
-    with _progress() as bars:
+    with progress.bars() as bars:
         measured = None if data is None else _to_measure(data, about, bars)
         if precision == "int8":
             found = _calibrated(full, _to_calibrate(calibration, about, bars), method, bars)
             made, exclude = _quantized(full, found.ranges, exclude, max_drop, measured, bars)
         else:
             found, made = None, half.to_half(full, scores)
-        _describe(made, about, precision, found, exclude)
-        proof = export.write(made, origin, path, precision=precision)
+    _describe(made, about, precision, found, exclude)
+    proof = export.write(made, origin, path, precision=precision)
+    with progress.bars() as bars:
         comparison = None if data is None else _compare(full, precision, path, measured, about, bars)
     return Report(str(path), precision, found, tuple(exclude), comparison, proof)
 
@@ -110,7 +108,7 @@ def rank_layers(model, calibration, method=calibrate.DEFAULT, data=None):
     """
     _check(None, "int8", method, calibration, data, None, ())
     full, about, _ = _float32(model)
-    with _progress() as bars:
+    with progress.bars() as bars:
         some = _to_calibrate(calibration, about, bars)
         ranges = _calibrated(full, some, method, bars).ranges
         return _ranked(full, ranges, *((some, None) if data is None else _to_measure(data, about, bars)), bars)
@@ -160,24 +158,24 @@ def _describe(made, about, precision, found, exclude):
 def _to_calibrate(given, about, bars):
     if isinstance(given, np.ndarray):
         return given
-    with _counting(bars, "reading pictures", labelled.MOST) as advance:
+    with progress.counting(bars, "reading pictures", labelled.MOST) as advance:
         return labelled.to_calibrate(given, about["picture"], lambda: advance(1))
 
 
 def _to_measure(given, about, bars):
     if isinstance(given, tuple):
         return given
-    with _counting(bars, "reading labelled pictures", None) as advance:
+    with progress.counting(bars, "reading labelled pictures", None) as advance:
         return labelled.to_measure(given, about, lambda: advance(1))
 
 
 def _calibrated(full, pictures, method, bars, exclude=()):
-    with _counting(bars, "calibrating", calibrate.passes(method) * len(pictures)) as advance:
+    with progress.counting(bars, "calibrating", calibrate.passes(method) * len(pictures)) as advance:
         return cache.calibrated(full, insert.tensors(full, exclude), pictures, method, advance)
 
 
 def _ranked(full, ranges, pictures, labels, bars):
-    with _counting(bars, "one layer at a time", (1 + len(insert.layers(full))) * len(pictures)) as advance:
+    with progress.counting(bars, "one layer at a time", (1 + len(insert.layers(full))) * len(pictures)) as advance:
         return sensitivity.measure(full, ranges, pictures, labels, advance)
 
 
@@ -188,7 +186,7 @@ def _quantized(full, ranges, exclude, max_drop, measured, bars):
     pictures, labels = measured
 
     def evaluate(model):
-        with _counting(bars, "measuring accuracy", len(pictures)) as advance:
+        with progress.counting(bars, "measuring accuracy", len(pictures)) as advance:
             return sensitivity.accuracy(run.scores(run.session(model), pictures, advance=advance), labels)
 
     def order():
@@ -205,21 +203,5 @@ def _compare(full, precision, path, measured, about, bars):
             paths[name] = Path(folder) / f"{name}.onnx"
             files.save(model, paths[name])
         paths[precision] = path
-        with _counting(bars, "comparing", len(paths) * len(measured[0])) as advance:
+        with progress.counting(bars, "comparing", len(paths) * len(measured[0])) as advance:
             return accuracy.compare(paths, *measured, about["class_names"], advance)
-
-
-def _progress():
-    """Return bars for a person at a terminal; what a program reads, standard output, stays clean."""
-    console = Console(stderr=True)
-    return Progress(console=console, transient=True, disable=not console.is_terminal)
-
-
-@contextlib.contextmanager
-def _counting(bars, what, total):
-    """Yield a function that moves a bar on by so many pictures; the bar goes when they are done."""
-    task = bars.add_task(what, total=total)
-    try:
-        yield lambda count: bars.advance(task, count)
-    finally:
-        bars.remove_task(task)
