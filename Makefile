@@ -1,6 +1,6 @@
 # make demo    the whole way on real pictures, from pretrained weights to a verified file
 # make test    all tests
-# make bench   training speed beside PyTorch's, the nearest neighbour beside scikit-learn's, AlexNet's memory and import
+# make bench   speed beside PyTorch's, scikit-learn's and Keras': training, nearest neighbour, import, export, exported files
 # make readme  writes the README's table of models from the cards
 
 PYTHON ?= python3
@@ -29,6 +29,8 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/train_lenet.py
 	$(BIN)/python benchmarks/nearest_neighbor.py
 	$(BIN)/python benchmarks/alexnet.py
+	$(BIN)/python benchmarks/export.py
+	$(BIN)/python benchmarks/onnx_latency.py
 
 readme: $(INSTALLED)
 	$(BIN)/python docs/models.py

@@ -168,12 +168,15 @@ def write_pytorch(classifier, folder):
 
 def write_int8(net, folder):
     """Write the net in float32 and in INT8; the pictures that it is calibrated with do not change its time."""
-    from exporters import quantization
+    from exporters import source
+    from exporters.onnx import convert, files
+    from exporters.quantization import calibrate, insert
 
     classifier = load(net)
-    write_zoo(classifier, folder / "float32.onnx")
+    full = convert.convert(source.find(classifier), runtime="onnxruntime")
     pictures = np.random.default_rng(0).integers(0, 256, (8, *classifier.input_picture_shape), "uint8")
-    quantization.quantize(folder / "float32.onnx", folder / "zoo.onnx", "int8", calibration=pictures)
+    files.save(full, folder / "float32.onnx")
+    files.save(insert.quantize(full, calibrate.ranges(full, insert.tensors(full), pictures)), folder / "zoo.onnx")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from exporters import targets
+from exporters.targets import Runtime
 from zoo import cli, registry
 from zoo.errors import ZooError
 
@@ -32,11 +34,6 @@ class Pixels(StrEnum):
 class Layout(StrEnum):
     NCHW = "nchw"
     NHWC = "nhwc"
-
-
-class Runtime(StrEnum):
-    TENSORRT = "tensorrt"
-    ONNXRUNTIME = "onnxruntime"
 
 
 class RawInput(StrEnum):
@@ -86,30 +83,33 @@ def export(
     others += [name for name, value in {"target": target, "static_batch": static_batch}.items() if value is not None]
     if to != Format.ONNX and others:
         raise ZooError(f"--{others[0].replace('_', '-')} is for --to onnx; {to.value} takes raw uint8 pixels, channels last")
+    out = out_path(out, model, SUFFIX[to])
+    if to == Format.ONNX:
+        targets.check(target, opset, ir)
     cli.start_keras(None if ":" in model else model)
     import exporters
 
-    stem = Path(model).stem if registry.is_path(model) else model.replace(":", ".")
-    out = out or Path(f"{stem}{SUFFIX[to]}")
     if to == Format.ONNX:
         report = exporters.to_onnx(
             model,
             out,
-            opset,
-            ir,
-            pixels.value,
-            data,
-            layout.value,
-            raw_input == RawInput.YES,
-            static_batch,
-            target,
-            runtime.value,
+            opset=opset,
+            ir=ir,
+            pixels=pixels.value,
+            data=data,
+            layout=layout.value,
+            raw_input=raw_input == RawInput.YES,
+            static_batch=static_batch,
+            target=target,
+            runtime=runtime.value,
         )
     else:
         report = (exporters.to_tflite if to == Format.TFLITE else exporters.to_savedmodel)(model, out, data)
-    apart = registry.is_path(model) and Path(model).resolve().parent != out.resolve().parent
-    against = ["--against", model] if apart or ":" in model else []
-    following = ["zoo", "verify", str(out), *against] if to == Format.ONNX else ["zoo", "export", model, "--to", "onnx"]
+    following = (
+        ["zoo", "verify", str(out), *against_words(model, out)]
+        if to == Format.ONNX
+        else ["zoo", "export", model, "--to", "onnx"]
+    )
     tell(report, as_json, shlex.join(following))
 
 
@@ -125,12 +125,44 @@ def verify(
 
     Example: zoo verify lenet5.onnx
     """
+    if file.is_dir():
+        raise ZooError(f"{file} is a folder; only files that zoo export --to onnx writes can be verified")
     cli.start_keras(None if against and ":" in against else against)
     import exporters
 
     report = exporters.verify(file, against, data)
     tell(report, as_json, shlex.join(["zoo", "info", str(file)]))
     report.raise_if_failed()
+
+
+def out_path(out, model, suffix, mark=""):
+    """Return the path to write to: by default the model's name, with a mark behind it, here.
+
+    Args:
+        out: what was given with --out, or None.
+        model: name of a model, of its file, or module:attribute.
+        suffix: of a file of the format, such as ".onnx"; "" for any.
+        mark: what tells the file from others of the model, such as "-int8".
+
+    Raises:
+        ZooError: if what was given has another suffix.
+    """
+    if out is None:
+        return Path(f"{Path(model).stem if registry.is_path(model) else model.replace(':', '.')}{mark}{suffix}")
+    if suffix and out.suffix != suffix:
+        raise ZooError(f"the file is to be named {suffix}; given was --out {out}. Give --out {out}{suffix}")
+    return out
+
+
+def against_words(origin, out):
+    """Return the words that `zoo verify` needs to find what a file was made of.
+
+    Args:
+        origin: name of a model, its .keras file, or module:attribute.
+        out: path of the file, beside which a .keras file is found without.
+    """
+    apart = registry.is_path(origin) and Path(origin).resolve().parent != out.resolve().parent
+    return ["--against", origin] if apart or ":" in origin else []
 
 
 def tell(report, as_json, following):

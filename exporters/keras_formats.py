@@ -13,11 +13,11 @@ import shutil
 import warnings
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from exporters import parity, source
 from exporters.onnx import metadata
+from exporters.onnx.runtimes import _first_line
 from zoo.errors import ZooError
 from zoo.files import PART, atomic
 
@@ -37,7 +37,8 @@ def to_tflite(model, path, data=None):
         `exporters.parity.Report` of the proof.
 
     Raises:
-        ZooError: if the path is not named .tflite, or LiteRT has no operator for a part of the model.
+        ZooError: if the path is not named .tflite, what lies beside it is not the zoo's, or LiteRT has no operator for a
+            part of the model.
         CheckFailed: if the file does not compute what the model computes; no file is left.
 
     References:
@@ -46,6 +47,7 @@ def to_tflite(model, path, data=None):
     path = Path(path)
     if path.suffix != ".tflite":
         raise ZooError(f"a LiteRT file is named .tflite; given was {path}")
+    beside = metadata.sidecar(path.with_name(f"{path.name}.json"))
     found = _found(model)
     import tensorflow as tf
 
@@ -60,8 +62,8 @@ def to_tflite(model, path, data=None):
             raise ZooError(f"{found.model.name} cannot be a LiteRT file: {_reason(error, found)}") from error
         report = _prove(found, path, "LiteRT", lambda: _litert(temporary), data)
         about = _about(found, file={**metadata.facts(temporary), "name": path.name})
-        with atomic(path.with_name(f"{path.name}.json")) as beside:
-            beside.write_text(about, "utf-8")
+        with atomic(beside) as sidecar:
+            sidecar.write_text(about, "utf-8")
     return report
 
 
@@ -98,8 +100,7 @@ def to_savedmodel(model, path, data=None):
 
 def _found(model):
     """Return what is to be exported as an `exporters.source.Source`."""
-    if keras.backend.backend() != "tensorflow":
-        raise ZooError(f"export needs the TensorFlow backend, not {keras.backend.backend()}; set KERAS_BACKEND=tensorflow")
+    source.check_backend()
     return source.find(model)
 
 
@@ -169,10 +170,6 @@ def _reason(error, found):
     return f"{where} needs {', '.join(missing)}, for which LiteRT has no operator of its own; use --to onnx"
 
 
-def _first_line(error):
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def _check_replaceable(path):
     """Raise `ZooError` if a SavedModel at the path would destroy anything but a SavedModel."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
@@ -195,12 +192,12 @@ def _whole_folder(path):
             if file.is_file():
                 with file.open("rb+") as opened:
                     os.fsync(opened.fileno())
-        if path.exists():
-            path.rename(older)
         try:
+            if path.exists():
+                path.rename(older)
             temporary.rename(path)
-        except OSError:
-            if older.exists():
+        except BaseException:  # Ctrl-C too
+            if older.exists() and not path.exists():
                 older.rename(path)
             raise
     finally:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from exporters import noise
 from zoo.errors import CheckFailed
 
 # One picture, a few, and many at a time: a batch that was frozen, or a normalization over it, shows at the second.
@@ -19,17 +20,21 @@ class Tolerance:
     """What scores may differ by: a part of the picture's largest score and a floor.
 
     A score is a sum, and what another order of its additions or coarser numbers change grows with what is added, not with
-    what is left of it: a score near 0 differs by as much as the largest of the same picture.
+    what is left of it: a score near 0 differs by as much as the largest of the same picture. The floor is for pictures of
+    which little is left at all, and is never more than the same part of the largest score of all pictures.
     """
 
     absolute: float
     relative: float
 
-    def of(self, scores):
-        """Return the difference that each picture may have: (batch, 1, ...) for (batch, ..., classes) scores."""
-        return self.absolute + self.relative * np.abs(scores).max(
-            axis=tuple(range(1, scores.ndim)), keepdims=True, initial=0
-        )
+    def of(self, scores, largest):
+        """Return the difference that each picture may have: (batch, 1, ...) for (batch, ..., classes) scores.
+
+        Args:
+            largest: magnitude of the scores of all pictures; where they are 0, nothing is known of their scale.
+        """
+        floor = min(self.absolute, self.relative * largest) if largest else self.absolute
+        return floor + self.relative * np.abs(scores).max(axis=tuple(range(1, scores.ndim)), keepdims=True, initial=0)
 
 
 TOLERANCES = {
@@ -40,10 +45,6 @@ TOLERANCES = {
     # numbers.
     "int8": Tolerance(1e-3, 8 / 128),
 }
-
-
-# Of an int8 file: error of the scores over how far the scores of a picture lie apart, both as root of the mean square.
-MOST_NOISE = 0.25
 
 
 class CannotRun(Exception):
@@ -57,7 +58,7 @@ class Candidate:
     Attributes:
         open: function without arguments that reads the file and returns a function (batch, ...) -> (batch, classes); both
             may raise `CannotRun`.
-        most: for a slow one, the largest batch that it is asked, and about how many pictures of each size; None for any.
+        most: for a slow one, the largest batch that it is asked, and about how many pictures of each size; None for all.
         binding: whether the file fails with it. What another one computes of a file that is right elsewhere is its own
             mistake; it is told, and not held against the file.
     """
@@ -128,11 +129,13 @@ class Report:
             raise CheckFailed(f"the file does not compute what the model computes: {'; '.join(self.problems)}{parted}")
 
 
-def compare(reference, candidates, pictures, precision="fp32", batches=BATCHES, dtype="float32", real=None, advance=None):
+def compare(
+    reference, candidates, pictures, precision="fp32", batches=BATCHES, dtype="float32", real=None, advance=lambda: None
+):
     """Compare a model with its file in several runtimes.
 
-    Every picture is run in the largest batch, some are in the smaller ones too. Scores of an "int8" file may differ more, by
-    `MOST_NOISE` over all real pictures, and its labels count as `agreement` alone.
+    Every picture is run in the largest batch, some are in the smaller ones too. Scores and labels of an "int8" file may
+    differ more, and are judged over all real pictures together; see `exporters.noise`.
 
     Args:
         reference: the model, (batch, ...) -> (batch, classes).
@@ -160,11 +163,10 @@ def compare(reference, candidates, pictures, precision="fp32", batches=BATCHES, 
     )
     if not np.isfinite(expected).all():
         return replace(nothing, problems=("scores of the model are not finite",))
+    advance()
     comparison = _Comparison(expected, order, precision, dtype, len(pictures) if real is None else real)
     problems, runtimes, not_run, deviating = [], [], {}, {}
     for name, candidate in candidates.items():
-        if advance:
-            advance()
         before = copy.deepcopy(comparison)
         try:
             found = comparison.ask(candidate, pictures, batches)
@@ -175,6 +177,8 @@ def compare(reference, candidates, pictures, precision="fp32", batches=BATCHES, 
             runtimes.append(name)
         except CannotRun as reason:
             not_run[name] = str(reason)
+        finally:
+            advance()
     if not runtimes:
         problems.append("no runtime has run the file")
     if comparison.flipped and precision != "int8":
@@ -202,6 +206,7 @@ class _Comparison:
         """Take the model's scores, (places, ..., classes), and the number of the picture at each place."""
         self.expected, self.order, self.dtype, self.real = expected, order, dtype, real
         self.tolerance, self.coarse = TOLERANCES[precision], precision == "int8"
+        self.largest = float(np.abs(expected).max(initial=0))
         self.values = expected  # what each batch is compared with; of a coarse file the runtime's own first scores
         self.largest_difference, self.noise = 0.0, None
         self.labelled, self.flipped, self.drawn = set(), set(), set()  # numbers of pictures
@@ -216,13 +221,13 @@ class _Comparison:
             self.values = np.full(self.expected.shape, np.nan)
         for size in sizes:
             places = np.arange(len(self.order))
-            if size < max(batches):
+            if size < max(batches) or candidate.most:
                 some = VALUES_IN_SMALL_BATCHES // pictures[0].size
                 some = min(max(some, FEWEST_IN_SMALL_BATCHES), MOST_IN_SMALL_BATCHES, candidate.most or some)
                 places = np.linspace(0, len(pictures) - 1, -(-some // size) * size).astype(int)
             found = [self._problem(run, pictures, batch) for batch in places.reshape(-1, size)]
             problems += [f"a batch of {size} {problem}" for problem in found if problem][:1]
-        return problems + (self._too_noisy() if self.coarse and not problems else [])
+        return problems + (self._too_coarse() if self.coarse and not problems else [])
 
     def _problem(self, run, pictures, places):
         """Run the pictures at some places as one batch; return what is wrong with the scores, or None."""
@@ -241,7 +246,7 @@ class _Comparison:
             return "gives scores that are not finite"
         self.largest_difference = max(self.largest_difference, float(np.abs(given - expected).max()))
         self.values[places] = np.where(np.isnan(self.values[places]), given, self.values[places])
-        tolerance = self.tolerance.of(expected)
+        tolerance = self.tolerance.of(expected, self.largest)
         self._compare_labels(_by_class(expected), _by_class(given), self.order[places], tolerance.reshape(-1, 1))
         difference = np.abs(given - self.values[places])
         return f"differs by up to {difference.max():.3g}" if (difference > tolerance).any() else None
@@ -254,18 +259,13 @@ class _Comparison:
         self.drawn.update(numbers[(labels != others).any(axis=1)].tolist())
         self.flipped.update(numbers[((labels != others) & (lost > tolerance)).any(axis=1)].tolist())
 
-    def _too_noisy(self):
-        """Return in a list what is wrong with how far the scores of the real pictures are from the model's, all in all."""
-        places = (self.order < (self.real or len(self.order))) & ~np.isnan(_by_class(self.values)).any(axis=(1, 2))
-        expected, given = self.expected[places], self.values[places]
-        spread = np.sqrt(np.mean(np.square(expected - expected.mean(axis=-1, keepdims=True)))) if places.any() else 0
-        if not spread:
-            return []
-        noise = float(np.sqrt(np.mean(np.square(given - expected))) / spread)
-        self.noise = max(noise, self.noise or 0)
-        advice = "leave layers out with --exclude, or as many as it takes with --data and --max-drop"
-        said = f"errs by {noise:.0%} of how far scores lie apart, more than {MOST_NOISE:.0%}; {advice}"
-        return [said] if noise > MOST_NOISE else []
+    def _too_coarse(self):
+        """Return in a list what is wrong with the scores of the real pictures, all in all."""
+        expected, given = _by_class(self.expected), _by_class(self.values)
+        places = (self.order < (self.real or len(self.order))) & ~np.isnan(given).any(axis=(1, 2))
+        found, problems = noise.judge(expected[places], given[places], TOLERANCES["fp32"].absolute)
+        self.noise = max((each for each in (found, self.noise) if each is not None), default=None)
+        return problems
 
     def agreement(self):
         """Return the share of the real pictures that have the model's label in every runtime."""

@@ -96,21 +96,21 @@ def adversarial(picture):
     return np.stack(made).astype("uint8")
 
 
-def inputs(shape, dtype):
+def inputs(shape, dtype, bound=2):
     """Return inputs for a model of which nothing is known but what it takes.
 
     Args:
         shape: of one input, channels last.
         dtype: of the input, such as "float32".
+        bound: whole numbers are below it, as they may be places in a table of any size; of bytes all are given.
 
     Returns:
         (n, *shape) array: zeros, ones, values of the standard normal distribution, larger ones, and for the shape of a
-        picture real ones between 0 and 1. Of whole numbers, which may be places in a table of any size, 0 and 1 alone; of
-        bytes all.
+        picture real ones between 0 and 1. Of whole numbers zeros, ones, and others below the bound.
     """
     generator = np.random.default_rng(0)
     if np.issubdtype(dtype, np.integer):
-        end = 256 if dtype == "uint8" else 2
+        end = 256 if dtype == "uint8" else bound
         made = [generator.integers(0, end, (PLAIN, *shape))]
     else:
         made = [generator.normal(size=(PLAIN, *shape)), 100 * generator.normal(size=(LARGE, *shape))]

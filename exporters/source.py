@@ -12,7 +12,7 @@ import numpy as np
 from exporters import samples
 from zoo import registry
 from zoo.classifier import Classifier
-from zoo.errors import ZooError
+from zoo.errors import ZooError, did_you_mean
 from zoo.weights import fingerprint
 
 
@@ -62,8 +62,9 @@ class Source:
                 others that no camera takes.
         """
         if not self.classifier:
-            made = samples.inputs(self.shape, self.dtype)
-            return made, 0
+            tables = [each for each in self.model._flatten_layers() if isinstance(each, keras.layers.Embedding)]
+            smallest = min((table.input_dim for table in tables), default=2)
+            return samples.inputs(self.shape, self.dtype, smallest), 0
         picture = self.classifier.picture
         real = samples.read(folder, picture) if folder else samples.shipped(picture)
         every = np.concatenate([real, samples.adversarial(picture)])
@@ -77,6 +78,12 @@ class Source:
         return every, len(real)
 
 
+def check_backend():
+    """Raise `ZooError` on another backend than TensorFlow, which alone the exporters can trace."""
+    if keras.backend.backend() != "tensorflow":
+        raise ZooError(f"export needs the TensorFlow backend, not {keras.backend.backend()}; set KERAS_BACKEND=tensorflow")
+
+
 def find(model, raw_input=True, pixels="uint8"):
     """Return what is to be exported as a `Source`.
 
@@ -87,7 +94,7 @@ def find(model, raw_input=True, pixels="uint8"):
         pixels: type of the raw pixels that the file takes, "uint8" or "float32".
 
     Raises:
-        ZooError: if there is no such model, or it has not one input and one output of a known shape.
+        ZooError: if there is no such model, or it has not one input of a known shape and one output, a row an input.
     """
     origin = model if isinstance(model, str) else str(model) if isinstance(model, os.PathLike) else None
     if origin is not None:
@@ -117,20 +124,38 @@ def _names_attribute(text):
 def _imported(text):
     """Import module:attribute, from the working folder too, and call what is no model yet."""
     name, _, attribute = text.partition(":")
-    sys.path.insert(0, os.getcwd())
+    folder = os.getcwd()
+    sys.path.insert(0, folder)
     try:
-        found = importlib.import_module(name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-        return found if isinstance(found, keras.Model) else found()
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ZooError(f"there is no {text} ({error}); give module:attribute, as in mynets:model") from error
-    except TypeError as error:
-        raise ZooError(
-            f"{text} is neither a Keras model nor a function that makes one without arguments ({error})"
-        ) from error
+        found = _attribute(_module(name, text), attribute, text)
+        if isinstance(found, keras.Model):
+            return found
+        if not callable(found):
+            raise ZooError(f"{text} is neither a Keras model nor a function that makes one, but a {type(found).__name__}")
+        try:
+            return found()
+        except Exception as error:  # whatever the user's function raises
+            raise ZooError(f"{text} fails: {type(error).__name__}: {error}") from error
     finally:
-        sys.path.remove(os.getcwd())
+        sys.path.remove(folder)
+
+
+def _module(name, text):
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # whatever the user's module raises
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            raise ZooError(f"there is no {text} ({error}); give module:attribute, as in mynets:model") from error
+        raise ZooError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _attribute(found, attribute, text):
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            owner = getattr(found, "__name__", type(found).__name__)
+            raise ZooError(f"there is no {text}: {owner} has no '{part}'{did_you_mean(part, dir(found))}")
+        found = getattr(found, part)
+    return found
 
 
 def _input_of(model):
@@ -151,4 +176,20 @@ def _input_of(model):
         )
     if None in shapes[0][1:]:
         raise ZooError(f"{model.name} takes inputs of {tuple(shapes[0])}; only the batch may vary. Build it for one size")
+    _check_output(model, tuple(shapes[0][1:]), dtypes[0])
     return tuple(shapes[0][1:]), dtypes[0]
+
+
+def _check_output(model, shape, dtype):
+    """Raise `ZooError` unless a model gives one tensor, a row an input; Keras knows that of no subclassed model."""
+    inputs = getattr(model, "inputs", None)
+    count = (inputs and inputs[0].shape[0]) or 2
+    try:
+        result = model(keras.ops.zeros((count, *shape), dtype), training=False)
+    except Exception as error:  # whatever the user's model raises
+        raise ZooError(f"{model.name} fails on a batch of {count} zeros: {type(error).__name__}: {error}") from error
+    wanted = "a model with one output, a row an input, is exported"
+    if isinstance(result, dict | list | tuple):
+        raise ZooError(f"{model.name} gives a {type(result).__name__} of outputs ({len(result)}); {wanted}")
+    if tuple(result.shape[:1]) != (count,):
+        raise ZooError(f"{model.name} makes an output of {tuple(result.shape)} of a batch of {count}; {wanted}")

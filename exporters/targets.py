@@ -1,13 +1,23 @@
-"""What the boards can read, from the table beside: `targets.toml`."""
+"""What files are made for: what the boards can read, from the table beside, `targets.toml`, and the runtimes."""
 
 import functools
 import tomllib
+from enum import StrEnum
 from importlib import resources
 
 from zoo.errors import ZooError, did_you_mean
 
 # A net of operator set 18 or older needs nothing of the newer ones, which many parsers on boards predate.
 NEWEST_IR = 8
+NEWEST_OPSET = 18  # that tf2onnx 1.17 knows
+OLDEST_IR = 4  # before it, weights count as inputs
+
+
+class Runtime(StrEnum):
+    """What a file is to be fast in; it runs in both."""
+
+    TENSORRT = "tensorrt"
+    ONNXRUNTIME = "onnxruntime"
 
 
 @functools.cache
@@ -34,19 +44,27 @@ def target(name):
 
 
 def check(name, opset, ir):
-    """Refuse an operator set or file format that a board does not read.
+    """Refuse an operator set or file format that nothing here can write, or that a board does not read.
 
     Args:
-        name: of the board.
+        name: of the board, or None for any.
         opset: ONNX operator set.
         ir: version of the ONNX file format.
 
     Raises:
-        ZooError: with what the board reads.
+        ZooError: with what can be written, or what the board reads.
     """
+    import onnx
+
+    if opset > NEWEST_OPSET:
+        raise ZooError(f"opset {opset} is not known to tf2onnx, the newest is {NEWEST_OPSET}; give --opset {NEWEST_OPSET}")
+    if not OLDEST_IR <= ir <= onnx.IR_VERSION:
+        raise ZooError(f"file format {ir} cannot be written, only {OLDEST_IR} to {onnx.IR_VERSION}; give --ir {NEWEST_IR}")
+    if name is None:
+        return
     board = target(name)
     reader = f"TensorRT {board['tensorrt']} of JetPack {board['jetpack']}, the newest documented for {board['board']},"
-    if opset > board["max_opset"]:
-        raise ZooError(f"{reader} reads operator sets up to {board['max_opset']}; given was --opset {opset}")
+    if opset > (newest := board["max_opset"]):
+        raise ZooError(f"{reader} reads operator sets up to {newest}; given was --opset {opset}. Give --opset {newest}")
     if ir > NEWEST_IR:
         raise ZooError(f"{reader} is not known to read file format {ir}; give --ir {NEWEST_IR}")

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from zoo import registry
-from zoo.errors import ZooError, did_you_mean
+from zoo.errors import ZooError, did_you_mean, printable
 
 REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EFBIG, errno.EDQUOT), "; make room and give the command again, or write elsewhere"),
@@ -74,7 +74,8 @@ def start_keras(name=None):
     try:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
-        importlib.import_module("keras")
+        with _hidden(IDLE_IN_KERAS):
+            importlib.import_module("keras")
     finally:
         signal.signal(signal.SIGINT, on_interrupt)
         os.dup2(kept, 2)
@@ -106,5 +107,6 @@ def main():
 
 
 def _end(message, code):
-    print(f"zoo: {message}", file=sys.stderr)
+    lines = map(printable, f"zoo: {message}".split("\n"))
+    print(*lines, sep="\n", file=sys.stderr)
     sys.exit(code)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from zoo import cli, registry
-from zoo.errors import ZooError
+from zoo.errors import ZooError, printable
 from zoo.files import atomic
 
 SIMILAR = "alexnet-owt.imagenet"  # finds what is similar, unless another is asked for
@@ -182,7 +182,7 @@ def _strongest(classifier, layer, unit, data, out):
     ]
     drawing.contact_sheet(tiles, out, f"{drawing.heading(classifier, layer)}, unit {unit}: the strongest responses")
     for path, value in found:
-        print(f"{value:10.4g}  {drawing.printable(str(path))}")
+        print(f"{value:10.4g}  {printable(str(path))}")
     _name_problems(problems)
     print(f"{out}: layer {layer}, unit {unit}, {len(found)} pictures")
 
@@ -266,7 +266,7 @@ def similar(
         print(json.dumps({**about, "nearest": rows, "left_out": problems}, indent=2))
         return
     for path, distance in nearest:
-        print(f"{distance:10.4g}  {drawing.printable(path)}")
+        print(f"{distance:10.4g}  {printable(path)}")
     _name_problems(problems)
     print(f"{out}: the {len(nearest)} nearest of {len(found.paths):,} pictures, layer {found.layer} of {name}")
     _tell_if_random(name)

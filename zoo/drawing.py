@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from zoo import features
-from zoo.errors import ZooError
+from zoo.errors import ZooError, printable
 from zoo.files import atomic
 from zoo.layers import AssociationUnits, MaskedConv2D, NearestNeighbors
 from zoo.receptive_field import receptive_field
@@ -309,11 +309,6 @@ def _tile(axis, lines, picture, size):
 def heading(classifier, layer):
     """Return what stands above a drawing of a layer."""
     return f"{classifier.weights_name or classifier.name}, layer {layer}"
-
-
-def printable(text):
-    """Return a text as it is, or escaped where a terminal or a font could stumble over it: a file may have any name."""
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _show_picture(axis, picture):

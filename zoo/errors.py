@@ -15,6 +15,12 @@ class CheckFailed(ZooError):
     exit_code = 1
 
 
+def printable(text):
+    """Return a text as it is, or escaped where a terminal or a font could stumble over it: a stranger's file may have any
+    names in it."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 def did_you_mean(word, choices):
     """Return "; did you mean 'a' or 'b'?" for the choices nearest to a word, or "." where none is near: a sentence's end."""
     near = difflib.get_close_matches(word, list(choices), n=3, cutoff=0.5)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from exporters.onnx import files, runtimes
+from exporters.onnx.graph.names import free
 from zoo.classifier import Classifier
 
 BATCH = 8  # pictures whose activations are held at a time
@@ -27,7 +28,7 @@ def layer_paths(model):
         dict of the id of a layer -> its path, in the order of the model; inputs are left out. A path that is taken already
         gets "_2" behind it.
     """
-    paths = {}
+    paths, taken = {}, set()
 
     def walk(layer, prefix):
         for inner in layer._layers:
@@ -36,22 +37,14 @@ def layer_paths(model):
             if isinstance(layer, Classifier) and inner is layer.net:
                 walk(inner, prefix)
                 continue
-            paths[id(inner)] = path = _free(prefix + inner.name, set(paths.values()))
+            paths[id(inner)] = path = free(prefix + inner.name, taken)
             walk(inner, f"{path}/")
 
     walk(model, "")
     return paths
 
 
-def _free(name, taken):
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{name}_{number}"
-    return free
-
-
-def first_parting(model, path, inputs, layout="NCHW", tolerance=1e-4):
+def first_parting(model, path, inputs, layout="NCHW", tolerance=1e-4, batch=BATCH):
     """Return the first layer, in the order in which Keras is done with them, whose output differs in the file.
 
     A tensor of the file that is named as a layer's path holds that layer's output, channels first or last; other layers
@@ -63,6 +56,7 @@ def first_parting(model, path, inputs, layout="NCHW", tolerance=1e-4):
         inputs: (n, ...) array of what the model takes, channels last.
         layout: of the file's input, "NCHW" or "NHWC".
         tolerance: of a layer's largest value.
+        batch: inputs at a time; of a file with a static batch that one, and as many inputs as fill some.
 
     Returns:
         Such as "conv3 (largest difference 0.31 of 2.4), alike up to pool2", or None where no layer differs.
@@ -71,8 +65,8 @@ def first_parting(model, path, inputs, layout="NCHW", tolerance=1e-4):
     with tempfile.TemporaryDirectory() as folder:
         names = _with_outputs(path, paths.values(), Path(folder) / "layers.onnx")
         session = runtimes.session(Path(folder) / "layers.onnx")
-    for start in range(0, len(inputs), BATCH):
-        some = inputs[start : start + BATCH]
+    for start in range(0, len(inputs), batch):
+        some = inputs[start : start + batch]
         given = dict(zip(names, session.run(names, runtimes.fed(session, some, layout)), strict=True))
         called, result = _run(model, some, paths)
         alike = "the input"

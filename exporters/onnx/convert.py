@@ -38,7 +38,7 @@ def convert(source, opset=13, ir_version=8, layout="nchw", batch=None, runtime="
         raise ZooError(f"opset {opset} is too old; the oldest that is exported is {OLDEST_OPSET}")
     if batch is not None and batch < 1:
         raise ZooError(f"a static batch is at least 1; given was {batch}")
-    from exporters.onnx import graph, trace
+    from exporters.onnx import trace
 
     channels_first = source.is_picture and layout == "nchw"
     shape = (source.shape[-1], *source.shape[:-1]) if channels_first else source.shape
@@ -46,8 +46,10 @@ def convert(source, opset=13, ir_version=8, layout="nchw", batch=None, runtime="
     model.ir_version = ir_version
     model.producer_name, model.producer_version = "history-zoo", None
     model.graph.doc_string = None  # tf2onnx names a temporary file there
-    graph.clean(model, runtime)
-    _name_ends(model.graph, source.ends, batch)
+    for value, name in zip((model.graph.inputs[0], model.graph.outputs[0]), source.ends, strict=True):
+        value.name = name  # before the others get theirs: a layer may be called the same
+    _clean(model, source.model.name, runtime)
+    _write_shapes(model.graph, batch)
     used = {node.domain for node in model.graph}  # tf2onnx imports ai.onnx.ml without using it
     for domain in set(model.opset_imports) - used:
         del model.opset_imports[domain]
@@ -56,16 +58,26 @@ def convert(source, opset=13, ir_version=8, layout="nchw", batch=None, runtime="
     return model
 
 
-def _name_ends(graph, names, batch):
-    """Give input, output and batch dimension the names that a client may rely on, instead of tf2onnx's counters."""
-    for value, name in zip((graph.inputs[0], graph.outputs[0]), names, strict=True):
-        value.name = name
+def _clean(model, name, runtime):
+    """Clean up a graph, or raise `ZooError`."""
+    from exporters.onnx import graph
+
+    try:
+        graph.clean(model, runtime)
+    except Exception as error:  # a rule met a graph that it was not written for
+        reason = f"the clean-up of its graph failed with {type(error).__name__}: {error}"
+        raise ZooError(f"{name} cannot be exported: {reason}. This is a bug of the zoo; please report it") from error
+
+
+def _write_shapes(graph, batch):
+    """Give the batch dimension the name that a client may rely on, and leave the shapes within to the reader."""
+    for value in (graph.inputs[0], graph.outputs[0]):
         if batch is None:
             value.shape = ir.Shape([BATCH, *value.shape[1:]])
     for node in graph:
         for value in node.outputs:
             if not value.is_graph_output():
-                value.shape = None  # a reader infers it
+                value.shape = None
 
 
 def _check(model, source, opset, ir_version):

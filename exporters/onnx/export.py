@@ -1,14 +1,18 @@
 """Writing an ONNX file behind the gate, and proving one again."""
 
 import dataclasses
+import os
 from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
 
 from exporters import parity, progress, source, targets
 from exporters.onnx import activations, convert, files, metadata, probe, runtimes
 from zoo import registry
-from zoo.errors import ZooError
+from zoo.errors import ZooError, printable
 
-SHOWN = 8  # inputs on which the layers are compared, one by one, where a file and its model part
+MOST_AT_A_TIME = 1024  # pictures of a static batch of a stranger's file
 
 
 def to_onnx(
@@ -93,15 +97,17 @@ def prove(graph, found, path, data=None, precision="fp32", trusted=True):
     """
     layout = metadata.find(graph).get("layout")
     (given,), (result,) = graph.graph.inputs, graph.graph.outputs
-    batches = (given.shape[0],) if isinstance(given.shape[0], int) else parity.BATCHES
+    static = given.shape[0] if isinstance(given.shape[0], int) else None
+    batches = (static,) if static else parity.BATCHES
     inputs, real = found.inputs(data)
-    candidates = runtimes.candidates(path, layout, trusted)
+    candidates = runtimes.candidates(path, layout, trusted, precision, static)
     with progress.bars() as bars, progress.counting(bars, "comparing with the model", 1 + len(candidates)) as advance:
         dtype = str(result.dtype.numpy())
         report = parity.compare(found.predict, candidates, inputs, precision, batches, dtype, real, advance)
-    if not report.passed and batches == parity.BATCHES:
-        tolerance = parity.TOLERANCES[precision].relative
-        parted = activations.first_parting(found.model, path, inputs[:: max(1, len(inputs) // SHOWN)], layout, tolerance)
+    if not report.passed:
+        tolerance, batch = parity.TOLERANCES[precision].relative, static or activations.BATCH
+        shown = inputs[np.linspace(0, len(inputs) - 1, batch).astype(int)]
+        parted = activations.first_parting(found.model, path, shown, layout, tolerance, batch)
         report = dataclasses.replace(report, parted=parted)
     return dataclasses.replace(report, file=str(path))
 
@@ -109,7 +115,8 @@ def prove(graph, found, path, data=None, precision="fp32", trusted=True):
 def verify(path, against=None, data=None):
     """Prove once more that an ONNX file of this zoo computes what its model computes.
 
-    The file may be of a stranger: it is looked at and tried out in a process of its own before it is used.
+    The file may be of a stranger: it is looked at and tried out in a process of its own before it is used, and refused where
+    what it takes depends on the pictures; see `exporters.onnx.probe`.
 
     Args:
         path: the file.
@@ -147,13 +154,32 @@ def opened(path, against=None):
         ZooError: as `verify`.
     """
     graph, about = metadata.opened(path, probe.check)
-    found = source.find(against or _find_origin(path, about), about.get("raw_input", True), about.get("pixels", "uint8"))
+    given = _check_ends(path, graph)
+    claimed, precision = about.get("precision", "fp32"), metadata.precision_of(graph)
+    if claimed not in ("fp32", precision):  # a wider tolerance is for those alone that need it
+        raise ZooError(f"{path} says that it is {claimed}, but computes in {precision}; export it again")
+    origin = against or _find_origin(path, about["model"])
+    found = source.find(origin, about.get("raw_input", True), str(given.dtype.numpy()))
     if found.fingerprint() != about["weights_sha256"]:
-        raise ZooError(
-            f"{path} was exported from {about['model']} with other weights than the model compared has; name the right "
-            "model with --against, or export again"
-        )
+        text = f"{path} was exported from {about['model']} with other weights than the model compared has"
+        raise ZooError(printable(f"{text}; name the right model with --against, or export again"))
     return graph, about, found
+
+
+def _check_ends(path, graph):
+    """Return the input of a graph, once it is known that it has one, and one output, of numbers."""
+    (*given,), (*results,) = graph.graph.inputs, graph.graph.outputs
+    if len(given) != 1 or len(results) != 1 or not all(map(_holds_numbers, given + results)):
+        raise ZooError(f"{path} has not one input and one output of numbers, as every file of the zoo; export it again")
+    batch = given[0].shape[0]
+    if isinstance(batch, int) and not 1 <= batch <= MOST_AT_A_TIME:
+        raise ZooError(f"{path} takes {batch:,} inputs at a time; 1 to {MOST_AT_A_TIME:,} can be compared")
+    return given[0]
+
+
+def _holds_numbers(end):
+    known = isinstance(end.type, ir.TensorType) and end.dtype not in (ir.DataType.STRING, ir.DataType.UNDEFINED)
+    return known and end.shape is not None and len(end.shape) > 0
 
 
 def _promised(classifier):
@@ -161,11 +187,12 @@ def _promised(classifier):
     return {"class_names": classifier.class_names, "picture": classifier.picture} if classifier else {}
 
 
-def _find_origin(path, about):
-    origin = about["model"]
-    if not registry.is_path(origin):
+def _find_origin(path, origin):
+    """Return the model that a file names, which may name anything: one of the zoo, or a .keras file beside."""
+    beside = path.parent / Path(origin).name
+    if origin.endswith(".keras") and os.path.isfile(beside):  # False also of a name that no system takes
+        return beside
+    if origin in registry.list_models() + registry.list_models(pretrained=True):
         return origin
-    beside = path.parent / Path(origin).name  # a file from elsewhere may name any path
-    if not beside.is_file():
-        raise ZooError(f"{path} was exported from {origin}, which is not beside it; name it with --against")
-    return beside
+    what = "which is not beside it" if registry.is_path(origin) else "which is no name of the zoo"
+    raise ZooError(printable(f"{path} was exported from {origin}, {what}; name it with --against"))

@@ -16,7 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from exporters.onnx import limits
-from zoo.errors import ZooError
+from zoo.errors import ZooError, printable
 from zoo.files import atomic
 
 LARGEST_PROTOBUF = 2**31 - 2**20  # bytes of a file with its weights; protobuf reads a little more
@@ -114,11 +114,6 @@ def load(path):
             error = error.__cause__
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ZooError(printable(f"{path} is damaged or no ONNX file ({reason[:200]}); export it again")) from error
-
-
-def printable(text):
-    """Return a text as it is, or escaped where a terminal could stumble over it: a stranger's tensor may have any name."""
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _content(path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from exporters.onnx import files, metadata
+from zoo.errors import printable
 
 LONGEST = 2000  # characters of a line: a stranger's names may be of any length
 MOST_ENDS, MOST_NAMES = 10, 20  # inputs or outputs, and classes, that are printed
@@ -33,7 +34,7 @@ def tell(path, as_json):
         print(json.dumps(facts, indent=2))
         return
     for line in _lines(path, facts):
-        print(files.printable(line[:LONGEST]))
+        print(printable(line[:LONGEST]))
 
 
 def gather(path):

@@ -3,7 +3,9 @@
 import importlib.metadata
 import json
 from pathlib import Path
+from typing import Literal
 
+import onnx_ir as ir
 import pydantic
 
 from exporters.onnx import files
@@ -30,10 +32,10 @@ class About(pydantic.BaseModel):
     weights_sha256: str
     title: str | None = None
     year: int | None = None
-    precision: str = "fp32"
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
     class_names: tuple[str, ...] = ()
     picture: schema.Picture | None = None
-    layout: str | None = None
+    layout: Literal["NCHW", "NHWC"] | None = None
     raw_input: bool = True
     weights: Trained = Trained()
     licence: dict[str, str | None] = {}
@@ -146,6 +148,16 @@ def find(model):
         return json.loads(text)
     except (ValueError, RecursionError):  # of pydantic, of JSON, and of a list in a list in a list
         return None
+
+
+def precision_of(model):
+    """Return the coarsest numbers in which a model computes: "int8", "fp16" or "fp32"."""
+    nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
+    if any(node.op_type == "DequantizeLinear" for node in nodes):
+        return "int8"
+    halves = [value for value in model.graph.initializers.values() if value.const_value.dtype == ir.DataType.FLOAT16]
+    cast = [node for node in nodes if node.op_type == "Cast" and node.attributes["to"].value == ir.DataType.FLOAT16]
+    return "fp16" if halves or cast else "fp32"
 
 
 def sidecar(path):

@@ -2,6 +2,7 @@
 
 ONNX's checker and onnxruntime are written in C++, and a file that was made for it may crash them, ask for all memory or
 never end. What happens to the child happens to nobody else. On Windows it is a process of its own, without those bounds.
+Afterwards the file runs outside of the child, on other pictures, so what it takes may not depend on these: see `taint`.
 """
 
 import os
@@ -13,15 +14,15 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from exporters.onnx import files
-from zoo.errors import ZooError
+from exporters.onnx import files, limits, taint
+from zoo.errors import ZooError, printable
 
 MEMORY = 4 * 2**30  # bytes, and four times the file: the checker and onnxruntime each hold it, and what they make of it
 SECONDS = 60  # of the CPU; a net of the zoo takes one
 
 
 def check(path):
-    """Read a file of anybody, as `exporters.onnx.files.load` does, and run it once on a black picture in a child process.
+    """Read a file of anybody, as `exporters.onnx.files.load` does, and run it in a child process.
 
     Args:
         path: the file.
@@ -30,14 +31,14 @@ def check(path):
         `onnx_ir.Model`.
 
     Raises:
-        ZooError: with the reason if it cannot be read, if ONNX's checker or onnxruntime refuse it or crash, or if it runs
-            into a limit.
+        ZooError: with the reason if it cannot be read, if ONNX's checker or onnxruntime refuse it or crash, if it runs
+            into a limit, or if what it takes depends on the pictures.
     """
     model = files.load(path)
     tensors = [value.const_value for value in model.graph.initializers.values()]
     size = Path(path).stat().st_size + sum(each.nbytes for each in tensors if isinstance(each, ir.ExternalTensor))
-    limits = [str(MEMORY + 4 * size), str(SECONDS)]
-    command = [sys.executable, "-B", "-P", str(Path(__file__).with_name("probe_child.py")), os.path.abspath(path), *limits]
+    bounds = [str(MEMORY + 4 * size), str(SECONDS)]
+    command = [sys.executable, "-B", "-P", str(Path(__file__).with_name("probe_child.py")), os.path.abspath(path), *bounds]
     # Each thread would take its share of the address space, and the child needs no second one.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
     with tempfile.TemporaryDirectory() as empty:
@@ -49,7 +50,11 @@ def check(path):
     if done.returncode == -getattr(signal, "SIGXCPU", 0) != 0:
         raise ZooError(f"{path} was stopped after {SECONDS} seconds of the CPU; do not use it")
     if done.returncode:
-        raise ZooError(files.printable(f"{path} does not run: {_reason(done)}; export it again, or use another file"))
+        raise ZooError(printable(f"{path} does not run: {_reason(done)}; export it again, or use another file"))
+    try:
+        taint.check(model)  # whose nodes are in order, as ONNX's checker has found
+    except limits.Refused as error:
+        raise ZooError(printable(f"{path} {error}")) from error
     return model
 
 

@@ -21,8 +21,11 @@ def limit(memory, seconds):
             resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
+BATCH = 64  # as many pictures as a proof runs at a time
+
+
 def run(path):
-    """Check a file, and run it on zeros."""
+    """Check a file, and run it on zeros, and on many inputs of noise."""
     import numpy as np
     import onnx
     import onnxruntime
@@ -32,12 +35,17 @@ def run(path):
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what fails is raised
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    zeros = {}
-    for given in session.get_inputs():
-        kind = given.type.removeprefix("tensor(").removesuffix(")")
-        dtype = {"float": "float32", "double": "float64"}.get(kind, kind)
-        zeros[given.name] = np.zeros([size if isinstance(size, int) else 1 for size in given.shape], dtype)
-    session.run(None, zeros)
+    generator = np.random.default_rng(0)
+    for batch, largest in ((1, 0), (BATCH, 255)):
+        made = {}
+        for given in session.get_inputs():
+            kind = given.type.removeprefix("tensor(").removesuffix(")")
+            dtype = {"float": "float32", "double": "float64"}.get(kind, kind)
+            # Whole numbers but bytes may be places in a table.
+            end = largest if dtype in ("uint8", "float16", "float32", "float64") else min(largest, 1)
+            axes = [size if isinstance(size, int) else batch if place == 0 else 1 for place, size in enumerate(given.shape)]
+            made[given.name] = generator.integers(0, end, axes, "uint8", endpoint=True).astype(dtype, copy=False)
+        session.run(None, made)
 
 
 if __name__ == "__main__":

@@ -16,15 +16,17 @@ from zoo.errors import ZooError
 LARGE = 2**25  # bytes of a file
 
 
-def candidates(path, layout="NCHW", trusted=True):
+def candidates(path, layout="NCHW", trusted=True, precision="fp32", batch=None):
     """Return by name what can run a file: a dict of `exporters.parity.Candidate`, each of which reads it when it is opened.
 
     Args:
         path: of the ONNX file; weights beside it are found there.
         layout: of the file's input, "NCHW" or "NHWC"; what is run takes channels last.
         trusted: whether those may read it, too, in which it has not been tried out in a process of its own.
+        precision: of the file. How coarser numbers are rounded is a reader's own affair, so ONNX' reference binds in "fp32".
+        batch: the static batch of the file, if it has one.
     """
-    few = 3 if Path(path).stat().st_size < LARGE else 1  # a picture takes NumPy seconds in a large net
+    few = max(3, batch or 0) if Path(path).stat().st_size < LARGE else 1  # a picture takes NumPy seconds in a large net
     path = str(path)
     others = {
         "openvino": Candidate(lambda: _openvino(path, layout), binding=False),
@@ -33,7 +35,7 @@ def candidates(path, layout="NCHW", trusted=True):
     return {
         "onnxruntime": Candidate(lambda: scorer(path, layout)),
         "onnxruntime basic": Candidate(lambda: scorer(path, layout, optimized=False)),
-        "onnx reference": Candidate(lambda: _reference(path, layout), few, binding=False),
+        "onnx reference": Candidate(lambda: _reference(path, layout), few, binding=precision == "fp32"),
         **(others if trusted else {}),
     }
 

@@ -32,12 +32,17 @@ class Measured:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Files of one model in several precisions, float32 first, on the same pictures and the same CPU."""
+    """Files of one model in several precisions, float32 first, on the same pictures and the same CPU.
+
+    Attributes:
+        left_out: dict, a precision that the model cannot be compared in -> why.
+    """
 
     class_names: tuple
     pictures: int
     cpu: str
     files: tuple
+    left_out: dict
 
     def plain(self):
         """Return it as a dict that JSON can hold."""
@@ -45,6 +50,7 @@ class Comparison:
 
     def __rich_console__(self, console, options):
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(title=f"{self.pictures:,} pictures; latency of one at a time in onnxruntime on {self.cpu}")
         for name in ("", *(each.precision for each in self.files)):
@@ -56,9 +62,11 @@ class Comparison:
             if any(each.by_class[place] is not None for each in self.files):
                 table.add_row(name, *(f"{each.by_class[place]:.2f}" for each in self.files))
         yield table
+        for precision, reason in self.left_out.items():
+            yield Text(f"without {precision}: {reason}")
 
 
-def compare(paths, pictures, labels, class_names, advance=lambda pictures: None):
+def compare(paths, pictures, labels, class_names, advance=lambda pictures: None, left_out=None):
     """Measure files of one model with onnxruntime.
 
     Args:
@@ -67,6 +75,7 @@ def compare(paths, pictures, labels, class_names, advance=lambda pictures: None)
         labels: (n,) int indices of the class names.
         class_names: one str a class.
         advance: called with a number of pictures, of which each counts once a file.
+        left_out: as of `Comparison`.
 
     Returns:
         `Comparison`.
@@ -81,7 +90,7 @@ def compare(paths, pictures, labels, class_names, advance=lambda pictures: None)
         )
         size = sum(each.stat().st_size for each in (Path(path), *files.data_files(path)))
         measured.append(Measured(precision, 100 * float(right.mean()), by_class, size, _latency(session, pictures[:1])))
-    return Comparison(tuple(class_names), len(labels), cpu_name(), tuple(measured))
+    return Comparison(tuple(class_names), len(labels), cpu_name(), tuple(measured), left_out or {})
 
 
 def cpu_name():

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from exporters.commands import tell
+from exporters.commands import against_words, out_path, tell
+from exporters.targets import Runtime
 from zoo import cli, registry
 from zoo.errors import ZooError
 
@@ -21,11 +22,6 @@ class Precision(StrEnum):
 class Scores(StrEnum):
     FLOAT32 = "float32"
     FLOAT16 = "float16"
-
-
-class Runtime(StrEnum):
-    TENSORRT = "tensorrt"
-    ONNXRUNTIME = "onnxruntime"
 
 
 class Method(StrEnum):
@@ -41,7 +37,9 @@ def quantize(
     calibration: Annotated[
         str | None, typer.Option(help="For int8: a folder of pictures such as the net will see, or a TFDS name.")
     ] = None,
-    method: Annotated[Method, typer.Option(help="How the ranges of activations are found.")] = Method.PERCENTILE,
+    method: Annotated[
+        Method | None, typer.Option(help="How the ranges of activations are found; by default percentile.")
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="To measure accuracy: a folder with a folder of pictures a class, or a TFDS name.")
     ] = None,
@@ -49,10 +47,10 @@ def quantize(
         float | None, typer.Option(help="Percentage points that may be lost; worse layers stay float32.")
     ] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="A layer that stays float32; may be given again.")] = None,
-    scores: Annotated[Scores, typer.Option(help="Type of the scores, for fp16.")] = Scores.FLOAT32,
+    scores: Annotated[Scores | None, typer.Option(help="Type of the scores, for fp16; by default float32.")] = None,
     runtime: Annotated[
-        Runtime, typer.Option(help="What the file is to be fast in; either computes the same.")
-    ] = Runtime.TENSORRT,
+        Runtime | None, typer.Option(help="What the file is to be fast in, by default tensorrt; either computes the same.")
+    ] = None,
     against: Annotated[
         str | None, typer.Option(help="What an .onnx file was exported from; by default what it names.")
     ] = None,
@@ -67,27 +65,19 @@ def quantize(
     """
     if model.endswith(".onnx") and not Path(model).is_file():
         raise ZooError(f"no file {model}; make it with zoo export NAME --to onnx --out {model}")
+    every = {"calibration": calibration, "method": method, "data": data, "max_drop": max_drop, "exclude": exclude}
+    every |= {"scores": scores, "runtime": runtime, "against": against}
+    given = {name: value for name, value in every.items() if value not in (None, [])}
+    _refuse_ignored(model, precision, sensitivity, {*given, *(["out"] if out else [])})
+    target = out_path(out, model, ".onnx", f"-{precision.value}")
     known = (registry.is_path(model) and not model.endswith(".keras")) or ":" in model
     cli.start_keras(None if known else model)
     from exporters.quantization import pipeline
 
     if sensitivity:
-        _print(pipeline.rank_layers(model, calibration, method.value, data), as_json)
+        _print(pipeline.rank_layers(model, **{"calibration": None, **given}), as_json)
         return
-    out = out or Path(f"{Path(model).stem if registry.is_path(model) else model}-{precision.value}.onnx")
-    report = pipeline.quantize(
-        model,
-        out,
-        precision.value,
-        calibration,
-        method.value,
-        data,
-        max_drop,
-        tuple(exclude or ()),
-        scores.value,
-        runtime.value,
-        against,
-    )
+    report = pipeline.quantize(model, target, precision.value, **given)
     if as_json:
         print(json.dumps(report.plain(), indent=2))
         return
@@ -98,9 +88,26 @@ def quantize(
         print(f"left in float32: {', '.join(report.excluded)}")
     if report.comparison:
         _print(report.comparison, False)
-    origin = against or (model if (registry.is_path(model) and model.endswith(".keras")) or ":" in model else None)
-    apart = origin and (":" in origin or Path(origin).resolve().parent != out.resolve().parent)
-    tell(report.proof, False, shlex.join(["zoo", "verify", str(out), *(["--against", origin] if apart else [])]))
+    origin = against or ("" if model.endswith(".onnx") else model)
+    tell(report.proof, False, shlex.join(["zoo", "verify", str(target), *against_words(origin, target)]))
+
+
+def _refuse_ignored(model, precision, sensitivity, given):
+    """Raise `ZooError` for an option, of the set of those given, that nothing would read."""
+    file, half = model.endswith(".onnx"), precision == Precision.FP16
+    idle = (
+        (half, ("calibration", "method", "max_drop", "exclude"), "--precision int8"),
+        (not half, ("scores",), "--precision fp16; INT8 gives float32"),
+        (sensitivity, ("out", "exclude", "max_drop"), "a file that is written; --sensitivity writes none"),
+        (file, ("runtime",), "a model; an .onnx file is what zoo export --runtime made it"),
+        (not file, ("against",), f"an .onnx file; {model} is the model itself"),
+    )
+    if half and sensitivity:
+        raise ZooError("--sensitivity is for --precision int8, and tells what each layer loses in it")
+    for applies, names, purpose in idle:
+        for name in names:
+            if applies and name in given:
+                raise ZooError(f"--{name.replace('_', '-')} is for {purpose}")
 
 
 def _print(table, as_json):

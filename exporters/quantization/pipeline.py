@@ -44,6 +44,7 @@ def quantize(
     path,
     precision="int8",
     calibration=None,
+    *,
     method=calibrate.DEFAULT,
     data=None,
     max_drop=None,
@@ -93,12 +94,12 @@ def quantize(
     return Report(str(path), precision, found, tuple(exclude), comparison, proof)
 
 
-def rank_layers(model, calibration, method=calibrate.DEFAULT, data=None):
+def rank_layers(model, calibration, *, method=calibrate.DEFAULT, data=None, runtime="tensorrt", against=None):
     """Return how much each layer alone loses in INT8, the worst first; nothing is written.
 
     Args:
-        model, calibration, method, data: as for `quantize`. Without data the scores of the pictures of the calibration are
-            compared.
+        model, calibration, method, data, runtime, against: as for `quantize`. Without data the scores of the pictures of
+            the calibration are compared.
 
     Returns:
         `exporters.quantization.sensitivity.Table`.
@@ -107,7 +108,7 @@ def rank_layers(model, calibration, method=calibrate.DEFAULT, data=None):
         ZooError: as for `quantize`.
     """
     _check(None, "int8", method, calibration, data, None, ())
-    full, about, _ = _float32(model)
+    full, about, _ = _float32(model, runtime, against)
     with progress.bars() as bars:
         some = _to_calibrate(calibration, about, bars)
         ranges = _calibrated(full, some, method, bars).ranges
@@ -117,7 +118,7 @@ def rank_layers(model, calibration, method=calibrate.DEFAULT, data=None):
 def _check(path, precision, method, calibration, data, max_drop, exclude):
     """Refuse what does not fit together before anything is computed."""
     if path is not None and path.suffix != ".onnx":
-        raise ZooError(f"an ONNX file is named .onnx; given was {path}")
+        raise ZooError(f"an ONNX file is named .onnx; given was {path}. Give {path}.onnx")
     if precision not in PRECISIONS:
         raise ZooError(f"no precision '{precision}'{did_you_mean(precision, PRECISIONS)} There are int8 and fp16")
     calibrate.check(method)
@@ -133,7 +134,7 @@ def _check(path, precision, method, calibration, data, max_drop, exclude):
         raise ZooError(f"accuracy may drop by 0 to 100 percentage points; given was {max_drop}")
 
 
-def _float32(model, runtime="tensorrt", against=None):
+def _float32(model, runtime, against):
     """Return a model of float32, what it says about itself, and what it was made of: (`onnx_ir.Model`, dict, `Source`)."""
     if str(model).endswith(".onnx"):
         full, about, origin = export.opened(Path(model), against)
@@ -145,6 +146,8 @@ def _float32(model, runtime="tensorrt", against=None):
         raise ZooError(f"{model} is {about['precision']} already; give the float32 file or model that it was made from")
     if not about.get("raw_input", True) or not about.get("class_names"):
         raise ZooError(f"{model} does not take raw pictures and give scores of classes; only such models are quantized")
+    if isinstance(batch := full.graph.inputs[0].shape[0], int):
+        raise ZooError(f"{model} takes {batch} pictures at a time and no other number; export it without --static-batch")
     return full, about, origin
 
 
@@ -169,9 +172,9 @@ def _to_measure(given, about, bars):
         return labelled.to_measure(given, about, lambda: advance(1))
 
 
-def _calibrated(full, pictures, method, bars, exclude=()):
+def _calibrated(full, pictures, method, bars):
     with progress.counting(bars, "calibrating", calibrate.passes(method) * len(pictures)) as advance:
-        return cache.calibrated(full, insert.tensors(full, exclude), pictures, method, advance)
+        return cache.calibrated(full, insert.tensors(full), pictures, method, advance)
 
 
 def _ranked(full, ranges, pictures, labels, bars):
@@ -196,12 +199,16 @@ def _quantized(full, ranges, exclude, max_drop, measured, bars):
 
 
 def _compare(full, precision, path, measured, about, bars):
-    """Return what a file costs and saves beside the one in float32, and INT8 beside float16."""
+    """Return what a file costs and saves beside the one in float32, and INT8 beside float16, where that can hold the net."""
+    others, left_out = {"fp32": full}, {}
+    if precision == "int8":
+        try:
+            others["fp16"] = half.to_half(full)
+        except ZooError as error:
+            left_out["fp16"] = str(error)
     with tempfile.TemporaryDirectory() as folder:
-        paths = {"fp32": full} | ({"fp16": half.to_half(full)} if precision == "int8" else {})
-        for name, model in paths.items():
-            paths[name] = Path(folder) / f"{name}.onnx"
+        paths = {name: Path(folder) / f"{name}.onnx" for name in others} | {precision: path}
+        for name, model in others.items():
             files.save(model, paths[name])
-        paths[precision] = path
         with progress.counting(bars, "comparing", len(paths) * len(measured[0])) as advance:
-            return accuracy.compare(paths, *measured, about["class_names"], advance)
+            return accuracy.compare(paths, *measured, about["class_names"], advance, left_out)

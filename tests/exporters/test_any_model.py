@@ -5,11 +5,14 @@ import sys
 import keras
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 from keras import layers
 
 import exporters
+from exporters import source
+from exporters.onnx import convert, graph
 from zoo.errors import ZooError
 
 
@@ -183,3 +186,47 @@ def test_what_has_no_one_input_of_a_known_size_is_refused(tmp_path):
     with pytest.raises(ZooError, match="a Keras model is exported; given was a list"):
         exporters.to_onnx([1], tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["output", "input"])
+def test_a_layer_may_be_called_as_the_ends_of_the_file(name, tmp_path):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, name=name), layers.Softmax()])
+    assert exporters.to_onnx(model, tmp_path / "model.onnx").passed
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    assert [graph.input[0].name, graph.output[0].name] == ["input", "output"]
+    assert f"{name}/kernel" in {tensor.name for tensor in graph.initializer}
+
+
+def test_a_model_in_double_precision_is_exported_in_it(tmp_path):
+    image = keras.Input((6, 6, 2), dtype="float64")
+    x = layers.Flatten(dtype="float64")(layers.ReLU(dtype="float64")(image))
+    x = layers.BatchNormalization(dtype="float64")(layers.Dense(3, dtype="float64")(x))
+    assert exporters.to_onnx(keras.Model(image, -x), tmp_path / "double.onnx").passed
+    graph = onnx.load(tmp_path / "double.onnx").graph
+    assert [node.op_type for node in graph.node] == ["Relu", "Reshape", "Gemm"]
+    floats = {tensor.data_type for tensor in graph.initializer} - {onnx.TensorProto.INT64}
+    assert floats == {onnx.TensorProto.DOUBLE}
+
+
+def test_a_model_in_mixed_precision_has_a_graph_that_onnx_knows():
+    """Its rounding is another one in each runtime, so that the gate may refuse it."""
+    image = keras.Input((4, 4, 3))
+    x = layers.Conv2D(2, 3, dtype="mixed_float16")(image)
+    x = layers.BatchNormalization(dtype="mixed_float16")(x)
+    x = layers.Dense(2, activation="gelu", dtype="mixed_float16")(layers.Flatten(dtype="mixed_float16")(x))
+    model = shuffled(keras.Model(image, x))
+    proto = ir.to_proto(convert.convert(source.find(model)))
+    some = np.random.default_rng(5).uniform(0, 1, (3, 4, 4, 3)).astype("float32")
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    (result,) = session.run(None, {"input": np.moveaxis(some, -1, 1)})
+    assert result.dtype == "float16"
+    np.testing.assert_allclose(result, keras.ops.convert_to_numpy(model(some)), rtol=1e-2, atol=1e-2)
+
+
+def test_a_clean_up_that_fails_names_the_model(monkeypatch):
+    """No model is known on which it fails; one that asks for more rounds than there are takes the same way."""
+    monkeypatch.setattr(graph, "MOST_ROUNDS", 1)
+    with pytest.raises(
+        ZooError, match=r"cannot be exported: .*RuntimeError: the rules.* 1 rounds. This is a bug.*please report it"
+    ):
+        convert.convert(source.find(nested()))

@@ -9,13 +9,12 @@ import pytest
 
 from exporters.onnx import graph
 from exporters.onnx.graph.edit import LAYER, WEIGHT
+from exporters.onnx.graph.operators import GROUPS
 
-HEAD = '<ir_version: 8, opset_import: ["" : 13]> g '
 
-
-def model(text):
+def model(text, opset=13):
     """A graph in ONNX' own notation; what is declared without a value there, a weight, is filled with fixed noise."""
-    proto = onnx.parser.parse_model(HEAD + text)
+    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : {opset}]> g {text}')
     generator = np.random.default_rng(3)
     for declared in proto.graph.value_info:
         sizes = [dim.dim_value for dim in declared.type.tensor_type.shape.dim]
@@ -41,10 +40,10 @@ def run(proto, given):
     return session.run(None, given)
 
 
-def cleaned(text, **marks):
+def cleaned(text, opset=13, **marks):
     """Return the operators that are left, and the graph; it gives what it gave, at two batch sizes."""
-    before = model(text)
-    after = ir.from_proto(model(text))  # it keeps a hold on what it is made of
+    before = model(text, opset)
+    after = ir.from_proto(model(text, opset))  # it keeps a hold on what it is made of
     for value in after.graph.initializers.values():
         if value.name.startswith("w"):
             value.meta[WEIGHT] = f"layer/{value.name}"
@@ -270,3 +269,149 @@ def test_a_layer_that_is_scaled_on_into_the_next_loses_its_name():
         m="squash",
     )
     assert "squash" not in {value.name for node in rest for value in node.outputs}
+
+
+SMALL = {
+    "softmax_over_all_that_follow": (
+        11,
+        ["Conv", "Transpose", "Softmax"],
+        """(float[N,3,4,4] x) => (float[N,4,4,2] y) <float[2,3,1,1] w> {
+        c = Conv(x, w)  t = Transpose <perm = [0,2,3,1]> (c)  y = Softmax <axis = 3> (t) }""",
+    ),
+    "factor_of_one_element_behind_squeeze": (
+        13,
+        ["Squeeze", "Mul", "Tanh"],
+        """(float[N,4,1,1] x) => (float[N,4] y) <float[1,1,1,1] a = {2}, int64[2] axes = {2,3}> {
+        m = Mul(x, a)  s = Squeeze(m, axes)  y = Tanh(s) }""",
+    ),
+    "factor_of_one_element_behind_sum_of_squares": (
+        13,
+        ["ReduceSumSquare", "Mul", "Tanh"],
+        """(float[N,4,2,2] x) => (float[N] y) <float[1,1,1,1] a = {2}> {
+        m = Mul(x, a)  s = ReduceSumSquare <axes = [1,2,3], keepdims = 0> (m)  y = Tanh(s) }""",
+    ),
+    "negation_as_factor_of_a_pool": (
+        13,
+        ["Conv"],
+        """(float[N,2,4,4] x) => (float[N,2,2,2] y) <float[2,1,1] wb> {
+        p = AveragePool <kernel_shape = [2,2], strides = [2,2]> (x)  n = Neg(p)  y = Add(n, wb) }""",
+    ),
+    "shape_with_a_size_to_infer": (
+        13,
+        ["Shape", "Slice", "Concat", "Reshape"],
+        """(float[N,3,2,4] x) => (float[N,24] y) <int64[1] z = {0}, int64[1] o = {1}, int64[1] k = {-1}> {
+        s = Shape(x)  b = Slice(s, z, o)  t = Concat <axis = 0> (b, k)  y = Reshape(x, t) }""",
+    ),
+    "shape_of_some_axes": (
+        15,
+        ["Reshape"],
+        """(float[N,3,2,4] x) => (float[N,24] y) <int64[1] k = {24}> {
+        b = Shape <start = 0, end = 1> (x)  t = Concat <axis = 0> (b, k)  y = Reshape(x, t) }""",
+    ),
+    "border_of_fives_as_attribute": (
+        9,
+        ["Mul", "Pad", "Relu"],
+        """(float[N,2,3,3] x) => (float[N,2,5,5] y) <float a = {2}> {
+        m = Mul(x, a)  p = Pad <pads = [0,0,1,1,0,0,1,1], value = 5.0> (m)  y = Relu(p) }""",
+    ),
+    "border_of_zeros_as_attribute": (
+        9,
+        ["Pad", "Relu", "Mul"],
+        """(float[N,2,3,3] x) => (float[N,2,5,5] y) <float a = {2}> {
+        m = Mul(x, a)  p = Pad <pads = [0,0,1,1,0,0,1,1]> (m)  y = Relu(p) }""",
+    ),
+    "border_with_axes_in_another_order": (
+        18,
+        ["Pad", "Conv"],
+        """(float[N,1,4,4] x) => (float[N,2,2,6] y)
+        <float[2,1,3,3] w, int64[8] p = {0,0,2,0,0,0,2,0}, float f = {0}, int64[4] axes = {0,1,3,2}> {
+        q = Pad(x, p, f, axes)  y = Conv(q, w) }""",
+    ),
+    "einsum_of_all_other_axes": (
+        13,
+        ["Conv", "Transpose", "Einsum"],
+        """(float[N,3,4,4] x) => (float[N,4,4,5] y) <float[2,3,1,1] w, float[2,5] wd> {
+        c = Conv(x, w)  t = Transpose <perm = [0,2,3,1]> (c)  y = Einsum <equation = "...c,cd->...d"> (t, wd) }""",
+    ),
+    "einsum_with_spaces": (
+        13,
+        ["Einsum"],
+        """(float[N,4,4,2] x) => (float[N,5,4,4] y) <float[2,5] w> {
+        e = Einsum <equation = "nhwc, cd -> nhwd"> (x, w)  y = Transpose <perm = [0,3,1,2]> (e) }""",
+    ),
+    "einsum_without_a_result": (
+        13,
+        ["Transpose", "Einsum"],
+        """(float[N,2,4,4] x) => (float[N,4,4,5] y) <float[2,5] w> {
+        t = Transpose <perm = [0,2,3,1]> (x)  y = Einsum <equation = "ahwz,zy"> (t, w) }""",
+    ),
+    "offset_behind_a_tiny_factor": (
+        13,
+        ["Conv"],
+        """(float[N,3,4,4] x) => (float[N,2,4,4] y)
+        <float[2,3,1,1] w, float[3,1,1] a = {1e-40,1,1}, float[3,1,1] b = {1,2,3}> {
+        m = Mul(x, a)  s = Add(m, b)  y = Conv(s, w) }""",
+    ),
+    "negations_of_whole_numbers": (13, ["Neg", "Neg"], "(int32[N,4] x) => (int32[N,4] y) { a = Neg(x)  y = Neg(a) }"),
+    "product_of_whole_numbers": (
+        13,
+        ["MatMul"],
+        "(int32[N,4] x) => (int32[N,2] y) <int32[4,2] m = {1,2,3,4,5,6,7,8}> { y = MatMul(x, m) }",
+    ),
+    "output_that_is_constant": (
+        13,
+        ["Add"],
+        "(float[N,4] x) => (float[2] y) <float[2] a = {1,2}, float[2] b = {1,2}> { y = Add(a, b) }",
+    ),
+    "transpose_that_reverses": (
+        13,
+        ["Transpose", "Relu"],
+        "(float[N,4] x) => (float[4,N] y) { t = Transpose(x)  y = Relu(t) }",
+    ),
+    "factors_of_a_row": (
+        13,
+        ["ReduceMax", "Mul", "Relu"],
+        """(float[4,5] x) => (float[4] y) <float[4] a = {1,2,3,4}> {
+        s = ReduceMax <axes = [1], keepdims = 0> (x)  m = Mul(s, a)  y = Relu(m) }""",
+    ),
+    "sum_over_no_axes": (
+        13,
+        ["Mul", "ReduceSum"],
+        """(float[N,4] x) => (float[N,4] y) <int64[0] none> {
+        m = Mul(x, x)  y = ReduceSum <noop_with_empty_axes = 1> (m, none) }""",
+    ),
+    "double_precision": (
+        13,
+        ["Gemm"],
+        """(double[N,4] x) => (double[N,2] y) <double[4,2] m = {1,2,3,4,5,6,7,8}, double[2] b = {0.1,0.2}> {
+        n = Neg(x)  p = MatMul(n, m)  y = Sub(p, b) }""",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_rule_applies_only_where_it_is_exact(name):
+    opset, expected, text = SMALL[name]
+    assert cleaned(text, opset)[0] == expected
+
+
+def test_a_choice_in_double_precision_has_constants_of_double_precision():
+    left, _ = cleaned(
+        """(bool[N,4] x, double[N,4] z) => (double[N,4] y) {
+        n = Not(x)  a = Cast <to = 11> (x)  b = Cast <to = 11> (n)  m = Mul(b, z)  y = Add(a, m) }"""
+    )
+    assert left == ["Where"]
+
+
+def test_only_the_mark_of_the_zoo_says_that_maps_are_in_groups():
+    text = "(float[N,6,4,4] x) => (float[N,6,4,4] y) { y = LRN <size = 3> (x) }"
+    for name, expected in (("mine/in_groups_3", ["LRN"]), (f"{GROUPS}3", ["Reshape", "LRN", "Reshape"])):
+        marked = ir.from_proto(model(text))
+        marked.graph.node(0).name = name
+        graph.clean(marked)
+        assert [node.op_type for node in marked.graph] == expected
+
+
+def test_outputs_keep_their_names_and_layers_of_that_name_get_another():
+    _, rest = cleaned("(float[N,4] x) => (float[N,4] y) { t = Tanh(x)  i = Identity(t)  y = Neg(i) }", t="y")
+    assert [value.name for value in rest.outputs] == ["y"] and rest.node(0).outputs[0].name == "tanh"

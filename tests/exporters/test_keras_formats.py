@@ -1,7 +1,9 @@
 import json
+import signal
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,6 +14,7 @@ import zoo
 from exporters import keras_formats
 from zoo.classifier import Classifier
 from zoo.errors import CheckFailed, ZooError
+from zoo.files import PART
 
 EXPORTS = {"model.tflite": keras_formats.to_tflite, "model": keras_formats.to_savedmodel}
 # With what they differ in: the classes of a user, subsampling and a table, maps normalized and kernels not shared, a
@@ -162,6 +165,33 @@ def test_another_suffix_is_refused(tmp_path, name):
     with pytest.raises(ZooError, match=rf"named \.tflite; given was .*{name}"):
         keras_formats.to_tflite("linear", tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_users_file_beside_is_refused_and_not_touched(tmp_path):
+    beside = tmp_path / "model.tflite.json"
+    beside.write_text('{"mine": 1}')
+    with pytest.raises(ZooError, match=r"model\.tflite\.json is there, and is not what the zoo writes"):
+        keras_formats.to_tflite("linear", tmp_path / "model.tflite")
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {beside.name: '{"mine": 1}'}
+
+
+def test_ctrl_c_between_the_old_savedmodel_and_the_new_keeps_the_old(tmp_path, monkeypatch):
+    keras_formats.to_savedmodel("xor.patterns", tmp_path / "model")
+    rename = Path.rename
+
+    def interrupted(path, target):
+        if path.name.startswith(PART) and about_is_new(path):
+            signal.raise_signal(signal.SIGINT)
+        return rename(path, target)
+
+    def about_is_new(folder):
+        return json.loads((folder / "assets.extra/zoo.json").read_text())["model"] == "parity.patterns"
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        keras_formats.to_savedmodel("parity.patterns", tmp_path / "model")
+    assert [each.name for each in tmp_path.iterdir()] == ["model"]
+    assert about(tmp_path / "model")["model"] == "xor.patterns"
 
 
 def test_a_folder_of_other_things_is_refused_and_not_touched(tmp_path):

@@ -21,13 +21,13 @@ from zoo.errors import CheckFailed, ZooError
 
 # One memory of 190 MB is enough: those with more neighbours and deskewed pictures differ in what test_nearest_neighbor.py
 # and linear.mnist-deskewed show.
-# What half precision or eight bits may be too coarse for, so that the gate may refuse it: ratios of small differences; sums of
-# squares beyond what float16 holds; thresholds of untrained nets, whose sums lie near them.
+LEFT_OUT = ("nearest-neighbor.mnist-k3", "nearest-neighbor.mnist-k5", "nearest-neighbor.mnist-deskewed")
+# What half precision or eight bits may be too coarse for, so that the gate may refuse it: ratios of small differences, sums
+# of squares beyond what float16 holds, thresholds of untrained nets, whose sums lie near them.
 TOO_COARSE = {
     "fp16": ("neocognitron.glyphs", "nearest-neighbor.mnist", "madaline", "madaline2"),
     "int8": ("neocognitron.glyphs", "neocognitron.mnist", "madaline", "madaline2"),
 }
-LEFT_OUT = ("nearest-neighbor.mnist-k3", "nearest-neighbor.mnist-k5", "nearest-neighbor.mnist-deskewed")
 # Machines that know nothing before they learn: whatever the picture, and one weight, their scores are 0.
 BLANK = ("mark1", "neocognitron", "nearest-neighbor")
 

@@ -77,7 +77,7 @@ def _share_constants(graph):
     first = {}
     for value in list(graph.initializers.values()):
         array = constant(value)
-        if WEIGHT in value.meta:
+        if WEIGHT in value.meta or value.is_graph_output():
             continue
         key = array.dtype.str, array.shape, np.ascontiguousarray(array).tobytes()
         if key in first:

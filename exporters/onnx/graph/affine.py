@@ -8,17 +8,20 @@ they move down, over what does not mind.
 import numpy as np
 
 from exporters.onnx.graph.edit import (
+    FLOATS,
     attribute,
     attributes,
     changed,
     constant,
     dims,
+    fills_with_zeros,
     insert,
     made_by,
     new_constant,
     rank,
     read_once,
     replace,
+    typed,
 )
 
 LINEAR = ("Conv", "Gemm")
@@ -28,9 +31,9 @@ def scale_of(node):
     """Return (value, factor) of a node that multiplies by a constant, else None."""
     if node is None or node.domain:
         return None
-    if node.op_type == "Neg":
-        return node.inputs[0], np.float32(-1)
-    return _with_constant(node, "Mul", "Div", lambda array: 1 / array)
+    if node.op_type == "Neg" and node.inputs[0].dtype in FLOATS:
+        return node.inputs[0], typed(node.inputs[0], -1)
+    return _with_constant(node, "Mul", "Div", lambda array: _quotient(1, array))
 
 
 def offset_of(node):
@@ -49,15 +52,16 @@ def _with_constant(node, commuting, inverse, invert):
         return None
     if rank(one) is None or array.ndim > rank(one) or (array.ndim and array.size > 1 and dims(node.outputs[0]) != dims(one)):
         return None  # it would broadcast the value
-    if node.op_type == inverse and commuting == "Mul" and not array.all():
-        return None
-    return one, array if node.op_type == commuting else invert(array)
+    array = array if node.op_type == commuting else invert(array)
+    return (one, array) if np.isfinite(array).all() else None
 
 
 def _by_channel(array, axes, channels):
     """Return a constant that broadcasts over so many axes as a vector of one value a channel; None if it is not that."""
     if array.size == 1:
         return np.full(channels, array.reshape(()), array.dtype)
+    if axes < 2:
+        return None
     wide = array.reshape((1,) * (axes - array.ndim) + array.shape)
     if wide.shape[1] != channels or wide.size != channels:
         return None
@@ -99,8 +103,7 @@ def after_product(node):
     elif bias is not None:
         inputs[2] = changed(inputs[2], bias + array)
     else:
-        source = next(value for value in node.inputs if constant(value) is not None)
-        inputs[2:] = [changed(source, array)]
+        inputs[2:] = [_in_place_of(node, array)]
     replace(node, product.op_type, inputs, attributes(product), of=product)
     return True
 
@@ -181,32 +184,29 @@ def join(node):
         replace(node, "Mul", [first[0], new_constant(node.graph, np.asarray(first[1] * scale[1]))])
     elif offset and (first := offset_of(above)):
         replace(node, "Add", [first[0], new_constant(node.graph, np.asarray(first[1] + offset[1]))])
-    elif offset and (first := scale_of(above)) and np.all(first[1] != 0) and _leads_to_product(node.outputs[0]):
+    elif (
+        offset
+        and (first := scale_of(above))
+        and np.isfinite(offset_before := _quotient(offset[1], first[1])).all()
+        and _leads_to_product(node.outputs[0])
+    ):
         # x·a + b is (x + b/a)·a
-        moved = insert(
-            node,
-            "Add",
-            [first[0], new_constant(node.graph, np.asarray(offset[1] / first[1]))],
-            None,
-            first[0].shape,
-            given.dtype,
-        )
+        added = new_constant(node.graph, np.asarray(offset_before))
+        moved = insert(node, "Add", [first[0], added], None, first[0].shape, given.dtype)
         replace(node, "Mul", [moved, new_constant(node.graph, np.asarray(first[1]))])
     else:
         return False
     return True
 
 
-# What a positive factor passes, the same for all channels or not; and how often it is then in the result.
-PASSED = {
-    "AveragePool": 1,
-    "GlobalAveragePool": 1,
-    "MaxPool": 1,
-    "GlobalMaxPool": 1,
-    "Relu": 1,
-    "Unsqueeze": 1,
-    "Squeeze": 1,
-}
+def _quotient(one, other):
+    """Return one array by another; where the result is too large or the other is 0, it is not finite."""
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        return one / other
+
+
+# What a positive factor passes, the same for all channels or not.
+PASSED = {"AveragePool", "GlobalAveragePool", "MaxPool", "GlobalMaxPool", "Relu", "Unsqueeze", "Squeeze"}
 
 
 def sink(node):
@@ -221,6 +221,8 @@ def sink(node):
         return False
     given, array = scale or offset
     single = array.size == 1
+    if single:
+        array = array.reshape(())  # it fits a result with fewer axes, too
     if node.op_type == "Reshape":
         moved = _reshaped(node, array, given)
         return (
@@ -234,19 +236,22 @@ def sink(node):
     if node.op_type in PASSED and (array > 0).all() | (not monotone):
         if node.op_type in ("Squeeze", "Unsqueeze") and not single:
             return False
-        if not single and _by_channel(array, rank(given), dims(given)[1]) is None:
+        if not single and (rank(given) < 2 or _by_channel(array, rank(given), dims(given)[1]) is None):
             return False
         return _after(node, given, "Mul", array)
-    if node.op_type == "Pad" and single and attribute(node, "mode", "constant") == "constant":
-        fill = constant(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else np.float32(0)
-        return fill is not None and not np.any(fill) and _after(node, given, "Mul", array)
-    if node.op_type in ("Add", "Sub") and single and (other := constant(node.inputs[1])) is not None and array:
+    if node.op_type == "Pad" and single:
+        return fills_with_zeros(node) and _after(node, given, "Mul", array)
+    if (
+        node.op_type in ("Add", "Sub")
+        and single
+        and (other := constant(node.inputs[1])) is not None
+        and np.isfinite(offset_before := _quotient(other, array)).all()
+    ):
         # x·a - b is (x - b/a)·a: on its way to a sum of squares, where a² comes out of it
         squares = [use.node for use in node.outputs[0].uses()]
         if len(squares) == 1 and squares[0].op_type == "ReduceSumSquare":
-            moved = insert(
-                node, node.op_type, [given, changed(node.inputs[1], other / array)], None, node.outputs[0].shape, given.dtype
-            )
+            inputs = [given, changed(node.inputs[1], offset_before)]
+            moved = insert(node, node.op_type, inputs, None, node.outputs[0].shape, given.dtype)
             replace(node, "Mul", [moved, new_constant(node.graph, np.asarray(array))])
             return True
     if node.op_type == "ReduceSumSquare" and single:
@@ -294,22 +299,25 @@ def normalization(node):
     arrays = [constant(value) for value in node.inputs[1:]]
     given = node.inputs[0]
     behind = made_by(given, *LINEAR) and read_once(given)
-    if any(array is None for array in arrays) or rank(given) is None or not (behind or _leads_to_product(node.outputs[0])):
+    if any(array is None for array in arrays) or not (behind or _leads_to_product(node.outputs[0])):
+        return False
+    if rank(given) is None or given.dtype not in FLOATS:
         return False
     scale, offset, mean, variance = (array.astype("float64") for array in arrays)
     factor = scale / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
     shape = (1, -1, *(1,) * (rank(given) - 2))
-    multiplied = insert(
-        node,
-        "Mul",
-        [given, new_constant(node.graph, factor.reshape(shape).astype("float32"))],
-        None,
-        given.shape,
-        given.dtype,
-    )
-    added = new_constant(node.graph, (offset - mean * factor).reshape(shape).astype("float32"))
-    replace(node, "Add", [multiplied, added])
+    arrays = [typed(given, array.reshape(shape)) for array in (factor, offset - mean * factor)]
+    multiplied = insert(node, "Mul", [given, new_constant(node.graph, arrays[0])], None, given.shape, given.dtype)
+    replace(node, "Add", [multiplied, new_constant(node.graph, arrays[1])])
     return True
+
+
+def _in_place_of(node, array):
+    """Return a constant in the place of the one that a factor or offset has; Neg has none."""
+    source = next((value for value in node.inputs if constant(value) is not None), None)
+    if source is None:
+        return new_constant(node.graph, array.astype(node.outputs[0].dtype.numpy()))
+    return changed(source, array)
 
 
 def pool_as_convolution(node):
@@ -324,8 +332,7 @@ def pool_as_convolution(node):
     factor, bias = (_by_channel(array, rank(scale[0]), maps) for array in (scale[1], offset[1]))
     if factor is None or bias is None:
         return False
-    sources = [next(each for each in maker.inputs if constant(each) is not None) for maker in (offset[0].producer(), node)]
     kernel = np.broadcast_to((factor / np.prod(window)).reshape(-1, *(1,) * (len(window) + 1)), (maps, 1, *window))
-    inputs = [pool.inputs[0], changed(sources[0], kernel), changed(sources[1], bias)]
+    inputs = [pool.inputs[0], _in_place_of(offset[0].producer(), kernel), _in_place_of(node, bias)]
     replace(node, "Conv", inputs, {**attributes(pool), "group": maps}, of=pool)
     return True

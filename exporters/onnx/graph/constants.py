@@ -10,6 +10,8 @@ import onnx_ir as ir
 from exporters.onnx.graph.edit import (
     WEIGHT,
     attribute,
+    attributes,
+    axes_of,
     constant,
     dims,
     made_by,
@@ -31,6 +33,8 @@ def fold(node):
         return False
     if any(value is not None and constant(value) is None for value in node.inputs):
         return False
+    if any(value.is_graph_output() for value in node.outputs):
+        return False  # an output is computed by a node
     if any(each.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for each in node.attributes.values()):
         return False
     sizes = [math.prod(dims(value) or [GROWTH]) if None not in (dims(value) or [None]) else 0 for value in node.outputs]
@@ -71,7 +75,10 @@ def write_shape(node):
     one, other = (_at_batch(node.inputs[1], batch) for batch in (2, 3))
     if one is None or (one[1:] != other[1:]).any() or one[0] not in (2, -1) or other[0] not in (3, -1):
         return False
-    replace(node, "Reshape", [node.inputs[0], new_constant(node.graph, np.array([-1, *one[1:]], "int64"))])
+    if (one[1:] == -1).any():  # the batch cannot be left to be inferred, too
+        return False
+    shape = new_constant(node.graph, np.array([-1, *one[1:]], "int64"))
+    replace(node, "Reshape", [node.inputs[0], shape], attributes(node))
     return True
 
 
@@ -82,7 +89,9 @@ def _at_batch(value, batch):
         return constant(value)
     if node.op_type == "Shape":
         sizes = dims(node.inputs[0])
-        return None if sizes is None or None in sizes[1:] else np.array([sizes[0] or batch, *sizes[1:]])
+        if not sizes or None in sizes[1:]:
+            return None
+        return np.array([sizes[0] or batch, *sizes[1:]])[attribute(node, "start", 0) : attribute(node, "end")]
     arrays = [_at_batch(each, batch) for each in node.inputs]
     return None if any(array is None for array in arrays) else np.asarray(_computed(node, arrays)[value.index()])
 
@@ -104,7 +113,7 @@ def drop_idle(node):
     if len([value for value in node.outputs if value.uses() or value.is_graph_output()]) != 1 or not node.inputs:
         return False
     given, result = node.inputs[0], node.outputs[0]
-    if given is None or (result.is_graph_output() and given.is_graph_input()):
+    if given is None or (result.is_graph_output() and (given.producer() is None or given.is_graph_output())):
         return False
     if not _idle(node, given, result):
         return False
@@ -122,7 +131,8 @@ def _idle(node, given, result):
         case "Cast":
             return given.dtype is not None and given.dtype == attribute(node, "to")
         case "Transpose":
-            return list(attribute(node, "perm")) == sorted(attribute(node, "perm"))
+            order = attribute(node, "perm")  # without it all axes are reversed
+            return order is not None and list(order) == sorted(order)
         case "Reshape":
             return whole and None not in dims(given)[1:] and rank(given) == rank(result)
         case "Pad":
@@ -145,7 +155,7 @@ def plain_attributes(node):
     """Leave out attributes that say what would hold without them."""
     idle = {
         "auto_pad": lambda value: value == "NOTSET",
-        "noop_with_empty_axes": lambda value: value == 0 or len(node.inputs) > 1,
+        "noop_with_empty_axes": lambda value: value == 0 or bool(axes_of(node)),
         "dilations": lambda value: set(value) == {1},
         "strides": lambda value: set(value) == {1},
         "pads": lambda value: not any(value),

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 WEIGHT = "weight"  # key in a constant's `meta`: the name of the Keras weight that it holds, or was computed from
 LAYER = "layer"  # key in a value's `meta`: the path of the Keras layer whose output it is
+FLOATS = (ir.DataType.FLOAT16, ir.DataType.FLOAT, ir.DataType.DOUBLE)
 _number = itertools.count()
 
 
@@ -52,6 +53,11 @@ def changed(value, array):
     )
 
 
+def typed(value, numbers):
+    """Return numbers as an array of the type of a value."""
+    return np.asarray(numbers, value.dtype.numpy())
+
+
 def insert(before, op_type, inputs, attributes=None, shape=None, dtype=None, of=None):
     """Insert a node with one output before another one, as a part of the layer of that or of a third; return its output."""
     output = ir.Value(name=fresh(op_type), shape=shape and ir.Shape(shape), type=dtype and ir.TensorType(dtype))
@@ -69,10 +75,12 @@ def replace(node, op_type, inputs, attributes=None, of=None):
 
 
 def take_over(old, new):
-    """Let a value that is equal to another one stand in for it: its readers, shape and meaning."""
+    """Let a value that is equal to another one stand in for it: its readers, shape, meaning, and name as an output."""
     new.shape, new.type = old.shape or new.shape, old.type or new.type
     if LAYER not in new.meta and LAYER in old.meta:
         new.meta[LAYER] = old.meta[LAYER]
+    if old.is_graph_output():
+        new.name = old.name
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     node = old.producer()
     node.graph.remove(node, safe=True)
@@ -111,11 +119,21 @@ def made_by(value, *op_types):
     return node if node is not None and node.op_type in op_types and node.domain == "" else None
 
 
-def axes_of(node, place=1):
+def fills_with_zeros(pad):
+    """Tell whether the border that a Pad makes is one of zeros."""
+    if attribute(pad, "mode", "constant") != "constant":
+        return False
+    if len(pad.inputs) == 1:  # before operator set 11
+        return attribute(pad, "value", 0.0) == 0
+    given = pad.inputs[2] if len(pad.inputs) > 2 else None
+    return given is None or (constant(given) is not None and not constant(given).any())
+
+
+def axes_of(node):
     """Return the axes of a reduction or Squeeze, attribute or input by operator set; None where they are not constant."""
     given = attribute(node, "axes")
-    if given is None and len(node.inputs) > place:
-        given = constant(node.inputs[place])
+    if given is None and len(node.inputs) > 1:
+        given = constant(node.inputs[1])
     size = rank(node.inputs[0])
     if given is None or size is None:
         return None

@@ -24,41 +24,12 @@ from exporters.onnx.graph.edit import (
     replace,
 )
 
-ELEMENTWISE = {
-    *(
-        "Abs",
-        "Add",
-        "And",
-        "Cast",
-        "Ceil",
-        "Clip",
-        "Div",
-        "Elu",
-        "Equal",
-        "Erf",
-        "Exp",
-        "Floor",
-        "Greater",
-        "GreaterOrEqual",
-    ),
-    *(
-        "HardSigmoid",
-        "HardSwish",
-        "LeakyRelu",
-        "Less",
-        "LessOrEqual",
-        "Log",
-        "Max",
-        "Min",
-        "Mul",
-        "Neg",
-        "Not",
-        "Or",
-        "PRelu",
-    ),
-    *("Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Softplus", "Softsign", "Sqrt", "Sub", "Tanh"),
-    *("ThresholdedRelu", "Where"),
-}
+ELEMENTWISE = frozenset({
+    "Abs", "Add", "And", "Cast", "Ceil", "Clip", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Greater",
+    "GreaterOrEqual", "HardSigmoid", "HardSwish", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Min", "Mul",
+    "Neg", "Not", "Or", "PRelu", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Softplus",
+    "Softsign", "Sqrt", "Sub", "Tanh", "ThresholdedRelu", "Where",
+})  # fmt: skip
 REDUCTIONS = {f"Reduce{what}" for what in ("L1", "L2", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")}
 ALONG_AN_AXIS = {"Softmax", "LogSoftmax", "Hardmax"}
 
@@ -74,7 +45,8 @@ def to_first(axes):
 
 
 def perm(node):
-    return tuple(attribute(node, "perm"))
+    """Return the permutation of a Transpose; without one it reverses the axes."""
+    return tuple(attribute(node, "perm", range(rank(node.inputs[0]) or 0)[::-1]))
 
 
 def turned(value):
@@ -129,6 +101,8 @@ def name_before(node):
 def join(node):
     """Transpose once instead of twice."""
     if node.op_type != "Transpose" or not (first := made_by(node.inputs[0], "Transpose")):
+        return False
+    if len(perm(first)) != len(perm(node)):  # how many axes there are is not known
         return False
     order = [perm(first)[axis] for axis in perm(node)]
     given = first.inputs[0]
@@ -198,6 +172,8 @@ def _sink_reduction(node):
 
 
 def _sink_along(node):
+    if node.graph.opset_imports[""] < 13:  # over its axis and all that follow
+        return False
     order = perm(turned(node.inputs[0]))
     axis = attribute(node, "axis", -1) % len(order)
     return _turn_after(node, [turned(node.inputs[0]).inputs[0]], attributes(node, axis=order[axis]), len(order))
@@ -206,7 +182,7 @@ def _sink_along(node):
 def _sink_pad(node):
     pads = constant(node.inputs[1]) if len(node.inputs) > 1 else None
     axes = rank(node.inputs[0])
-    if pads is None or len(pads) != 2 * axes:
+    if pads is None or len(pads) != 2 * axes or len(node.inputs) > 3:  # the fourth say which axes the pads are of
         return False
     moved = np.concatenate([half[list(to_first(axes))] for half in (pads[:axes], pads[axes:])])
     inputs = [turned(node.inputs[0]).inputs[0], new_constant(node.graph, moved), *node.inputs[2:]]
@@ -230,10 +206,20 @@ def _sink_slice(node):
     return _turn_after(node, inputs, attributes(node), len(order))
 
 
+def _letters(node):
+    """Return (letters of each input, letters of the result) of an Einsum, None where some are not written out."""
+    equation = attribute(node, "equation").replace(" ", "")
+    if "." in equation or "->" not in equation:
+        return None
+    left, right = equation.split("->")
+    return left.split(","), right
+
+
 def _sink_einsum(node):
     """Write the letters of the equation in another order instead of turning what they stand for."""
-    left, right = attribute(node, "equation").replace(" ", "").split("->")
-    terms, inputs = left.split(","), list(node.inputs)
+    if not (letters := _letters(node)):
+        return False
+    (terms, right), inputs = letters, list(node.inputs)
     for place, value in enumerate(node.inputs):
         if turned(value):
             terms[place] = "".join(terms[place][axis] for axis in to_first(len(terms[place])))
@@ -249,8 +235,11 @@ def into_letters(node):
     """Let an Einsum write its result in the order that a Transpose behind it makes."""
     if node.op_type != "Transpose" or not (product := made_by(node.inputs[0], "Einsum")) or not read_once(node.inputs[0]):
         return False
-    left, right = attribute(product, "equation").split("->")
-    equation = f"{left}->{''.join(right[axis] for axis in perm(node))}"
+    letters = _letters(product)
+    if not letters or len(letters[1]) != len(perm(node)):
+        return False
+    terms, right = letters
+    equation = f"{','.join(terms)}->{''.join(right[axis] for axis in perm(node))}"
     replace(node, "Einsum", product.inputs, {"equation": equation}, of=product)
     return True
 

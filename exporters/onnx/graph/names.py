@@ -28,8 +28,8 @@ def rename(graph):
         kind = f"{layer}/{node.op_type.lower()}" if layer else node.op_type.lower()
         for number, value in enumerate(node.outputs):
             if value.name not in ends:
-                value.name = value.meta.get(LAYER) or _free(kind if number == 0 else f"{kind}/output{number}", taken)
-        node.name = _free(kind, taken) if node.outputs[0].name in ends else node.outputs[0].name
+                value.name = value.meta.get(LAYER) or free(kind if number == 0 else f"{kind}/output{number}", taken)
+        node.name = free(kind, taken) if node.outputs[0].name in ends else node.outputs[0].name
     _rename_constants(graph, taken)
 
 
@@ -42,17 +42,22 @@ def _rename_constants(graph, taken):
                 entry = schema[min(place, len(schema) - 1)].name.lower()
                 values.append(value)
                 del graph.initializers[value.name]
-                value.name = _free(value.meta.get(WEIGHT) or f"{node.name}/{entry}", taken)
+                value.name = free(value.meta.get(WEIGHT) or f"{node.name}/{entry}", taken)
     for value in sorted(values, key=lambda value: value.name):
         value.const_value.name = value.name
         graph.register_initializer(value)
 
 
-def _free(name, taken):
-    """Return a name with the first number behind it that nobody has, and take it."""
-    number, free = 1, name
-    while free in taken:
+def free(name, taken):
+    """Return a name, with the first number behind it that makes it new, and take it.
+
+    Args:
+        name: that is wanted.
+        taken: set of the names that others have; this one is added.
+    """
+    number, found = 1, name
+    while found in taken:
         number += 1
-        free = f"{name}_{number}"
-    taken.add(free)
-    return free
+        found = f"{name}_{number}"
+    taken.add(found)
+    return found

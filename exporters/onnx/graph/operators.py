@@ -6,26 +6,28 @@ import numpy as np
 import onnx_ir as ir
 
 from exporters.onnx.graph.edit import (
+    FLOATS,
     attribute,
     attributes,
     axes_of,
     constant,
     dims,
+    fills_with_zeros,
     insert,
     made_by,
     new_constant,
     rank,
     replace,
+    typed,
 )
 
-GROUPS = "in_groups_"  # begins a part of the name of an LRN, and their number ends it
+GROUPS = "zoo_in_groups_"  # begins a part of the name of an LRN, and their number ends it
 
 
 def gemm(node):
-    """Write the product of rows with a constant matrix as a Gemm, which has place for a bias."""
-    if node.op_type != "MatMul" or rank(node.inputs[0]) != 2 or constant(node.inputs[1]) is None:
-        return False
-    if constant(node.inputs[1]).ndim != 2:
+    """Write the product of rows with a constant matrix of floats as a Gemm, which has place for a bias."""
+    matrix = constant(node.inputs[1]) if node.op_type == "MatMul" else None
+    if matrix is None or matrix.ndim != 2 or matrix.dtype.kind != "f" or rank(node.inputs[0]) != 2:
         return False
     replace(node, "Gemm", node.inputs)
     return True
@@ -40,9 +42,9 @@ def where(node):
         product = made_by(value, "Mul")
         for given, other in ((*product.inputs,), (*product.inputs[::-1],)) if product else ((value, None),):
             cast = made_by(given, "Cast")
-            if cast and cast.inputs[0].dtype == ir.DataType.BOOL and value.dtype == ir.DataType.FLOAT:
+            if cast and cast.inputs[0].dtype == ir.DataType.BOOL and value.dtype in FLOATS:
                 negation = made_by(cast.inputs[0], "Not")
-                found[negation is None] = (negation or cast).inputs[0], other or new_constant(node.graph, np.float32(1))
+                found[negation is None] = (negation or cast).inputs[0], other or new_constant(node.graph, typed(value, 1))
                 break
     if len(found) != 2 or found[True][0] is not found[False][0]:
         return False
@@ -59,7 +61,7 @@ def sum_of_squares(node):
     ):
         return False
     axes = constant(node.inputs[1]) if len(node.inputs) > 1 else attribute(node, "axes")
-    if axes is None:
+    if axes is None or not len(axes):  # none may mean all or nothing
         return False
     # Its axes became an input later than those of ReduceSum.
     late = node.graph.opset_imports[""] >= 18
@@ -72,10 +74,10 @@ def sum_of_squares(node):
 
 def erfc(node):
     """Write the complement of the error function, which ONNX has not and Keras' GELU uses, as 1 - erf(x)."""
-    if node.op_type != "Erfc":
+    if node.op_type != "Erfc" or node.inputs[0].dtype not in FLOATS:
         return False
     error = insert(node, "Erf", node.inputs, None, node.inputs[0].shape, node.inputs[0].dtype)
-    replace(node, "Sub", [new_constant(node.graph, np.float32(1)), error])
+    replace(node, "Sub", [new_constant(node.graph, typed(node.inputs[0], 1)), error])
     return True
 
 
@@ -99,7 +101,11 @@ def by_place(node):
     wide = made_by(turned.inputs[0], "Unsqueeze") if turned else None
     if not wide or node.graph.opset_imports[""] < 12 or constant(product.inputs[1]) is None:
         return False
-    if list(attribute(turned, "perm")) != [0, 3, 4, 1, 2] or axes_of(node) != [3] or constant(product.inputs[1]).ndim != 4:
+    if (
+        list(attribute(turned, "perm", [])) != [0, 3, 4, 1, 2]
+        or axes_of(node) != [3]
+        or constant(product.inputs[1]).ndim != 4
+    ):
         return False
     if axes_of(wide) != [1] or rank(wide.inputs[0]) != 4:
         return False
@@ -151,10 +157,9 @@ def pad_sum_of_squares(node):
 def _zeros_around_maps(pad):
     """Tell whether a Pad adds zeros, and none but before and behind the axes after the second."""
     border, axes = constant(pad.inputs[1]) if len(pad.inputs) > 1 else None, rank(pad.inputs[0])
-    fill = constant(pad.inputs[2]) if len(pad.inputs) > 2 and pad.inputs[2] is not None else np.float32(0)
-    if attribute(pad, "mode", "constant") != "constant" or border is None or fill is None or axes is None:
+    if border is None or axes is None or not fills_with_zeros(pad) or len(pad.inputs) > 3:  # the fourth are other axes
         return False
-    return len(border) == 2 * axes and border.min() >= 0 and not border.reshape(2, axes)[:, :2].any() and not np.any(fill)
+    return len(border) == 2 * axes and border.min() >= 0 and not border.reshape(2, axes)[:, :2].any()
 
 
 def _groups(node):
@@ -184,15 +189,15 @@ def regroup(node):
 
 def normalization_as_convolution(node):
     """Write an LRN as a convolution of the squares with a band of ones, and a power: twice as fast in onnxruntime."""
-    if node.op_type != "LRN" or not (sizes := dims(node.inputs[0])):
+    if node.op_type != "LRN" or not (sizes := dims(node.inputs[0])) or node.inputs[0].dtype not in FLOATS:
         return False
     given, groups, size = node.inputs[0], _groups(node), attribute(node, "size")
     place = np.arange(sizes[1] // groups)
     apart = place[None, :] - place[:, None]  # of the map that is seen from the one that sees it
     band = (apart >= -((size - 1) // 2)) & (apart <= size // 2)
     alpha, beta, k = (attribute(node, name, value) for name, value in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0)))
-    kernel = np.tile(band * np.float32(alpha / size), (groups, 1)).astype("float32")[:, :, None, None]
-    weights = [new_constant(node.graph, array) for array in (kernel, np.full(sizes[1], k, "float32"))]
+    kernel = np.tile(band * np.float32(alpha / size), (groups, 1))[:, :, None, None]
+    weights = [new_constant(node.graph, typed(given, array)) for array in (kernel, np.full(sizes[1], k))]
 
     def computed(op_type, *inputs, **others):
         return insert(node, op_type, inputs, others, given.shape, given.dtype)
@@ -202,6 +207,6 @@ def normalization_as_convolution(node):
         root = computed("Sqrt", activity)
         power = computed("Mul", root, computed("Sqrt", root))
     else:
-        power = computed("Pow", activity, new_constant(node.graph, np.float32(beta)))
+        power = computed("Pow", activity, new_constant(node.graph, typed(given, beta)))
     replace(node, "Div", [given, power])
     return True

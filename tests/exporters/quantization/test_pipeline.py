@@ -1,15 +1,18 @@
 import json
 import re
 
+import keras
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+import rich.console
 
 import zoo
 from exporters import quantization, source
 from exporters.onnx import convert, files, metadata
 from exporters.quantization import labelled, pipeline, run
+from zoo.classifier import Classifier
 from zoo.errors import ZooError
 
 NAME = "lenet5-modern.mnist"
@@ -101,6 +104,36 @@ def test_layers_are_left_out_until_no_more_is_lost_than_may_be(full, digits, abo
     assert metadata.read(with_drop.file)["quantization"]["excluded"] == list(with_drop.excluded)
     table = quantization.rank_layers(full, digits, data=digits)
     assert table.layers[0].accuracy < table.accuracy - 5
+
+
+def test_a_net_that_float16_cannot_hold_is_compared_without_it(tmp_path):
+    """Two layers of which one has weights too small and the other, whose product with them is as before, too large."""
+    keras.utils.set_random_seed(4)
+    parts = [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(32, "relu", name="small")]
+    net = keras.Sequential([*parts, keras.layers.Dense(3, name="large")])
+    for layer, factor in zip(net.layers[1:], (1e-7, 1e7), strict=True):
+        layer.kernel.assign(layer.kernel * factor)
+    like = zoo.load("linear")
+    classifier = Classifier(net, like.preprocessing, like.picture, ["a", "b", "c"], "linear")
+    pictures = np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1), "uint8")
+    labels = np.asarray(classifier(pictures)).argmax(axis=1)
+    path = tmp_path / "int8.onnx"
+    report = quantization.quantize(classifier, path, calibration=pictures, data=(pictures, labels))
+    assert [each.precision for each in report.comparison.files] == ["fp32", "int8"]
+    assert "float16 cannot hold" in report.comparison.left_out["fp16"]
+    console = rich.console.Console(width=200)
+    with console.capture() as shown:
+        console.print(report.comparison)
+    assert "without fp16: float16 cannot hold" in shown.get()
+    with pytest.raises(ZooError, match="float16 cannot hold"):
+        quantization.quantize(classifier, tmp_path / "fp16.onnx", "fp16")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["int8.json", "int8.onnx"]
+
+
+def test_layers_are_ranked_in_the_graph_for_a_runtime():
+    pictures = np.zeros((2, 28, 28, 1), "uint8")
+    with pytest.raises(ZooError, match="no runtime 'onnxrutime'; did you mean 'onnxruntime'"):
+        quantization.rank_layers(NAME, pictures, runtime="onnxrutime")
 
 
 def test_what_does_not_fit_together_is_an_error_and_leaves_no_file(full, digits, tmp_path):
