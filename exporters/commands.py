@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -105,11 +106,15 @@ def export(
         )
     else:
         report = (exporters.to_tflite if to == Format.TFLITE else exporters.to_savedmodel)(model, out, data)
-    following = (
-        ["zoo", "verify", str(out), *against_words(model, out)]
-        if to == Format.ONNX
-        else ["zoo", "export", model, "--to", "onnx"]
-    )
+    if to != Format.ONNX:
+        following = ["zoo", "export", model, "--to", "onnx"]
+    elif model in registry.list_models():
+        print(
+            f"note: {model} has random weights, others in each process; `zoo list` shows the trained ones", file=sys.stderr
+        )
+        following = ["zoo", "info", str(out)]
+    else:
+        following = ["zoo", "verify", str(out), *against_words(model, out)]
     tell(report, as_json, shlex.join(following))
 
 

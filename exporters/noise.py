@@ -18,7 +18,7 @@ def judge(expected, given, tolerance):
     Args:
         expected: (n, places, classes) scores of the model.
         given: those of the file.
-        tolerance: what scores may differ by if the model's are all the same, so that there is nothing to compare errors with.
+        tolerance: what scores may differ by if the model's are all the same, which is no scale for errors.
 
     Returns:
         (float, or None if the model's scores are all the same; list of str).

@@ -1,17 +1,15 @@
 """From a Keras model to an ONNX graph as an engineer would have drawn it, that says what it is."""
 
-import keras
 import onnx
 import onnx_ir as ir
 
 from exporters.onnx import metadata
+from exporters.source import check_backend
+from exporters.targets import Runtime
 from zoo.errors import ZooError, did_you_mean
 
 BATCH = "batch"
 OLDEST_OPSET = 9  # before it, weights count as inputs
-
-
-RUNTIMES = ("tensorrt", "onnxruntime")
 
 
 def convert(source, opset=13, ir_version=8, layout="nchw", batch=None, runtime="tensorrt"):
@@ -23,17 +21,16 @@ def convert(source, opset=13, ir_version=8, layout="nchw", batch=None, runtime="
         ir_version: version of the ONNX file format.
         layout: of an input that is a picture, "nchw" or "nhwc".
         batch: the one number of pictures that the file takes at a time; by default any.
-        runtime: what the graph is to be fast in, one of `RUNTIMES`; any other computes the same.
+        runtime: what the graph is to be fast in, of `exporters.targets.Runtime`; the other computes the same.
 
     Raises:
         ZooError: if the backend is not TensorFlow, or tf2onnx or ONNX know no operator for a part of the model.
     """
-    if keras.backend.backend() != "tensorflow":
-        raise ZooError(f"export needs the TensorFlow backend, not {keras.backend.backend()}; set KERAS_BACKEND=tensorflow")
+    check_backend()
     if layout not in ("nchw", "nhwc"):
         raise ZooError(f"the layout of pictures is nchw or nhwc; given was '{layout}'")
-    if runtime not in RUNTIMES:
-        raise ZooError(f"no runtime '{runtime}'{did_you_mean(runtime, RUNTIMES)} There are {' and '.join(RUNTIMES)}")
+    if runtime not in (known := list(Runtime)):
+        raise ZooError(f"no runtime '{runtime}'{did_you_mean(runtime, known)} There are {' and '.join(known)}")
     if opset < OLDEST_OPSET:
         raise ZooError(f"opset {opset} is too old; the oldest that is exported is {OLDEST_OPSET}")
     if batch is not None and batch < 1:

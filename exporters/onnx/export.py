@@ -55,8 +55,7 @@ def to_onnx(
     path = Path(path)
     if path.suffix != ".onnx":
         raise ZooError(f"an ONNX file is named .onnx; given was {path}")
-    if target is not None:
-        targets.check(target, opset, ir)
+    targets.check(target, opset, ir)
     metadata.sidecar(path)
     found = source.find(model, raw_input, pixels)
     return write(convert.convert(found, opset, ir, layout, static_batch, runtime), found, path, data)

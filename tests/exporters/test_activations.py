@@ -158,6 +158,14 @@ def test_inputs_beyond_the_first_batch_are_compared_too(model, tmp_path):
     assert activations.first_parting(model, path, inputs).startswith("relu (largest difference ")
 
 
+def test_a_static_batch_is_fed_as_it_is(model, tmp_path):
+    path = save(model, tmp_path / "net.onnx", lambda name, array: array + np.float32(name == "dense/b"))
+    proto = onnx.load(path)
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 3
+    onnx.save(proto, path)
+    assert activations.first_parting(model, path, PICTURES[:6], batch=3).startswith("dense ")
+
+
 def test_the_model_is_left_as_it_was(model, tmp_path):
     """Also one whose layer has a `call` of its own, and after a run that fails."""
     path, layer = save(model, tmp_path / "net.onnx"), model.get_layer("relu")

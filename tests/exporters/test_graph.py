@@ -18,7 +18,8 @@ def model(text, opset=13):
     generator = np.random.default_rng(3)
     for declared in proto.graph.value_info:
         sizes = [dim.dim_value for dim in declared.type.tensor_type.shape.dim]
-        values = generator.normal(size=sizes).astype("float32")
+        kind = onnx.helper.tensor_dtype_to_np_dtype(declared.type.tensor_type.elem_type)
+        values = generator.normal(size=sizes).astype(kind)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(values, declared.name))
     del proto.graph.value_info[:]
     return proto

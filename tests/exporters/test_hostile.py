@@ -1,5 +1,6 @@
 """Files that somebody made to harm: each is refused with a reason, and nothing else happens."""
 
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 import exporters
-from exporters.onnx import files, info, limits, metadata, probe
+import zoo
+from exporters import parity
+from exporters.onnx import export, files, info, limits, metadata, probe
+from exporters.quantization import pipeline
+from zoo import cli
 from zoo.errors import ZooError
 
 F32 = TensorProto.FLOAT
@@ -307,6 +312,8 @@ def test_what_happens_to_the_child_happens_to_nobody_else(folder, tmp_path_facto
         "9" * 100_000,
         '{"model": "\\ud800"}',
         '{"model": "lenet5", "weights_sha256": "0", "class_names": 3}',
+        '{"model": "lenet5", "weights_sha256": "0", "precision": "int4"}',
+        '{"model": "lenet5", "weights_sha256": "0", "layout": "CHWN"}',
         "{}",
         "null",
     ],
@@ -446,3 +453,126 @@ def test_the_files_that_are_changed_here_are_in_order(bases, folder):
     for content in bases:
         (folder / "model.onnx").write_bytes(content)
         assert read_all(folder / "model.onnx")
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    """A user's model and its file, side by side."""
+    folder = tmp_path_factory.mktemp("mine")
+    classifier = zoo.load("linear", classes=["kitten", "dog", "fish"])
+    generator = np.random.default_rng(0)
+    classifier.set_weights([generator.normal(size=weight.shape) for weight in classifier.get_weights()])
+    classifier.save(folder / "mine.keras")
+    exporters.to_onnx(folder / "mine.keras", folder / "mine.onnx")
+    return folder
+
+
+def saying(folder, **claims):
+    """The path of a copy of a user's file that says other things about itself."""
+    changed = files.load(folder / "mine.onnx")
+    changed.metadata_props["zoo"] = json.dumps({**metadata.find(changed), **claims})
+    files.save(changed, folder / "changed.onnx")
+    return folder / "changed.onnx"
+
+
+EVIL = "from pathlib import Path\nPath('imported').touch()\ndef net(): Path('called').touch()\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["evil:net", "evil", "evil.net", "evil:net.keras", "./evil:net", "/etc/passwd", "x" * 5000 + ".keras"]
+)
+def test_a_model_that_a_file_names_is_not_imported(mine, tmp_path, monkeypatch, name):
+    (tmp_path / "evil.py").write_text(EVIL)
+    monkeypatch.chdir(tmp_path)
+    path = saying(mine, model=name)
+    for act in (exporters.verify, lambda path: exporters.quantize(path, tmp_path / "out.onnx", "fp16")):
+        with pytest.raises(ZooError, match="name it with --against"):
+            act(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["evil.py"]
+    assert exporters.verify(path, mine / "mine.keras").passed
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_a_file_that_claims_to_be_coarse_is_held_to_what_it_is(mine, precision):
+    with pytest.raises(ZooError, match=f"says that it is {precision}, but computes in fp32"):
+        exporters.verify(saying(mine, precision=precision))
+
+
+def test_what_a_file_says_does_not_reach_the_terminal_as_it_is(mine, capsys):
+    for claims in ({"model": "\x1b[2J"}, {"model": "\x1b[2J.keras"}, {"weights_sha256": "0", "model": "mine.keras"}):
+        with pytest.raises(ZooError) as caught:
+            exporters.verify(saying(mine, **claims))
+        assert str(caught.value).isprintable()
+    with pytest.raises(SystemExit):
+        cli._end("one\x1b[2J\ntwo", 2)
+    assert capsys.readouterr().err == "zoo: one\\x1b[2J\ntwo\n"
+
+
+def test_ends_that_no_file_of_the_zoo_has_are_refused(mine):
+    for sizes in (["batch", 1, 28, 28], [10**6, 1, 28, 28], [0, 1, 28, 28], []):
+        proto = onnx.load(mine / "mine.onnx")
+        proto.graph.input[0].CopyFrom(end("pictures", [], TensorProto.UINT8) if not sizes else proto.graph.input[0])
+        for dim, size in zip(proto.graph.input[0].type.tensor_type.shape.dim, sizes, strict=False):
+            dim.Clear() if isinstance(size, str) else setattr(dim, "dim_value", size)
+        if sizes[:1] == ["batch"]:
+            proto.graph.input.append(end("second", ["n"]))
+        with pytest.raises(ZooError, match=r"one input and one output|inputs at a time"):
+            export._check_ends("mine.onnx", ir.from_proto(proto))
+
+
+def verify_and_quantize(path):
+    """Do with a file all that a user does; it ends with a report or with an error that says what is wrong."""
+    out = path.with_name("out.onnx")
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 28, 28, 1), "uint8")
+    for act, kind in (
+        (lambda: exporters.verify(path), parity.Report),
+        (lambda: exporters.quantize(path, out, calibration=pictures), pipeline.Report),
+    ):
+        out.unlink(missing_ok=True)
+        out.with_suffix(".json").unlink(missing_ok=True)
+        try:
+            assert isinstance(act(), kind)
+        except ZooError as error:
+            assert str(error) and not out.exists()
+
+
+CLAIMS = {
+    "model": TEXTS | st.sampled_from(["mine.keras", "linear", "lenet5.mnist", "os:getcwd", "../mine.keras"]),
+    "precision": st.sampled_from(["fp32", "fp16", "int8", "", "x"]),
+    "layout": st.sampled_from(["NCHW", "NHWC", None, "", 3]),
+    "pixels": st.sampled_from(["uint8", "float32", "float16", "x", None, 3]),
+    "raw_input": st.booleans() | st.none(),
+    "weights_sha256": TEXTS,
+    "class_names": st.lists(TEXTS, max_size=4) | st.none(),
+    "picture": st.none()
+    | st.fixed_dictionaries(
+        {
+            "height": NUMBERS,
+            "width": NUMBERS,
+            "channels": st.sampled_from([0, 1, 3]),
+            "resize": st.sampled_from(["pad", "x"]),
+        }
+    ),
+}
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_whatever_a_file_says_of_itself_ends_in_a_report_or_an_error(mine, data):
+    """The graph is in order, so that it is not tried out in a process of its own here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "check", files.load)
+        keys = data.draw(st.lists(st.sampled_from(sorted(CLAIMS)), min_size=1, max_size=3, unique=True))
+        verify_and_quantize(saying(mine, **{key: data.draw(CLAIMS[key]) for key in keys}))
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_whatever_a_graph_is_ends_in_a_report_or_an_error(mine, data):
+    proto = onnx.load(mine / "mine.onnx")
+    for _ in range(data.draw(st.integers(1, 3))):
+        change(proto.graph, data)
+    (mine / "changed.onnx").write_bytes(proto.SerializeToString())
+    verify_and_quantize(mine / "changed.onnx")

@@ -303,6 +303,76 @@ def test_int8_may_be_far_from_the_model_on_one_picture_and_not_on_all():
     assert compare(fixed(scores + 2 * spread * errors), precision="int8", real=60).noise == 0
 
 
+@pytest.mark.parametrize("classes", [3, 5, 10, 100])
+def test_int8_labels_that_no_random_error_turns_fail(classes):
+    """Two scores exchanged in every picture are a small error, and yet no label is right."""
+    generator = np.random.default_rng(5)
+    scores = np.tile(np.float32([0.1, 0.0, *-generator.uniform(1, 3, classes - 2)]), (70, 1))
+    off = scores.copy()
+    off[:, [0, 1]] = scores[:, [1, 0]]
+    report = compare(fixed(off), reference=fixed(scores), precision="int8")
+    assert report.noise < 0.25 and report.agreement == 0
+    assert [problem.partition(" of ")[0] for problem in report.problems] == ["first: 128"]  # the last batch begins again
+    # A few pictures are no rule.
+    off[3:] = scores[3:]
+    assert compare(fixed(off), reference=fixed(scores), precision="int8").passed
+
+
+def test_int8_labels_that_random_errors_turn_pass():
+    """The model's two best scores are closer than the errors, in most of the pictures."""
+    generator = np.random.default_rng(6)
+    scores = np.zeros((70, 5), "float32")
+    scores[:, 0], scores[:, 1], scores[:, 2:] = 0.05, 0, -1
+    off = scores + generator.normal(0, 0.1, scores.shape).astype("float32")
+    report = compare(fixed(off), reference=fixed(scores), precision="int8")
+    assert report.passed and 0.4 < report.agreement < 0.9
+
+
+def test_int8_of_one_score_a_picture_is_compared_too():
+    scores = np.linspace(-1, 1, 70, dtype="float32")[:, None]
+    assert compare(fixed(scores + np.float32(0.05)), reference=fixed(scores), precision="int8").passed
+    refused(fixed(0 * scores), "errs by 10", reference=fixed(scores), precision="int8")
+    flat = np.full((70, 1), np.float32(0.5))
+    assert compare(fixed(flat + np.float32(5e-5)), reference=fixed(flat), precision="int8").passed
+    refused(fixed(flat + 1), "differs by up to 1 where all scores are the same", reference=fixed(flat), precision="int8")
+
+
+@pytest.mark.parametrize("precision", parity.TOLERANCES)
+@pytest.mark.parametrize("scale", [1e-5, 1e-3, 1.0, 1e3])
+def test_zeros_fail_however_small_the_scores_of_the_model_are(precision, scale):
+    def reference(pictures):
+        return model(pictures) * np.float32(scale)
+
+    def coarse(pictures):
+        return reference(pictures) + np.float32(scale * 1e-5)
+
+    refused(lambda pictures: 0 * reference(pictures), "differs|errs", reference=reference, precision=precision)
+    assert compare(coarse, reference=reference, precision=precision).passed
+
+
+def test_a_black_picture_may_differ_by_the_rounding_of_the_others():
+    scores = model(PICTURES) * np.float32(1e-3)
+    scores[0] = 0
+    off = scores.copy()
+    off[0] = np.abs(scores).max() * np.float32(5e-5) * np.arange(5)[::-1] / 5
+    assert compare(fixed(off), reference=fixed(scores)).passed
+    refused(fixed(off * 1000), "differs", reference=fixed(scores))
+
+
+def test_a_bar_moves_on_once_for_the_model_and_each_runtime():
+    def cannot():
+        raise CannotRun("no")
+
+    moves = []
+    candidates = {
+        "good": Candidate(lambda: model),
+        "none": Candidate(cannot),
+        "odd": Candidate(lambda: lambda pictures: -model(pictures), binding=False),
+    }
+    parity.compare(model, candidates, PICTURES, advance=lambda: moves.append(1))
+    assert len(moves) == 1 + len(candidates)
+
+
 def test_int8_batches_of_one_runtime_agree():
     def by_batch(pictures):
         return model(pictures) * (1 if len(pictures) == 64 else 1.2)

@@ -78,7 +78,19 @@ def test_all_of_them_pass_the_gate_and_all_notice_another_weight(tmp_path):
     for name in NAMES:
         told = (*report.problems, *(f"{other}: {problem}" for other, problem in report.deviating.items()))
         assert any(name in problem and "a batch of 3 differs" in problem for problem in told)
-    assert len(report.deviating) == len(NAMES) - 2  # onnxruntime, in two ways, decides
+    assert set(report.deviating) == set(NAMES[3:])  # onnxruntime, in two ways, and the reference decide
+
+
+def test_the_reference_binds_at_full_precision_and_takes_a_static_batch_of_a_small_file(tmp_path, monkeypatch):
+    path = save_net(tmp_path / "net.onnx")
+    binding = {name: runtimes.candidates(path, precision=name)["onnx reference"].binding for name in parity.TOLERANCES}
+    assert binding == {"fp32": True, "fp16": False, "int8": False}
+    pictures = GENERATOR.integers(0, 256, (20, 5, 4, 3), "uint8")
+    report = parity.compare(net, runtimes.candidates(path, batch=8), pictures, batches=(8,))
+    assert report.passed and "onnx reference" in report.runtimes
+    monkeypatch.setattr(runtimes, "LARGE", 100)
+    report = parity.compare(net, runtimes.candidates(path, batch=8), pictures, batches=(8,))
+    assert report.passed and report.not_run["onnx reference"] == "too slow for batches of 8"
 
 
 def test_what_is_no_picture_is_left_as_it_is(tmp_path):

@@ -1,8 +1,9 @@
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from exporters import samples
+from exporters import samples, source
 from zoo import pictures
 from zoo.errors import ZooError
 
@@ -105,5 +106,13 @@ def test_what_could_be_a_picture_gets_real_ones_between_0_and_1(channels):
 
 def test_whole_numbers_stay_places_in_any_table():
     assert set(np.unique(samples.inputs((9,), "int32"))) == {0, 1}
+    assert set(np.unique(samples.inputs((9,), "int32", 7))) == set(range(7))
     pixels = samples.inputs((9, 9, 3), "uint8")
     assert pixels.dtype == np.uint8 and pixels.max() > 250 and not pixels[0].any()
+
+
+def test_rows_of_the_smallest_table_are_looked_up():
+    words = keras.Input((6,), dtype="int32")
+    one, other = keras.layers.Embedding(9, 2)(words), keras.layers.Embedding(5, 2)(words)
+    inputs, real = source.find(keras.Model(words, one + other)).inputs()
+    assert (set(np.unique(inputs)), real) == (set(range(5)), 0)

@@ -55,6 +55,7 @@ def clean(model, runtime="tensorrt"):
     _until_none_applies(model, RULES + DOWNWARD)
     _until_none_applies(model, (BY_RUNTIME[runtime], *LAST))
     _share_constants(model.graph)
+    _order(model.graph)
     names.rename(model.graph)
 
 
@@ -70,6 +71,24 @@ def _until_none_applies(model, rules):
         if not applied:
             return
     raise RuntimeError(f"the rules of the clean-up do not come to an end in {MOST_ROUNDS} rounds")
+
+
+def _order(graph):
+    """Put nodes in the one order that follows the inputs back from the outputs; tf2onnx' own is not always the same."""
+    ordered, waiting = {}, [(value.producer(), False) for value in reversed(graph.outputs)]
+    while waiting:
+        node, inputs_done = waiting.pop()
+        if node is None or node in ordered:
+            continue
+        if inputs_done:
+            ordered[node] = None
+        else:
+            waiting.append((node, True))
+            waiting.extend((value.producer(), False) for value in reversed(node.inputs) if value is not None)
+    rest = [node for node in graph if node not in ordered]  # read by a graph within a node alone
+    graph.remove(list(graph))
+    graph.extend([*rest, *ordered])
+    graph.sort()
 
 
 def _share_constants(graph):

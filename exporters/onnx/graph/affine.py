@@ -52,8 +52,12 @@ def _with_constant(node, commuting, inverse, invert):
         return None
     if rank(one) is None or array.ndim > rank(one) or (array.ndim and array.size > 1 and dims(node.outputs[0]) != dims(one)):
         return None  # it would broadcast the value
-    array = array if node.op_type == commuting else invert(array)
-    return (one, array) if np.isfinite(array).all() else None
+    if node.op_type == commuting:
+        return one, array
+    inverted = invert(array)
+    if commuting == "Mul" and not np.isfinite(inverted).all():
+        return None  # one by 0, or by next to nothing
+    return one, inverted
 
 
 def _by_channel(array, axes, channels):
