@@ -159,6 +159,7 @@ def opened(path, against=None):
         raise ZooError(f"{path} says that it is {claimed}, but computes in {precision}; export it again")
     origin = against or _find_origin(path, about["model"])
     found = source.find(origin, about.get("raw_input", True), str(given.dtype.numpy()))
+    _check_shape(path, given, found.shape, about.get("layout"))
     if found.fingerprint() != about["weights_sha256"]:
         text = f"{path} was exported from {about['model']} with other weights than the model compared has"
         raise ZooError(printable(f"{text}; name the right model with --against, or export again"))
@@ -174,6 +175,15 @@ def _check_ends(path, graph):
     if isinstance(batch, int) and not 1 <= batch <= MOST_AT_A_TIME:
         raise ZooError(f"{path} takes {batch:,} inputs at a time; 1 to {MOST_AT_A_TIME:,} can be compared")
     return given[0]
+
+
+def _check_shape(path, given, shape, layout):
+    """Raise `ZooError` if a file takes inputs of another shape than its model, which is (height, width, channels)."""
+    expected = (shape[2], *shape[:2]) if layout == "NCHW" and len(shape) == 3 else tuple(shape)
+    sizes = tuple(given.shape)[1:]
+    alike = all(not isinstance(size, int) or size == own for size, own in zip(sizes, expected, strict=False))
+    if len(sizes) != len(expected) or not alike:
+        raise ZooError(printable(f"{path} takes inputs of {given.shape}, the model of {expected}; export it again"))
 
 
 def _holds_numbers(end):

@@ -68,7 +68,7 @@ def about(source, layout=None, precision="fp32"):
 def _about_classifier(classifier, origin):
     """Return what a classifier knows of itself, and the zoo of it."""
     card = registry.card(classifier.card)
-    tag = None if registry.is_path(origin) else registry.split_name(origin)[1]
+    tag = None if registry.is_path(origin) or ":" in origin else registry.split_name(origin)[1]
     weights = card.weights[tag] if tag else None
     package = importlib.metadata.metadata("history-zoo")
     kept = {"recipe", "licence", "url", "sha256", "sha1", "published", "measured"}
@@ -169,7 +169,7 @@ def sidecar(path):
     beside = Path(path).with_suffix(".json")
     if beside.exists() and not _is_ours(beside):
         raise ZooError(
-            f"{beside} is there, and is not what the zoo writes beside an ONNX file; move it, or export elsewhere"
+            f"{beside} is there, and is not what the zoo writes beside an exported file; move it, or export elsewhere"
         )
     return beside
 

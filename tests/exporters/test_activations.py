@@ -4,6 +4,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import exporters
 import zoo
 from exporters.onnx import activations
 
@@ -166,6 +167,11 @@ def test_a_static_batch_is_fed_as_it_is(model, tmp_path):
     assert activations.first_parting(model, path, PICTURES[:6], batch=3).startswith("dense ")
 
 
+def test_what_does_not_run_parts_nowhere(model, tmp_path):
+    path = save(model, tmp_path / "net.onnx")
+    assert activations.first_parting(model, path, PICTURES[:, :, :2]) is None
+
+
 def test_the_model_is_left_as_it_was(model, tmp_path):
     """Also one whose layer has a `call` of its own, and after a run that fails."""
     path, layer = save(model, tmp_path / "net.onnx"), model.get_layer("relu")
@@ -237,3 +243,15 @@ def test_a_real_file_is_alike_layer_by_layer_until_a_weight_is_changed(tmp_path)
     kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel) * np.float32(1.5), kernel.name))
     onnx.save(proto, path)
     assert activations.first_parting(classifier, path, pictures).startswith("conv2 (largest difference ")
+
+
+def test_the_proof_of_a_static_batch_names_the_layer_too(tmp_path):
+    classifier = zoo.load("lenet5-modern.mnist")
+    exporters.to_onnx(classifier, tmp_path / "net.onnx", static_batch=5)
+    proto = onnx.load(tmp_path / "net.onnx")
+    kernel = next(tensor for tensor in proto.graph.initializer if tensor.name == "c3/kernel")
+    kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel) * np.float32(1.5), kernel.name))
+    onnx.save(proto, tmp_path / "net.onnx")
+    report = exporters.verify(tmp_path / "net.onnx", classifier)
+    assert report.batches == (5,) and report.parted.startswith("c3 (largest difference ")
+    assert any(problem.startswith("onnx reference: ") for problem in report.problems)

@@ -150,6 +150,9 @@ def test_from_a_file_and_from_a_module(tmp_path, monkeypatch, zoo_command):
     monkeypatch.setitem(sys.modules, "mynets", None)
     monkeypatch.delitem(sys.modules, "mynets")
     assert exporters.to_onnx("mynets:make", "made.onnx").passed
+    (tmp_path / "mynets.py").write_text("import zoo\n\ndef zoo_net():\n    return zoo.load('linear')\n")
+    monkeypatch.delitem(sys.modules, "mynets")
+    assert exporters.to_onnx("mynets:zoo_net", "zoo_net.onnx").passed
     with pytest.raises(ZooError, match="there is no mynets:nothing"):
         exporters.to_onnx("mynets:nothing", "made.onnx")
     with pytest.raises(ZooError, match="there is no nosuchnets:net"):

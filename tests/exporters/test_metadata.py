@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 import zoo
 from exporters import source
-from exporters.onnx import files, metadata
+from exporters.onnx import convert, files, half, metadata
+from exporters.quantization import insert
 from zoo.errors import ZooError
 
 
@@ -162,3 +163,12 @@ def test_a_file_of_the_users_is_not_overwritten(described, content):
         with pytest.raises(ZooError, match=r"model\.json is there, and is not what the zoo writes"):
             act(described)
     assert beside.read_bytes() == content
+
+
+def test_the_precision_is_that_of_the_graph_and_not_what_it_says(lenet):
+    full = convert.convert(lenet)
+    ranges = dict.fromkeys(insert.tensors(full), (-1.0, 1.0))
+    made = {"fp32": full, "fp16": half.to_half(full), "int8": insert.quantize(full, ranges)}
+    for name, graph in made.items():
+        graph.metadata_props.clear()
+        assert metadata.precision_of(graph) == name
