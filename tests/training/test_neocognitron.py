@@ -9,7 +9,7 @@ from rich.console import Console
 
 import training
 import zoo
-from exporters.onnx import to_onnx
+from exporters import to_onnx
 from training import recipe
 from training import trainer as trainers
 from training.drawn import digits04

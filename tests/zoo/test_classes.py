@@ -1,12 +1,11 @@
 """Lists of classes, and the ids by which data sets know them: in the classifier, in folders and in exported files."""
 
-import json
-
 import numpy as np
 import pytest
 
 import zoo
-from exporters.onnx import convert
+from exporters import source
+from exporters.onnx import convert, metadata
 from training.data import Samples, Source
 from zoo import classes, registry
 
@@ -49,8 +48,7 @@ def test_ids_must_fit():
 def test_ids_are_exported(linear):
     """And where there are none, nothing is said of them."""
     for classifier, expected in ((linear, ["n1", "n2"]), (zoo.load("linear"), None)):
-        proto = convert.convert(classifier, 13, 8, "uint8", None)
-        (about,) = (json.loads(entry.value) for entry in proto.metadata_props if entry.key == convert.KEY)
+        about = metadata.find(convert.convert(source.find(classifier)))
         assert about.get("class_ids") == expected and ("class_ids" in about) == bool(expected)
 
 
