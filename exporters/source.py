@@ -62,6 +62,10 @@ class Source:
                 others that no camera takes.
         """
         if not self.classifier:
+            if folder:
+                raise ZooError(
+                    f"{self.origin} says nothing of how pictures are read, so --data is only for classifiers of the zoo"
+                )
             tables = [each for each in self.model._flatten_layers() if isinstance(each, keras.layers.Embedding)]
             smallest = min((table.input_dim for table in tables), default=2)
             return samples.inputs(self.shape, self.dtype, smallest), 0

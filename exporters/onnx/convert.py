@@ -50,7 +50,7 @@ def convert(source, opset=13, ir_version=8, layout="nchw", batch=None, runtime="
     used = {node.domain for node in model.graph}  # tf2onnx imports ai.onnx.ml without using it
     for domain in set(model.opset_imports) - used:
         del model.opset_imports[domain]
-    metadata.describe(model, metadata.about(source, layout.upper() if source.is_picture else None))
+    metadata.describe(model, metadata.about(source, layout.upper() if source.is_picture else None, runtime=runtime))
     _check(model, source, opset, ir_version)
     return model
 

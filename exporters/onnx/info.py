@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from exporters.onnx import files, metadata
+from zoo import registry
 from zoo.errors import printable
 
 LONGEST = 2000  # characters of a line: a stranger's names may be of any length
@@ -99,7 +100,15 @@ def _lines(path, facts):
     versions = ", ".join(f"{name} {version}" for name, version in (about.versions if about else {}).items())
     yield f"{opsets}, IR {facts['ir_version']}{f'; made with {versions}' if versions else ''}"
     if about is not None:
-        yield f"next: zoo verify {shlex.quote(str(path))}"
+        yield f"next: {shlex.join(_next(path, about.model))}"
+
+
+def _next(path, model):
+    """Return the command that a person would run next; a net with random weights is in no other process again."""
+    if model in registry.list_models():
+        return ["zoo", "list"]
+    beside = (not registry.is_path(model) and ":" not in model) or (Path(path).parent / model).is_file()
+    return ["zoo", "verify", str(path), *([] if beside else ["--against", model])]
 
 
 def _axes(shape):
@@ -109,19 +118,25 @@ def _axes(shape):
 def _promises(about):
     """Yield what a file of the zoo says of its pictures, classes and weights."""
     if picture := about.picture:
-        pixels = "raw 0-255 pixels" if about.raw_input else "preprocessed pixels"
         cut = f"; of {picture.crop_from}x{picture.crop_from} of it the middle is cut out" if picture.crop_from else ""
-        yield f"takes {pixels} of {picture.height}x{picture.width}x{picture.channels}, {about.layout or 'flat'}"
+        raw = f"raw 0-255 pixels of {picture.height}x{picture.width}x{picture.channels}"
+        made = about.preprocessing
+        how = f": x {made.scale} + {made.shift}, after a border of {made.padding} raw zeros" if made else ""
+        takes = (
+            raw if about.raw_input else f"what is made of {raw}{how}{', deskewed before' if made and made.deskew else ''}"
+        )
+        yield f"takes {takes}, {about.layout or 'flat'}"
         yield f"a picture of another size {RESIZED[picture.resize]}{cut}"
     names = about.class_names
     if len(names) > MOST_NAMES:
         yield f"{len(names):,} classes, from {names[0]} to {names[-1]}; --json lists them"
     elif names:
         yield f"classes: {', '.join(names)}"
+    in_float32 = "" if about.precision == "fp32" else " in float32"
     if about.weights.recipe:
         yield f"trained by the recipe {about.weights.recipe}"
     for each in about.weights.measured:
-        yield f"{each.result} {each.mean:.4g} {each.unit}, measured: {each.command}"
+        yield f"{each.result} {each.mean:.4g} {each.unit}, measured{in_float32}: {each.command}"
     for each in about.weights.published:
         yield f"{each.result} {each.value:g} {each.unit}, published for {each.dataset}: {each.source}"
     if about.licence:

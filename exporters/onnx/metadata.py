@@ -37,18 +37,20 @@ class About(pydantic.BaseModel):
     picture: schema.Picture | None = None
     layout: Literal["NCHW", "NHWC"] | None = None
     raw_input: bool = True
+    preprocessing: schema.Preprocessing | None = None
     weights: Trained = Trained()
     licence: dict[str, str | None] = {}
     versions: dict[str, str] = {}
 
 
-def about(source, layout=None, precision="fp32"):
+def about(source, layout=None, precision="fp32", runtime="tensorrt"):
     """Return what a file that is exported is to say of itself: nothing of when or where.
 
     Args:
         source: `exporters.source.Source`.
         layout: of an input that is a picture, "NCHW" or "NHWC"; None for another.
         precision: "fp32", "fp16" or "int8".
+        runtime: what the file is to be fast in.
 
     Returns:
         dict that JSON can hold. Recipe, errors and licence of weights are told where the source's origin is their name: a
@@ -58,6 +60,7 @@ def about(source, layout=None, precision="fp32"):
         "model": source.origin,
         "precision": precision,
         **({"layout": layout} if layout else {}),
+        "runtime": str(runtime),
         "raw_input": source.raw_input,
         "weights_sha256": source.fingerprint(),
         **(_about_classifier(source.classifier, source.origin) if source.classifier else {}),
@@ -79,6 +82,7 @@ def _about_classifier(classifier, origin):
         "class_names": classifier.class_names,
         **({"class_ids": classifier.class_ids} if classifier.class_ids else {}),
         "picture": classifier.picture,
+        "preprocessing": {name: getattr(classifier.preprocessing, name) for name in schema.Preprocessing.model_fields},
         **({"weights": _plain(weights, include=kept)} if weights else {}),
         "licence": {
             "code": package["License-Expression"] or package["License"],

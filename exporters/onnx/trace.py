@@ -60,12 +60,19 @@ def trace(model, signature, channels_first, opset, runtime="tensorrt"):
             captured = {inner.name: outer for outer, inner in function.get_concrete_function().graph.captures}
             proto, _ = tf2onnx.convert.from_function(function, specs, opset=opset)
         except Exception as error:  # tf2onnx and TensorFlow raise whatever their passes do
-            raise ZooError(f"{model.name} cannot be traced at opset {opset}: {error}") from error
+            raise ZooError(f"{model.name} cannot be traced at opset {opset}: {_in_a_line(error)}") from error
     graph = ir.from_proto(proto)
     _mark(graph.graph, paths, results)
     _weights_as_constants(graph.graph, weights, _weight_names(model), captured)
     _check_operators(graph.graph, model.name)
     return graph
+
+
+def _in_a_line(error):
+    """Return what an error says: of the many lines that Keras and TensorFlow wrap around it, the one with the reason."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m|\\x1b\[[0-9;]*m", "", line).strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line] or [type(error).__name__]
+    return next((line for line in reversed(lines) if re.match(r"\w*(Error|Exception): ", line)), lines[0])
 
 
 @contextlib.contextmanager

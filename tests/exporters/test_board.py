@@ -1,0 +1,45 @@
+"""What the README gives for the board: the snippet, as it is printed there, gives the class that the zoo predicts."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import exporters
+import zoo
+from zoo import pictures
+
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+SNIPPET = re.search(r"\*\*6\. On the board\*\*.*?```python\n(.*?)```", README, re.DOTALL)[1]
+
+
+def photograph(mode):
+    """A picture of 30x40 pixels with a little of everything."""
+    noise = np.random.default_rng(8).integers(0, 256, (40, 30, 4), "uint8")
+    noise[8:30, 5:20, :3] //= 4
+    if mode == "I;16":
+        return Image.fromarray(noise[..., 0].astype("uint16") * 257)
+    return Image.fromarray(noise).convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "I;16"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("lenet5-modern.mnist", {}),
+        ("lenet5-modern.mnist", {"layout": "nhwc", "pixels": "float32"}),
+        ("alexnet-cifar.cifar10", {}),
+    ],
+)
+def test_the_snippet_of_the_readme_predicts_as_the_zoo_does(name, options, mode, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exporters.to_onnx(name, "photos.onnx", **options)
+    photograph(mode).save("new.png")
+    found = {}
+    exec(compile(SNIPPET.replace("new.jpg", "new.png"), "README.md", "exec"), found)
+    classifier = zoo.load(name)
+    expected = classifier.predict_on_batch(pictures.read("new.png", classifier.picture)[None])
+    np.testing.assert_allclose(found["scores"], expected, rtol=1e-3, atol=1e-3)
+    assert capsys.readouterr().out.strip() == classifier.class_names[expected[0].argmax()]
