@@ -29,7 +29,7 @@ def convert(source, opset=13, ir_version=8, layout="nchw", batch=None, runtime="
     check_backend()
     if layout not in ("nchw", "nhwc"):
         raise ZooError(f"the layout of pictures is nchw or nhwc; given was '{layout}'")
-    if runtime not in (known := list(Runtime)):
+    if runtime not in (known := [each.value for each in Runtime]):
         raise ZooError(f"no runtime '{runtime}'{did_you_mean(runtime, known)} There are {' and '.join(known)}")
     if opset < OLDEST_OPSET:
         raise ZooError(f"opset {opset} is too old; the oldest that is exported is {OLDEST_OPSET}")
