@@ -87,6 +87,10 @@ def export(
     out = out_path(out, model, SUFFIX[to])
     if to == Format.ONNX:
         targets.check(target, opset, ir)
+    if untrained := model in registry.list_models():
+        print(
+            f"note: {model} has random weights, others in each process; `zoo list` shows the trained ones", file=sys.stderr
+        )
     cli.start_keras(None if ":" in model else model)
     import exporters
 
@@ -108,10 +112,7 @@ def export(
         report = (exporters.to_tflite if to == Format.TFLITE else exporters.to_savedmodel)(model, out, data)
     if to != Format.ONNX:
         following = ["zoo", "export", model, "--to", "onnx"]
-    elif model in registry.list_models():
-        print(
-            f"note: {model} has random weights, others in each process; `zoo list` shows the trained ones", file=sys.stderr
-        )
+    elif untrained:
         following = ["zoo", "info", str(out)]
     else:
         following = ["zoo", "verify", str(out), *against_words(model, out)]
