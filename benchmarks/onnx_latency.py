@@ -2,12 +2,14 @@
 
     python benchmarks/onnx_latency.py
     python benchmarks/onnx_latency.py --int8
+    python benchmarks/onnx_latency.py --runtimes
 
 Every file has the same weights, takes raw uint8 pictures and gives scores, so its preprocessing is timed too. PyTorch
 exports with TorchScript and, where onnxscript is installed, with dynamo; Keras exports the small nets (grouped convolutions
 on TensorFlow it can export only while functions run eagerly, and the large nets take it 12 GB). All sessions live in one
 process and have the same threads. In each round each runs for the same time, in random order, and ratios are taken round by
-round: what slows the machine down for a while slows all of them down. With --int8 AlexNet is timed in INT8 beside float32.
+round: what slows the machine down for a while slows all of them down. With --int8 AlexNet is timed in INT8 beside float32,
+with --runtimes the file of `--runtime onnxruntime`, here "zoo", beside the default one.
 """
 
 import argparse
@@ -31,6 +33,7 @@ NETS = {
     "alexnet": False,
 }
 INT8 = ("alexnet", "alexnet-owt")
+NORMALIZED = ("alexnet", "alexnet-cifar.cifar10")
 BATCHES = (1, 8, 64)
 
 
@@ -41,15 +44,23 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.3, help="that each session runs in each round, at least once")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--int8", action="store_true", help="time INT8 beside float32 instead")
+    parser.add_argument(
+        "--runtimes", action="store_true", help="time the two files of `--runtime` beside each other instead"
+    )
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.write:
-        (write_int8 if options.int8 else write)(options.nets[0], options.write)
+        writer = write_int8 if options.int8 else write_runtimes if options.runtimes else write
+        writer(options.nets[0], options.write)
         return
-    for net in options.nets or (INT8 if options.int8 else NETS):
+    if options.int8 and "vnni" not in Path("/proc/cpuinfo").read_text():
+        print("this CPU has no VNNI: INT8 will not be much faster than float32")
+    chosen = INT8 if options.int8 else NORMALIZED if options.runtimes else NETS
+    for net in options.nets or chosen:
         with tempfile.TemporaryDirectory() as folder:
             # What it took to make the files shall neither fill the memory nor start threads beside the sessions.
-            command = [sys.executable, __file__, net, "--write", folder, *(["--int8"] if options.int8 else [])]
+            mode = [f"--{name}" for name in ("int8", "runtimes") if getattr(options, name)]
+            command = [sys.executable, __file__, net, "--write", folder, *mode]
             subprocess.run(command, check=True, capture_output=True)
             files = sorted(Path(folder).glob("*.onnx"), key=lambda file: file.stem != "zoo")
             show(net, files, options)
@@ -142,11 +153,18 @@ def load(net):
     return zoo.load(net)
 
 
-def write_zoo(classifier, path):
+def write_zoo(classifier, path, runtime="onnxruntime"):
     from exporters import source
     from exporters.onnx import convert, files
 
-    files.save(convert.convert(source.find(classifier), runtime="onnxruntime"), path)
+    files.save(convert.convert(source.find(classifier), runtime=runtime), path)
+
+
+def write_runtimes(net, folder):
+    """Write the net as each runtime likes it."""
+    classifier = load(net)
+    write_zoo(classifier, folder / "zoo.onnx")
+    write_zoo(classifier, folder / "tensorrt.onnx", "tensorrt")
 
 
 def write_pytorch(classifier, folder):

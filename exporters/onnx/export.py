@@ -41,9 +41,9 @@ def to_onnx(
         layout: of the pictures that the file takes, "nchw" or "nhwc".
         raw_input: False for a file that takes what the preprocessing makes of a picture.
         static_batch: the one number of pictures that the file takes at a time; by default any.
+        target: name of a board of `exporters.targets` that is to read opset and ir.
         runtime: what the file is to be fast in, "tensorrt" or "onnxruntime": to the one, normalization across maps is one
             operator, to the other a convolution. Either file runs in both.
-        target: name of a board of `exporters.targets` that is to read opset and ir.
 
     Returns:
         `exporters.parity.Report` of the proof.

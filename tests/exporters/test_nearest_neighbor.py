@@ -82,7 +82,7 @@ def test_sixty_thousand_pictures_do_not_fill_the_memory(tmp_path):
     assert answer["passed"] and answer["same"] and {"Gemm", "TopK"} <= set(answer["operators"])
     # The memory alone is 0.19 GB, the packages are 0.8 GB, and each of five runtimes holds copies of it; tf2onnx with it as
     # a constant takes many times that.
-    assert answer["peak"] < 3.5e9
+    assert answer["peak"] < 3e9
 
 
 def large_kernels():
