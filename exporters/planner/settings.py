@@ -1,0 +1,238 @@
+"""What a model is to become on a target, settled before anything is loaded; what cannot be is refused with what can."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from exporters import targets
+from exporters.targets import JetPack, Target, TensorRT
+from zoo.errors import ZooError, did_you_mean
+
+OPSET = 13  # new enough for a scale a channel, old enough for the parsers of most boards
+OLDEST_OPSET = {"fp32": 9, "fp16": 9, "int8": 13}
+OLDEST_TENSORRT = "7.1"  # of which it is documented here what it reads
+PROFILE = "a batch is one number from 1, or smallest, best and largest, as in --batch 1,8,64"
+BATCHES = (1, 8, 64)
+DLA_BATCHES = (1, 1, 1)  # NVIDIA: on the DLA the smallest, best and largest shape of a profile are the same
+UNUSED = ("soc", "cpu")  # facts on which nothing here rests
+WORKSPACE_SHARE, MOST_WORKSPACE_MB = 16, 1024  # of the memory; more helps no net of the zoo
+
+
+class Precision(StrEnum):
+    """What layers multiply."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is exported and its engine built.
+
+    Attributes:
+        target: `exporters.targets.Target`.
+        jetpack: of the board; None for a card.
+        tensorrt: `exporters.targets.TensorRT`.
+        tensorrt_version: in full, such as "8.2.1".
+        precision: "fp32", "fp16" or "int8".
+        opset, ir: of the ONNX file.
+        pixels: type of the raw pixels that the network takes, "uint8" or "float32".
+        dla: whether layers go to the DLA where it takes them.
+        profile: smallest, best and largest number of pictures at a time.
+        workspace_mb: MiB that the builder may use for itself.
+        calibration_table: whether the model stays float32 and the ranges of INT8 travel beside it, which is all that most
+            DLAs take.
+        strongly_typed: whether types come from the model; otherwise the builder's flags allow them, too.
+        warnings: sentences about what is not verified.
+    """
+
+    target: Target
+    jetpack: JetPack | None
+    tensorrt: TensorRT
+    tensorrt_version: str
+    precision: str
+    opset: int
+    ir: int
+    pixels: str
+    dla: bool
+    profile: tuple
+    workspace_mb: int
+    calibration_table: bool
+    strongly_typed: bool
+    warnings: tuple
+
+    @property
+    def reader(self):
+        """What reads the file, in words."""
+        return _reader(self.tensorrt_version, self.jetpack)
+
+
+def settings(target, precision="fp16", jetpack=None, tensorrt=None, dla=False, opset=None, batches=None):
+    """Return the `Settings` of a target.
+
+    Args:
+        target: its name.
+        precision: "fp32", "fp16" or "int8".
+        jetpack: version, for a board; by default the newest documented.
+        tensorrt: version, for a card; by default the newest whose operator set is documented.
+        dla: whether layers are to go to the DLA.
+        opset: ONNX operator set; by default 13, or the parser's newest where that is older.
+        batches: smallest, best and largest number of pictures at a time, or the one; by default 1, 8 and 64, on the DLA 1.
+
+    Raises:
+        ZooError: if the target cannot do what is asked for, with what it can.
+    """
+    board = targets.target(target)
+    if precision not in (known := [each.value for each in Precision]):
+        raise ZooError(f"no precision '{precision}'{did_you_mean(precision, known)} There are {', '.join(known)}")
+    pack, version = _tensorrt_of(board, jetpack, tensorrt)
+    library = targets.tensorrt(version)
+    reader = _reader(version, pack)
+    if precision == "int8" and not board.int8_tops:
+        raise ZooError(f"{board.board} has no INT8: its GPU computes in float16 and float32; give --precision fp16")
+    if dla:
+        _check_dla(board, library, precision, reader)
+    if precision == "int8" and not library.explicit_quantization:
+        newer = _newest(board, lambda each: each.explicit_quantization)
+        raise ZooError(f"{reader} reads no QuantizeLinear, which INT8 here is made of; {newer} or --precision fp16")
+    opset = _opset(opset, library, precision, reader)
+    return Settings(
+        target=board,
+        jetpack=pack,
+        tensorrt=library,
+        tensorrt_version=version,
+        precision=str(precision),
+        opset=opset,
+        ir=targets.NEWEST_IR,
+        pixels="uint8" if library.uint8 else "float32",
+        dla=dla,
+        profile=_profile(batches, dla),
+        workspace_mb=min(board.memory_gb * 1024 // WORKSPACE_SHARE, MOST_WORKSPACE_MB),
+        calibration_table=dla and precision == "int8" and not library.dla_strongly_typed,
+        strongly_typed=library.dla_strongly_typed if dla else library.strongly_typed,
+        warnings=tuple(_warnings(board, pack, library, dla)),
+    )
+
+
+def batches(text):
+    """Return the numbers of a profile that was given as a word, such as "1,8,64" or "8"; None for None.
+
+    Raises:
+        ZooError: if they are no numbers.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ZooError(f"{PROFILE}; given was --batch {text}") from None
+
+
+def _reader(version, pack):
+    return f"TensorRT {version}{f' of JetPack {pack.version}' if pack else ''}"
+
+
+def _tensorrt_of(board, jetpack, tensorrt):
+    """Return the JetPack, or None for a card, and the version of TensorRT in full."""
+    if not board.is_jetson:
+        if jetpack is not None:
+            board.jetpack(jetpack)
+        return None, tensorrt or targets.newest_tensorrt()
+    if tensorrt is not None:
+        raise ZooError(
+            f"--tensorrt is for graphics cards; what {board.board} has comes with its JetPack: give --jetpack VERSION, "
+            f"one of {', '.join(each.version for each in board.jetpacks)}"
+        )
+    pack = board.jetpack(jetpack)
+    if not any(each.tensorrt for each in board.jetpacks):
+        raise ZooError(targets.no_tensorrt(board))
+    if targets.number(pack.tensorrt) < targets.number(OLDEST_TENSORRT):
+        newer = _newest(board, lambda each: True)
+        raise ZooError(
+            f"what TensorRT {pack.tensorrt} of JetPack {pack.version} reads is not documented here; {newer}, the newest of "
+            f"{board.board}"
+        )
+    return pack, pack.tensorrt
+
+
+def _newest(board, able):
+    """Return the words that give the newest documented TensorRT of a target of which something holds, or ""."""
+    if not board.is_jetson:
+        able_ones = [each for each in targets.tensorrt_versions() if able(targets.tensorrt(each))]
+        return f"give --tensorrt {able_ones[-1]}" if able_ones else ""
+    for pack in sorted(board.jetpacks, key=lambda each: (not each.unverified, targets.number(each.version)), reverse=True):
+        known = pack.tensorrt and targets.number(pack.tensorrt) >= targets.number(OLDEST_TENSORRT)
+        if known and able(targets.tensorrt(pack.tensorrt)):
+            return f"give --jetpack {pack.version} (TensorRT {pack.tensorrt})"
+    return ""
+
+
+def _check_dla(board, library, precision, reader):
+    """Refuse a DLA that is not there, or that TensorRT cannot use."""
+    if not board.dla_cores:
+        raise ZooError(f"{board.board} has no DLA; leave --dla out")
+    if precision == "fp32":
+        raise ZooError("the DLA computes in float16 and INT8 alone; give --precision fp16, or leave --dla out")
+    if not library.takes_dla(board):
+        able = _newest(board, lambda each: each.takes_dla(board))
+        later = [each for each in targets.tensorrt_versions() if targets.number(each) > targets.number(library.version)]
+        again = next((each for each in later if targets.tensorrt(each).takes_dla(board)), None)
+        note = f" TensorRT {again} can use it again, but no JetPack that is documented here brings it." if again else ""
+        offer = f"{able} with --dla, or leave --dla out" if able else "leave --dla out"
+        raise ZooError(f"{reader} cannot use the DLA of {board.board}.{note} {offer[0].upper()}{offer[1:]}")
+
+
+def default_opset(library):
+    """Return the operator set that is written for a `exporters.targets.TensorRT`."""
+    return min(OPSET, library.max_opset)
+
+
+def default_profile(dla):
+    """Return the smallest, best and largest batch unless others are asked for."""
+    return DLA_BATCHES if dla else BATCHES
+
+
+def _opset(opset, library, precision, reader):
+    oldest, newest = OLDEST_OPSET[precision], min(library.max_opset, targets.NEWEST_OPSET)
+    if opset is None:
+        opset = default_opset(library)
+    if opset > library.max_opset:
+        raise ZooError(
+            f"{reader} reads operator sets up to {library.max_opset}; given was --opset {opset}. Give --opset {newest}"
+        )
+    if opset > newest:
+        raise ZooError(f"opset {opset} is not known to tf2onnx, the newest is {newest}; give --opset {newest}")
+    if opset < oldest:
+        raise ZooError(
+            f"opset {opset} is too old for {precision}, which begins with {oldest}; give --opset {max(oldest, OPSET)}"
+        )
+    return opset
+
+
+def _profile(batches, dla):
+    """Return the smallest, best and largest batch, checked."""
+    profile = tuple(batches) if batches is not None else default_profile(dla)
+    given = ",".join(map(str, profile))
+    profile = 3 * profile if len(profile) == 1 else profile
+    if len(profile) != 3 or list(profile) != sorted(profile) or profile[0] < 1:
+        raise ZooError(f"{PROFILE}; given was --batch {given}")
+    if dla and profile[0] != profile[2]:
+        raise ZooError(f"on the DLA all batches are of one size; give --batch {profile[1]}, or leave --dla out")
+    return profile
+
+
+def _warnings(board, pack, library, dla):
+    """Yield a sentence for each thing that a plan for the target rests on and that no document says."""
+    if pack is None:
+        yield f"that TensorRT {library.version} runs on compute capability {board.compute_capability}"
+    elif pack.unverified:
+        yield f"JetPack {pack.version}: {_doubt(pack.source)}"
+    if dla and library.sources["dla"].startswith("unverified"):
+        yield f"DLA in TensorRT {library.version}: {_doubt(library.sources['dla'])}"
+    for fact in board.unverified:
+        if fact not in UNUSED:
+            yield f"{fact} of {board.board}: {_doubt(board.sources[fact])}"
+
+
+def _doubt(source):
+    return source.removeprefix("unverified: ")

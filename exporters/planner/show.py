@@ -1,0 +1,122 @@
+"""What `zoo targets` and `zoo plan` print."""
+
+from exporters import targets
+from zoo.errors import printable
+
+PEAKS = {
+    "memory_bandwidth_gbs": "GB/s",
+    "fp32_tflops": "TFLOPS FP32",
+    "fp16_tflops": "TFLOPS FP16",
+    "int8_tops": "TOPS INT8",
+}
+UNITS = {**PEAKS, "memory_gb": "GB", "gpu_mhz": "MHz", "dla_int8_tops": "TOPS INT8"}
+USED = {"fp32": "fp32_tflops", "fp16": "fp16_tflops", "int8": "int8_tops"}  # the peak that binds what multiplies in a type
+COLUMNS = "{:20} {:27} {:>7} {:>10} {:>6} {:>8} {:>7} {:>7} {:>8} {:>4}"
+
+
+def table(boards):
+    """Yield the lines of a table of `exporters.targets.Target`."""
+    yield COLUMNS.format("target", "", "JetPack", "TensorRT", "memory", "GB/s", "FP32", "FP16", "INT8", "DLA")
+    yield COLUMNS.format("", "", "", "", "GB", "", "TFLOPS", "TFLOPS", "TOPS", "")
+    for board in boards:
+        pack = board.jetpack() if board.is_jetson else None
+        version = pack.tensorrt if pack else targets.newest_tensorrt()
+        numbers = [_marked(board, fact) for fact in ("memory_gb", *PEAKS)]
+        yield COLUMNS.format(
+            board.name, board.board, pack.version if pack else "-", version or "none", *numbers, board.dla_cores or "-"
+        )
+    yield "\nPeaks of the GPU, dense. JetPack and TensorRT are the newest that are documented. ? is unverified."
+
+
+def _marked(board, fact):
+    """Return a fact's value, with a mark if no document stands behind it."""
+    value = getattr(board, fact)
+    return f"{value:g}{'?' if fact in board.unverified else ''}" if value else "-"
+
+
+def target(board):
+    """Yield the lines that tell all facts of a `exporters.targets.Target`, each with its source."""
+    yield f"{board.board} ({board.name})"
+    if board.notes:
+        yield board.notes
+    yield ""
+    for fact, source in board.sources.items():
+        if fact != "jetpacks":
+            value = getattr(board, fact)
+            told = f"{value:g} {UNITS.get(fact, '')}" if isinstance(value, int | float) else value
+            yield f"{fact:22} {told.rstrip():32} {source}"
+    if not board.is_jetson:
+        yield "\nTensorRT is of your choice, --tensorrt VERSION; which of them run on the card is not documented here"
+        for version in targets.tensorrt_versions():
+            yield _tensorrt(version)
+        return
+    yield f"\nJetPacks ({board.sources['jetpacks']})"
+    newest = board.jetpack()
+    for pack in board.jetpacks:
+        parts = f"L4T {pack.l4t}, TensorRT {pack.tensorrt or 'none'}, CUDA {pack.cuda}, cuDNN {pack.cudnn or '?'}"
+        default = " (the default)" if pack == newest else ""
+        yield f"{pack.version:6} {parts}, Python {pack.python}, Ubuntu {pack.ubuntu}{default}"
+        yield f"       {pack.source}"
+    if newest.tensorrt:
+        yield f"\n{_tensorrt(newest.tensorrt)}"
+
+
+def _tensorrt(version):
+    known = targets.tensorrt(version)
+    return (
+        f"TensorRT {version} reads operator sets up to {known.max_opset}{'' if known.verified else '?'}: "
+        + (known.sources["max_opset"])
+    )
+
+
+def plan(plan):
+    """Yield the lines that tell a `exporters.planner.plan.Plan`."""
+    told, board, pack = plan.settings, plan.settings.target, plan.settings.jetpack
+    least, best, most = told.profile
+    system = f", CUDA {pack.cuda}, Python {pack.python}" if pack else ""
+    yield f"{plan.model} on {board.board} ({board.name}), {told.reader}{system}"
+    shape = "x".join(map(str, plan.shape))
+    yield f"file       ONNX opset {told.opset}, IR version {told.ir}; takes raw {plan.pixels} pixels of {shape}"
+    yield f"precision  {told.precision}: {plan.recipe}"
+    batches = f"{least} to {most}, tuned for {best}" if least != most else f"{best} alone"
+    yield f"batches    {batches}; workspace {told.workspace_mb} MiB"
+    yield f"memory     {plan.memory}"
+    if told.dla:
+        yield from _placement(plan.placement)
+    yield f"build      {plan.trtexec}\n"
+    yield from _layers(plan.estimates[-1])
+    peaks = dict.fromkeys(("memory_bandwidth_gbs", *(USED[layer.precision] for layer in plan.layers if layer.macs)))
+    listed = ", ".join(f"{getattr(board, fact):g} {PEAKS[fact]}" for fact in peaks)
+    where = " of the GPU alone" if told.dla else ""
+    mode = f", power mode {board.power_mode}" if board.power_mode else ""
+    yield f"\nestimate{where}, from peaks of {listed}{mode}"
+    yield "no launch of a kernel is counted, so the board is slower, with a small net by far:"
+    for each in plan.estimates:
+        yield f"batch {each.batch}: {1000 * each.seconds:.3g} ms at least, {each.images_per_second:,.0f} images/s at most"
+    for warning in told.warnings:
+        yield f"unverified: {warning}"
+    yield f"next: {plan.following}"
+
+
+def _placement(placement):
+    """Yield which layers the DLA takes, and why not the others."""
+    taken = [name for name, reason in placement.items() if reason is None]
+    yield f"DLA        takes {len(taken)} of {len(placement)} layers, as documented; the others fall back to the GPU:"
+    for name, reason in placement.items():
+        if reason:
+            yield printable(f"           {name}: {reason}")
+
+
+def _layers(estimate):
+    """Yield a table of layers, and their totals, for the batch of an estimate."""
+    columns = "{:24} {:16} {:9} {:>14} {:>12} {:>10}  {}"
+    yield columns.format(
+        "layer", "operator", "precision", "MACs", "weights, KiB", "us", f"bound by (batch {estimate.batch})"
+    )
+    for row in estimate.rows:
+        layer, weights, micros = row.layer, f"{row.layer.weight_bytes / 1024:,.1f}", f"{1e6 * row.seconds:,.1f}"
+        name = printable(layer.name)
+        yield columns.format(name, layer.operator, layer.precision, f"{layer.macs:,}", weights, micros, row.bound)
+    macs = sum(row.layer.macs for row in estimate.rows)
+    weights = sum(row.layer.weight_bytes for row in estimate.rows) / 1024
+    yield columns.format("total", "", "", f"{macs:,}", f"{weights:,.1f}", f"{1e6 * estimate.seconds:,.1f}", "").rstrip()

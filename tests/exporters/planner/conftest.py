@@ -1,0 +1,60 @@
+"""Graphs of the zoo and made-up ones, and a board."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+import zoo
+from exporters import source, targets
+from exporters.onnx import convert, half
+from exporters.quantization import insert
+
+
+@pytest.fixture(scope="session")
+def board():
+    """Return a function: facts that differ -> a Jetson Nano with them."""
+    return functools.partial(dataclasses.replace, targets.target("nano"))
+
+
+@pytest.fixture(scope="session")
+def exported():
+    """Return a function: name of a model and precision -> its graph; a model is exported once."""
+    graphs = {}
+
+    def graph(name, precision="fp32"):
+        if name not in graphs:
+            graphs[name] = convert.convert(source.find(zoo.load(name)))
+        if precision == "fp16":
+            return half.to_half(graphs[name])
+        if precision == "int8":
+            return insert.quantize(graphs[name], dict.fromkeys(insert.tensors(graphs[name]), 1.0))
+        return graphs[name]
+
+    return graph
+
+
+@pytest.fixture(scope="session")
+def graph_of():
+    """Return a function: (operator, inputs, output, attributes) for each node, shape of the input, weights -> a graph.
+
+    The input is `x` and the last output is the graph's; constants are arrays by name; the batch is open.
+    """
+
+    def make(nodes, shape, weights=(), dtype="float32"):
+        kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        made = [
+            onnx.helper.make_node(operator, inputs, [output], name=output, **attributes)
+            for operator, inputs, output, attributes in nodes
+        ]
+        given = onnx.helper.make_tensor_value_info("x", kind, ["batch", *shape])
+        result = onnx.helper.make_tensor_value_info(nodes[-1][2], kind, None)
+        constants = [onnx.numpy_helper.from_array(array, name) for name, array in dict(weights).items()]
+        graph = onnx.helper.make_graph(made, "net", [given], [result], constants)
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+        return ir.from_proto(model)
+
+    return make

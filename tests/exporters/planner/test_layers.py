@@ -1,0 +1,200 @@
+import numpy as np
+import pytest
+
+import zoo
+from exporters import source
+from exporters.onnx import convert
+from exporters.planner import layers
+from zoo import arithmetic
+from zoo.errors import ZooError
+
+
+def by_name(graph):
+    return {layer.name: layer for layer in layers.read(graph)}
+
+
+@pytest.mark.parametrize("name", ["lenet5-modern", "alexnet", "mlp", "lenet-caffe", "alexnet-owt"])
+def test_the_multiplications_are_those_of_the_keras_net(exported, name):
+    counted = {row.name: row.macs for row in arithmetic.table(zoo.build(name)) if row.macs and row.kind != "RBFOutput"}
+    assert {name: layer.macs for name, layer in by_name(exported(name)).items() if layer.macs} == counted
+
+
+def test_layers_without_shared_kernels_also_cost_the_convolution_that_lays_out_their_windows(exported):
+    counted = {row.name: row.macs for row in arithmetic.table(zoo.build("alexnet-cifar")) if row.macs}
+    # Of each of 6 x 6 places 3 x 3 pixels of 64 maps, each by a kernel of 3 x 3 with a single 1.
+    windows = 6 * 6 * (3 * 3 * 64) * (3 * 3)
+    expected = {**counted, "local3/conv": windows, "local4/conv": windows}
+    assert {name: layer.macs for name, layer in by_name(exported("alexnet-cifar")).items() if layer.macs} == expected
+
+
+def test_alexnet_has_the_published_724_million(exported):
+    # Sze, Chen, Yang and Emer (2017), Efficient processing of deep neural networks, table II: 666 M, 58.6 M; 61 M weights.
+    found = layers.read(exported("alexnet"))
+    convolutions = sum(layer.macs for layer in found if layer.operator == "Conv")
+    products = sum(layer.macs for layer in found if layer.operator == "Gemm")
+    assert round(convolutions / 1e6) == 666
+    assert round(products / 1e6, 1) == 58.6
+    assert round(sum(layer.weight_bytes for layer in found) / 4e6) == 61
+
+
+@pytest.mark.parametrize("name", ["lenet5-modern", "alexnet-cifar", "mlp", "madaline", "neocognitron", "xor"])
+def test_the_bytes_of_the_weights_are_those_of_the_initializers(exported, name):
+    graph = exported(name)
+    floats = {
+        each.name: each.const_value.numpy() for each in graph.graph.initializers.values() if each.dtype.is_floating_point()
+    }
+    read = {name: size for layer in layers.read(graph) for name, size in layer.weights.items()}
+    assert read == {name: array.nbytes for name, array in floats.items()}
+
+
+def test_half_the_bytes_in_half_precision(exported):
+    single, half = by_name(exported("lenet5-modern")), by_name(exported("lenet5-modern", "fp16"))
+    for name in ("c1", "c3", "f5", "f6"):
+        assert single[name].precision == "fp32" and half[name].precision == "fp16"
+        assert 2 * half[name].weight_bytes == single[name].weight_bytes
+        assert 2 * half[name].output_bytes == single[name].output_bytes
+        assert half[name].macs == single[name].macs
+
+
+def test_in_int8_a_weight_and_what_is_between_the_layers_are_a_byte_each(exported):
+    found = by_name(exported("lenet5-modern", "int8"))
+    assert [layer.operator for layer in found.values()] == [
+        *("Cast", "Conv", "MaxPool", "Conv", "MaxPool", "Gemm", "Gemm", "Gemm")
+    ]
+    assert {layer.precision for layer in found.values()} == {"int8"}
+    assert found["f5"].weights["f5/kernel_quantized"] == 400 * 120
+    # Beside the 8-bit kernel: a scale for each of 120 outputs, the biases, and the scales of the input and of the output.
+    assert found["f5"].weight_bytes == 400 * 120 + 4 * 120 + 4 * 120 + 2 * 4
+    assert (found["c1"].input_bytes, found["c1"].output_bytes) == (28 * 28, 6 * 28 * 28)
+    assert (found["s4"].input_bytes, found["s4"].output_bytes) == (16 * 10 * 10, 400)
+    assert found["scores"].output_bytes == 4 * 10  # the scores are float32
+
+
+def test_the_pixels_come_as_bytes_and_leave_as_what_the_first_layer_takes(exported):
+    (first, second, *_) = layers.read(exported("alexnet"))
+    assert first.inputs == {"pictures": 3 * 227 * 227}
+    assert first.output_bytes == second.input_bytes == 4 * 3 * 227 * 227
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("name", ["lenet5", "neocognitron", "madaline", "nearest-neighbor", "mark1", "alexnet-cifar", "xor"])
+def test_what_a_layer_reads_was_written_before(exported, name, precision):
+    graph = exported(name, precision)
+    written = {"pictures"}
+    for layer in layers.read(graph):
+        assert set(layer.inputs) <= written and not set(layer.outputs) & written
+        written |= set(layer.outputs)
+    assert "scores" in written
+
+
+def test_neither_the_graph_nor_its_weights_are_touched(exported):
+    graph = exported("lenet5-modern")
+    before = [(node.name, [str(value.shape) for value in (*node.inputs, *node.outputs)]) for node in graph.graph]
+    bound = layers.for_one_picture(graph)
+    for name, value in graph.graph.initializers.items():
+        assert bound.graph.initializers[name].const_value is value.const_value
+    after = [(node.name, [str(value.shape) for value in (*node.inputs, *node.outputs)]) for node in graph.graph]
+    assert before == after and str(graph.graph.inputs[0].shape) == "[batch,1,28,28]"
+
+
+def naive_macs(pixels, weight, group=1, stride=1):
+    """Count the products of a convolution without a border, one by one."""
+    count = 0
+    for row in range(0, pixels.shape[1] - weight.shape[2] + 1, stride):
+        for column in range(0, pixels.shape[2] - weight.shape[3] + 1, stride):
+            for out in range(weight.shape[0]):
+                first = out // (weight.shape[0] // group) * weight.shape[1]
+                seen = pixels[
+                    first : first + weight.shape[1], row : row + weight.shape[2], column : column + weight.shape[3]
+                ]
+                count += (seen * weight[out]).size
+    return count
+
+
+@pytest.mark.parametrize(("group", "stride"), [(1, 1), (2, 1), (4, 3)])
+def test_each_product_of_a_convolution_is_counted_once(graph_of, group, stride):
+    weight = np.ones((8, 4 // group, 3, 2), "float32")
+    attributes = {"group": group, "strides": [stride, stride]}
+    (found,) = layers.read(graph_of([("Conv", ["x", "w"], "y", attributes)], (4, 9, 10), {"w": weight}))
+    assert found.macs == naive_macs(np.ones((4, 9, 10)), weight, group, stride)
+
+
+def test_transposed_convolutions_and_products_of_matrices(graph_of):
+    spread = graph_of([("ConvTranspose", ["x", "w"], "y", {"group": 2})], (4, 5, 5), {"w": np.ones((4, 3, 2, 2), "float32")})
+    assert layers.read(spread)[0].macs == (4 * 5 * 5) * 3 * (2 * 2)  # each pixel onto a window of its group's 3 maps
+    product = graph_of([("MatMul", ["x", "w"], "y", {})], (7, 5), {"w": np.ones((5, 3), "float32")})
+    assert layers.read(product)[0].macs == 7 * 5 * 3
+    turned = graph_of([("Gemm", ["x", "w"], "y", {"transB": 1})], (5,), {"w": np.ones((3, 5), "float32")})
+    assert layers.read(turned)[0].macs == 5 * 3
+    equation = graph_of(
+        [("Einsum", ["x", "w"], "y", {"equation": "nij, jk -> nik"})], (7, 5), {"w": np.ones((5, 3), "float32")}
+    )
+    assert layers.read(equation)[0].macs == 7 * 5 * 3
+
+
+def test_what_follows_element_by_element_is_part_of_the_layer(graph_of):
+    weights = {"w": np.ones((2, 4, 1, 1), "float32"), "b": np.ones((1, 2, 1, 1), "float32")}
+    graph = graph_of(
+        [("Conv", ["x", "w"], "c", {}), ("Add", ["c", "b"], "a", {}), ("Relu", ["a"], "y", {})], (4, 5, 5), weights
+    )
+    (found,) = layers.read(graph)
+    assert (found.operator, found.inputs, found.outputs) == ("Conv", {"x": 4 * 4 * 25}, {"y": 4 * 2 * 25})
+    assert found.weights == {"w": 4 * 8, "b": 4 * 2}
+
+
+def test_what_two_read_is_written_for_both(graph_of):
+    weights = {"w": np.ones((4, 4, 1, 1), "float32")}
+    graph = graph_of(
+        [
+            ("Conv", ["x", "w"], "c", {}),
+            ("Relu", ["c"], "r", {}),
+            ("MaxPool", ["c"], "p", {"kernel_shape": [1, 1]}),
+            ("Add", ["r", "p"], "y", {}),
+        ],
+        (4, 5, 5),
+        weights,
+    )
+    found = by_name(graph)
+    assert list(found) == ["c", "p", "r"]  # r runs last, joined by what adds
+    assert (
+        found["c"].outputs == {"c": 400} and found["r"].inputs == {"c": 400, "p": 400} and found["r"].outputs == {"y": 400}
+    )
+
+
+def test_a_result_that_is_larger_than_what_it_is_made_of_is_a_layer_of_its_own(graph_of):
+    weights = {"w": np.ones((3, 4), "float32"), "b": np.ones((10, 1), "float32")}
+    graph = graph_of([("MatMul", ["x", "w"], "m", {}), ("Sub", ["m", "b"], "y", {})], (1, 3), weights)
+    assert [layer.operator for layer in layers.read(graph)] == ["MatMul", "Sub"]
+
+
+def test_a_view_moves_nothing(graph_of):
+    shape = {"s": np.array([0, 100], "int64"), "w": np.ones((100, 3), "float32")}
+    graph = graph_of([("Reshape", ["x", "s"], "v", {}), ("Gemm", ["v", "w"], "y", {})], (4, 5, 5), shape)
+    (found,) = layers.read(graph)
+    assert found.inputs == {"x": 400} and found.weights == {"w": 1200}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "shape", "message"),
+    [
+        ([("Einsum", ["x", "w"], "y", {"equation": "...j,jk->...k"})], (7, 5), "ellipsis"),
+        (
+            [("Gather", ["x", "i"], "g", {"axis": 0}), ("NonZero", ["g"], "n", {}), ("Cast", ["n"], "y", {"to": 1})],
+            (5,),
+            "fixed size",
+        ),
+        ([("ConvInteger", ["x", "w"], "y", {})], (7, 5), "ConvInteger"),
+    ],
+)
+def test_what_cannot_be_counted_is_refused(graph_of, nodes, shape, message):
+    weights = {"w": np.ones((5, 3), "float32"), "i": np.array([0])}
+    with pytest.raises(ZooError, match=message):
+        layers.read(graph_of(nodes, shape, weights))
+
+
+def test_a_graph_of_a_fixed_batch_is_refused():
+    fixed = convert.convert(source.find(zoo.load("lenet5-modern")), batch=4)
+    with pytest.raises(ZooError, match="takes 4 pictures at a time"):
+        layers.read(fixed)
+    single = convert.convert(source.find(zoo.load("lenet5-modern")), batch=1)
+    assert sum(layer.macs for layer in layers.read(single)) == 416_520

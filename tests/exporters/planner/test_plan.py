@@ -1,0 +1,148 @@
+"""Plans of real nets: what they say agrees with the net, and with the settings that they were made for."""
+
+import itertools
+import json
+import shlex
+
+import pytest
+
+from exporters import source
+from exporters.onnx import convert
+from exporters.planner.plan import plan
+from exporters.planner.settings import batches, settings
+from zoo.errors import ZooError
+
+LENET = "lenet5.mnist"
+
+
+@pytest.fixture(scope="module")
+def graphs():
+    """LeNet-5, exported with either type of pixels."""
+    return {pixels: convert.convert(source.find(LENET, pixels=pixels)) for pixels in ("uint8", "float32")}
+
+
+@pytest.fixture(scope="module")
+def planned(graphs):
+    """Return a function: target and settings -> the plan of LeNet-5."""
+
+    def make(target, *words, **options):
+        told = settings(target, *words, **options)
+        return plan(graphs[told.pixels], told)
+
+    return make
+
+
+def test_the_layers_multiply_what_the_paper_draws(planned):
+    """Maps, pixels of a map, weights of a pixel; the file has C3's full window, with zeros where the table has no map."""
+    c1, s2, c3, s4 = 6 * 28**2 * 25, 6 * 14**2 * 4, 16 * 10**2 * (6 * 25), 16 * 5**2 * 4
+    c5, f6 = 120 * (16 * 25), 84 * 120
+    assert [layer.macs for layer in planned("orin-nano").layers if layer.macs] == [c1, s2, c3, s4, c5, f6]
+
+
+def test_half_the_bits_are_half_the_weights(planned):
+    full, half, quarter = (planned("orin-nano", precision).memory.weights for precision in ("fp32", "fp16", "int8"))
+    assert half == pytest.approx(full / 2, rel=0.01)
+    assert full / 4 < quarter < full / 3.5  # with a scale for each channel, and biases of float32
+
+
+def test_layers_compute_in_the_precision_that_was_asked_for(planned):
+    for precision in ("fp32", "fp16", "int8"):
+        assert {layer.precision for layer in planned("orin-nano", precision).layers if layer.macs} == {precision}
+
+
+def test_it_is_told_for_one_picture_and_for_the_best_batch(planned):
+    one, best = planned("nano").estimates
+    assert (one.batch, best.batch) == (1, 8)
+    assert one.seconds < best.seconds < 8 * one.seconds
+    (only,) = planned("nano", batches=(4,)).estimates
+    assert only.batch == 4
+    assert only.images_per_second == pytest.approx(4 / only.seconds)
+
+
+def test_no_board_is_faster_than_its_memory(planned):
+    """Each weight is read once, so a picture takes at least the weights' time."""
+    for name in ("nano", "orin-nano", "h100"):
+        found = planned(name, "fp16")
+        bandwidth = found.settings.target.memory_bandwidth_gbs * 1e9
+        assert found.estimates[0].seconds >= found.memory.weights / bandwidth
+
+
+def test_what_does_not_fit_is_refused_with_the_batch_that_does(graphs):
+    graph = graphs["float32"]
+    with pytest.raises(
+        ZooError, match=r"needs [\d,]+ MiB of 3,072 MiB that Jetson Nano has.*Give --batch 1,8,\d+$"
+    ) as refusal:
+        plan(graph, settings("nano", batches=(1, 8, 2**20)))
+    offered = batches(str(refusal.value).rpartition(" ")[2])
+    assert plan(graph, settings("nano", batches=offered)).memory.fits
+    with pytest.raises(ZooError):
+        plan(graph, settings("nano", batches=(1, 8, 2 * offered[2])))
+    with pytest.raises(ZooError, match="No batch does; choose a larger board: zoo targets"):
+        plan(graph, settings("nano", batches=(2**20,)))
+
+
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [
+        ("nano", {}),
+        ("orin-nano", {"precision": "int8", "jetpack": "6.2", "opset": 17}),
+        ("orin-nx", {"precision": "int8", "jetpack": "6.2.3", "dla": True, "batches": (4,)}),
+        ("l4", {"precision": "fp32", "tensorrt": "8.6", "batches": (1, 2, 4)}),
+    ],
+)
+def test_the_next_command_has_the_same_settings(planned, target, options):
+    found = planned(target, **options)
+    program, command, model, *words = shlex.split(found.following)
+    assert (program, command, model) == ("zoo", "export", LENET)
+    assert ("--dla" in words) == found.settings.dla
+    given = dict(itertools.pairwise(words))
+    assert given["--to"] == "tensorrt" and given["--out"]
+    assert ("--calibration" in given) == (found.settings.precision == "int8")
+    again = settings(
+        given["--target"],
+        given["--precision"],
+        given.get("--jetpack"),
+        given.get("--tensorrt"),
+        "--dla" in words,
+        int(given["--opset"]) if "--opset" in given else None,
+        batches(given.get("--batch")),
+    )
+    assert again == found.settings
+
+
+def test_the_dla_takes_convolutions_and_says_why_it_takes_not_the_rest(planned):
+    found = planned("agx-orin", "int8", jetpack="6.2.3", dla=True)
+    assert found.placement["c3"] is None  # the model stays float32, so no QuantizeLinear keeps it from there
+    assert "ReduceSumSquare" in found.placement["rbf/reducesumsquare"]
+    assert found.recipe.startswith("the model stays float32")
+    assert planned("agx-orin", "int8", jetpack="6.2.3").placement == {}
+
+
+def test_a_plan_is_json(planned):
+    found = planned("orin-nx", jetpack="6.2.3", dla=True)
+    plain = json.loads(json.dumps(found.plain()))
+    assert plain["target"] == "orin-nx" and plain["tensorrt"] == "10.3.0" and plain["python"] == "3.10"
+    assert plain["input"] == {"name": "pictures", "dtype": "uint8", "layout": "NCHW", "shape": [1, 28, 28]}
+    assert [each["name"] for each in plain["layers"]] == [each.name for each in found.layers]
+    assert (
+        sum(plain["memory"][part] for part in ("weights", "copies", "activations", "workspace", "runtime"))
+        == (plain["memory"]["total"])
+    )
+    assert sum(each["seconds"] for each in plain["layers"]) == pytest.approx(plain["estimates"][-1]["seconds"])
+
+
+def test_raw_pixels_of_a_byte_are_refused_where_no_network_takes_them(graphs):
+    with pytest.raises(ZooError, match=r"takes uint8 pictures.*zoo plan lenet5.mnist --target h100"):
+        plan(graphs["uint8"], settings("h100", tensorrt="8.4"))
+
+
+def test_an_operator_that_the_parser_does_not_know_yet():
+    """Of alexnet-cifar's layers without shared kernels; ONNX has Einsum since operator set 12, TensorRT since 8.2."""
+    for jetpack, opset, known in (("4.6", None, False), ("4.6", 11, True), ("4.6.2", None, True), ("4.5.1", None, True)):
+        told = settings("nano", "fp32", jetpack=jetpack, opset=opset)
+        graph = convert.convert(source.find("alexnet-cifar", pixels=told.pixels), told.opset, told.ir)
+        if known:
+            assert plan(graph, told).settings.opset == told.opset
+        else:
+            with pytest.raises(ZooError, match=r"TensorRT 8\.0\.1 of JetPack 4\.6 does not know Einsum.*--opset 11.*8\.2"):
+                plan(graph, told)
