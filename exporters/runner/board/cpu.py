@@ -1,0 +1,48 @@
+"""The model on the CPU with onnxruntime, where there is no GPU or another opinion is wanted."""
+
+from .files import ONNX, BundleError, arranged
+
+PROVIDERS = ["CPUExecutionProvider"]
+
+
+def load(bundle):
+    """Return an object that runs model.onnx as `runtime.Runtime` runs an engine.
+
+    Raises:
+        BundleError: if there is no onnxruntime, or it cannot read the model.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise BundleError(
+            f"Python cannot import onnxruntime ({error}); install it with pip3 install onnxruntime, which has packages for "
+            "the Pythons of JetPack 4 to 7"
+        ) from None
+    return Session(onnxruntime, ONNX, bundle)
+
+
+class Session:
+    """A session of onnxruntime.
+
+    Attributes:
+        most: None, as any number of pictures goes at a time.
+    """
+
+    most = None
+
+    def __init__(self, onnxruntime, path, bundle):
+        self._bundle = bundle
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what fails is raised
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=PROVIDERS)
+        except Exception as error:  # onnxruntime's errors share no public base
+            raise BundleError(f"onnxruntime cannot read {path}: {str(error).splitlines()[0]}") from None
+        if self._session.get_providers() != PROVIDERS:
+            raise BundleError(f"onnxruntime runs the model on {self._session.get_providers()} instead of the CPU")
+
+    def run(self, pictures):
+        """Return the scores of pictures, (n, height, width, channels) uint8, as (n, classes) float32."""
+        given = {self._bundle["input"]["name"]: arranged(pictures, self._bundle)}
+        (scores,) = self._session.run([self._bundle["output"]["name"]], given)
+        return scores
