@@ -1,13 +1,14 @@
-# make demo    the whole way on real pictures, from pretrained weights to a verified file
-# make test    all tests
-# make bench   speed beside PyTorch's, scikit-learn's and Keras': training, nearest neighbour, import, export, exported files
-# make readme  writes the README's table of models from the cards
+# make demo      the whole way on real pictures, from pretrained weights to a verified file
+# make test      all tests
+# make test-arm  the folder for a board on an emulated ARM processor; fetches QEMU and Python for arm64 into .arm/ first
+# make bench     speed beside PyTorch's, scikit-learn's and Keras': training, nearest neighbour, import, export, exported files
+# make readme    writes the README's table of models from the cards
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test lint bench readme
+.PHONY: demo test test-arm lint bench readme
 .DEFAULT_GOAL := demo
 
 $(INSTALLED): setup.cfg pyproject.toml
@@ -23,6 +24,10 @@ test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
+
+test-arm: $(INSTALLED)
+	$(BIN)/python tests/arm/debian_arm.py
+	$(BIN)/python -m pytest --verbose --override-ini=pythonpath=tests/arm tests/arm/emulated_board.py
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch]'

@@ -2,7 +2,8 @@
 
 exporters.to_onnx("lenet5.mnist", "lenet5.onnx")               writes the file, or nothing
 exporters.quantize("lenet5.onnx", "small.onnx", calibration=FOLDER)   in INT8 or float16
-exporters.verify("lenet5.onnx")                                proves it again
+exporters.to_tensorrt("lenet5.mnist", "lenet5", target="nano") writes a folder for a board, or nothing
+exporters.verify("lenet5.onnx")                                proves a file, or that of such a folder, again
 exporters.to_tflite, exporters.to_savedmodel                   through Keras' own exporters
 """
 
@@ -12,6 +13,7 @@ import importlib
 HOMES = {
     "to_onnx": "exporters.onnx.export",
     "verify": "exporters.onnx.export",
+    "to_tensorrt": "exporters.tensorrt.export",
     "quantize": "exporters.quantization.pipeline",
     "to_tflite": "exporters.keras_formats",
     "to_savedmodel": "exporters.keras_formats",
@@ -24,4 +26,4 @@ def __getattr__(name):
     raise AttributeError(f"module 'exporters' has no attribute '{name}'")
 
 
-__all__ = ["quantize", "to_onnx", "to_savedmodel", "to_tflite", "verify"]
+__all__ = ["quantize", "to_onnx", "to_savedmodel", "to_tensorrt", "to_tflite", "verify"]

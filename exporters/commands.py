@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from exporters import targets
+from exporters.planner.settings import Precision
 from exporters.targets import Runtime
 from zoo import cli, registry
 from zoo.errors import ZooError
@@ -25,6 +26,13 @@ class Format(StrEnum):
     ONNX = "onnx"
     TFLITE = "tflite"
     SAVEDMODEL = "savedmodel"
+    TENSORRT = "tensorrt"
+
+
+class Method(StrEnum):
+    PERCENTILE = "percentile"
+    ENTROPY = "entropy"
+    MINMAX = "minmax"
 
 
 class Pixels(StrEnum):
@@ -43,54 +51,94 @@ class RawInput(StrEnum):
 
 
 SUFFIX = {Format.ONNX: ".onnx", Format.TFLITE: ".tflite", Format.SAVEDMODEL: ""}
-ONLY_ONNX = {
-    **{"opset": 13, "ir": 8, "pixels": Pixels.UINT8, "layout": Layout.NCHW},
-    **{"raw_input": RawInput.YES, "runtime": Runtime.TENSORRT},
+ONNX_OPTIONS = ("opset", "target", "ir", "layout", "pixels", "raw_input", "runtime", "static_batch")
+BOARD_OPTIONS = ("opset", "target", "precision", "calibration", "method", "exclude", "jetpack", "tensorrt", "dla")
+BOARD_OPTIONS += ("batch",)
+OPTIONS = {Format.ONNX: ONNX_OPTIONS, Format.TENSORRT: BOARD_OPTIONS}
+INSTEAD = {
+    Format.ONNX: "onnx is float32, and zoo quantize makes smaller files of it",
+    Format.TENSORRT: "a folder for a board follows the board",
+    Format.TFLITE: "tflite takes raw uint8 pixels, channels last",
+    Format.SAVEDMODEL: "savedmodel takes raw uint8 pixels, channels last",
 }
 
 
+def _for_onnx(text):
+    return typer.Option(help=text, rich_help_panel="For --to onnx")
+
+
+def _for_board(text, *names):
+    return typer.Option(*names, help=text, rich_help_panel="For --to tensorrt")
+
+
 def export(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(metavar="MODEL", help="Such as lenet5.mnist, a .keras file, or module:attribute of a Keras model."),
     ],
-    to: Annotated[Format, typer.Option(help="The format.")],
-    out: Annotated[Path | None, typer.Option(help="The file to write; by default NAME.onnx here.")] = None,
-    opset: Annotated[int, typer.Option(help="ONNX operator set.")] = ONLY_ONNX["opset"],
-    ir: Annotated[int, typer.Option(help="Version of the ONNX file format.")] = ONLY_ONNX["ir"],
-    target: Annotated[str | None, typer.Option(help="A board, such as orin-nano, that is to read both.")] = None,
-    layout: Annotated[
-        Layout, typer.Option(help="Of the pictures that the file takes: rows and columns last, or channels last.")
-    ] = ONLY_ONNX["layout"],
-    pixels: Annotated[Pixels, typer.Option(help="Type of the raw 0-255 pixels that the file takes.")] = ONLY_ONNX["pixels"],
-    raw_input: Annotated[
-        RawInput, typer.Option(help="Whether the file takes raw pixels, or what the preprocessing makes of them.")
-    ] = ONLY_ONNX["raw_input"],
-    runtime: Annotated[Runtime, typer.Option(help="What the file is to be fast in; either computes the same.")] = ONLY_ONNX[
-        "runtime"
-    ],
-    static_batch: Annotated[
-        int | None, typer.Option(help="The one number of pictures that the file takes at a time; by default any.")
+    to: Annotated[Format, typer.Option(help="The format; tensorrt is a folder for a board.")],
+    out: Annotated[
+        Path | None, typer.Option(help="What to write; by default NAME.onnx here, for tensorrt NAME-TARGET-PRECISION.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="A board, such as orin-nano, that is to read it; see zoo targets.")
+    ] = None,
+    opset: Annotated[
+        int | None, typer.Option(help="ONNX operator set; by default 13, for older boards what they read.")
     ] = None,
     data: Data = None,
     as_json: Json = False,
+    ir: Annotated[int, _for_onnx("Version of the ONNX file format.")] = targets.NEWEST_IR,
+    layout: Annotated[
+        Layout, _for_onnx("Of the pictures that the file takes: rows and columns last, or channels last.")
+    ] = Layout.NCHW,
+    pixels: Annotated[Pixels, _for_onnx("Type of the raw 0-255 pixels that the file takes.")] = Pixels.UINT8,
+    raw_input: Annotated[
+        RawInput, _for_onnx("Whether the file takes raw pixels, or what the preprocessing makes of them.")
+    ] = RawInput.YES,
+    runtime: Annotated[Runtime, _for_onnx("What the file is to be fast in; either computes the same.")] = Runtime.TENSORRT,
+    static_batch: Annotated[
+        int | None, _for_onnx("The one number of pictures that the file takes at a time; by default any.")
+    ] = None,
+    precision: Annotated[Precision | None, _for_board("By default fp16.")] = None,
+    calibration: Annotated[
+        str | None, _for_board("For int8: a folder of pictures such as the net will see, or a TFDS name.")
+    ] = None,
+    method: Annotated[Method | None, _for_board("For int8: how ranges are found; by default percentile.")] = None,
+    exclude: Annotated[list[str] | None, _for_board("For int8: a layer that stays float32; may be given again.")] = None,
+    jetpack: Annotated[str | None, _for_board("On the board; by default the newest documented.")] = None,
+    tensorrt: Annotated[str | None, _for_board("Version, for a GPU that has no JetPack.")] = None,
+    dla: Annotated[bool, _for_board("Run on DLA what it takes.", "--dla")] = False,
+    batch: Annotated[
+        str | None, _for_board("Smallest, best and largest number of pictures at a time; by default 1,8,64, on DLA 1.")
+    ] = None,
 ):
-    """Export a model to a file that takes raw pictures, proved against the model before it gets its name.
+    """Export a model to a file that takes raw pictures, or to a folder for a board, proved against the model first.
 
     Example: zoo export lenet5.mnist --to onnx --out lenet5.onnx
+
+    Example: zoo export lenet5.mnist --to tensorrt --target orin-nano
     """
-    given = {"opset": opset, "ir": ir, "pixels": pixels, "layout": layout, "raw_input": raw_input, "runtime": runtime}
-    others = [name for name, value in given.items() if value != ONLY_ONNX[name]]
-    others += [name for name, value in {"target": target, "static_batch": static_batch}.items() if value is not None]
-    if to != Format.ONNX and others:
-        raise ZooError(f"--{others[0].replace('_', '-')} is for --to onnx; {to.value} takes raw uint8 pixels, channels last")
+    _check_options(context, to)
+    if to == Format.TENSORRT:
+        from exporters.tensorrt import commands
+
+        board = {
+            "target": target,
+            "precision": (precision or Precision.FP16).value,
+            "jetpack": jetpack,
+            "tensorrt": tensorrt,
+        }
+        board |= {"dla": dla, "opset": opset}
+        ranges = {"calibration": calibration, "method": method and method.value, "exclude": tuple(exclude or ())}
+        commands.export(model, out, board, batch, ranges, data, as_json)
+        return
     out = out_path(out, model, SUFFIX[to])
+    opset = 13 if opset is None else opset
     if to == Format.ONNX:
         targets.check(target, opset, ir)
-    if untrained := model in registry.list_models():
-        print(
-            f"note: {model} has random weights, others in each process; `zoo list` shows the trained ones", file=sys.stderr
-        )
+    untrained = note_untrained(model)
     cli.start_keras(None if ":" in model else model)
     import exporters
 
@@ -119,25 +167,43 @@ def export(
     tell(report, as_json, shlex.join(following))
 
 
+def _check_options(context, to):
+    """Refuse an option that was given and that this format does not read."""
+    for name in dict.fromkeys(ONNX_OPTIONS + BOARD_OPTIONS):
+        given = context.get_parameter_source(name).name == "COMMANDLINE"
+        if given and name not in OPTIONS.get(to, ()):
+            readers = " and ".join(f"--to {each.value}" for each, names in OPTIONS.items() if name in names)
+            raise ZooError(f"--{name.replace('_', '-')} is for {readers}; {INSTEAD[to]}")
+
+
+def note_untrained(model):
+    """Tell a person who exports random weights; return whether they are."""
+    if untrained := model in registry.list_models():
+        print(
+            f"note: {model} has random weights, others in each process; `zoo list` shows the trained ones", file=sys.stderr
+        )
+    return untrained
+
+
 def verify(
-    file: Annotated[Path, typer.Argument(help="An ONNX file of the zoo.")],
+    file: Annotated[Path, typer.Argument(help="An ONNX file of the zoo, or a bundle's folder.")],
     against: Annotated[
         str | None, typer.Option(metavar="MODEL", help="The model; by default the one that the file names.")
     ] = None,
     data: Data = None,
     as_json: Json = False,
 ):
-    """Prove again that an exported file computes what its model computes.
+    """Prove again that an exported file, or that of a bundle, computes what its model computes.
 
     Example: zoo verify lenet5.onnx
     """
-    if file.is_dir():
-        raise ZooError(f"{file} is a folder; only files that zoo export --to onnx writes can be verified")
+    if file.is_dir() and not (file / "manifest.json").exists():
+        raise ZooError(f"{file} is a folder without manifest.json; ONNX files and bundles of zoo export can be verified")
     cli.start_keras(None if against and ":" in against else against)
     import exporters
 
     report = exporters.verify(file, against, data)
-    tell(report, as_json, shlex.join(["zoo", "info", str(file)]))
+    tell(report, as_json, shlex.join(["zoo", "info", report.file]))
     report.raise_if_failed()
 
 

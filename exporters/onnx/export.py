@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from exporters import parity, progress, source, targets
+from exporters.bundle import folder
 from exporters.onnx import activations, convert, files, metadata, probe, runtimes
 from zoo import registry
 from zoo.errors import ZooError, printable
@@ -118,7 +119,7 @@ def verify(path, against=None, data=None):
     what it takes depends on the pictures; see `exporters.onnx.probe`.
 
     Args:
-        path: the file.
+        path: the file, or the folder of a bundle, of which each file must be what its manifest says.
         against: as `model` of `to_onnx`; by default the model that the file names: a name of the zoo, or a .keras file in
             the same folder.
         data: as for `to_onnx`.
@@ -129,7 +130,7 @@ def verify(path, against=None, data=None):
     Raises:
         ZooError: if the file is damaged or not of this zoo, or its model has other weights now.
     """
-    path = Path(path)
+    path = folder.model(path) if Path(path).is_dir() else Path(path)
     graph, about, found = opened(path, against)
     report = prove(graph, found, path, data, about.get("precision", "fp32"), trusted=False)
     told = tuple(

@@ -4,7 +4,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from exporters.onnx.graph.edit import changed, constant, insert, new_constant
+from exporters.onnx import metadata
+from exporters.onnx.graph.edit import changed, constant, insert, made_by, new_constant
 from exporters.onnx.graph.squares import is_square, squares
 from zoo.errors import ZooError
 
@@ -29,7 +30,7 @@ ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Less", "LessOrEqual", "
 def to_half(model, io="float32"):
     """Return a model that computes in float16; each tensor keeps its name and, but for rounding, its values.
 
-    Raw pixels stay uint8, all of which float16 holds; pixels in float32 are cast.
+    Raw pixels stay what they are, uint8 or float32, and are cast: float16 holds all of them.
 
     Args:
         model: `onnx_ir.Model` of float32; it stays as it is.
@@ -50,7 +51,8 @@ def to_half(model, io="float32"):
     if within := [node.name for node in graph if any(each.type in GRAPHS for each in node.attributes.values())]:
         raise ZooError(f"{within[0]} has a graph within, which is not converted to float16; export in float32")
     common.ShapeInferencePass()(model)
-    _take_fractions_of_pixels(graph)
+    about = metadata.find(model)
+    _take_fractions_of_pixels(graph, about is not None and about.get("raw_input", True))
     for node in list(graph):
         wide = node.op_type != "Cast" and _is_wide(node, widened)
         if node.op_type == "Cast":
@@ -74,15 +76,16 @@ def to_half(model, io="float32"):
     return model
 
 
-def _take_fractions_of_pixels(graph):
+def _take_fractions_of_pixels(graph, raw):
     """Let layers that see raw pixels, and have small weights for it, see 1/256 of them and have weights 256 times as large.
 
-    The scaling of the preprocessing is in these weights, where float16 has few digits for it. Both factors are exact.
+    The scaling of the preprocessing is in these weights, where float16 has few digits for it. Both factors are exact. Pixels
+    in float32 are raw if the model says so.
     """
     fractions = {}
     for node in list(graph):
         given = node.inputs[0] if node.inputs else None
-        if node.op_type not in LAYERS or not _is_raw(given) or constant(node.inputs[1]) is None:
+        if node.op_type not in LAYERS or not _is_raw(given, raw) or constant(node.inputs[1]) is None:
             continue
         kernel = constant(node.inputs[1])
         if not 0 < np.abs(kernel).max(initial=0) < SMALL:
@@ -104,12 +107,13 @@ def _take_fractions_of_pixels(graph):
             graph.register_initializer(larger)
 
 
-def _is_raw(value):
-    """Tell whether a value is the uint8 input of a graph, cast and moved."""
-    node = None if value is None else value.producer()
-    while node is not None and node.op_type in ("Reshape", "Transpose"):
-        node = node.inputs[0].producer()
-    return node is not None and node.op_type == "Cast" and node.inputs[0].dtype == ir.DataType.UINT8
+def _is_raw(value, raw):
+    """Tell whether a value is the input of a graph, moved: uint8 that is cast, or float32 where that is raw."""
+    while moved := made_by(value, "Reshape", "Transpose"):
+        value = moved.inputs[0]
+    if cast := made_by(value, "Cast"):
+        return cast.inputs[0].dtype == ir.DataType.UINT8
+    return raw and value is not None and value.is_graph_input() and value.dtype == SINGLE
 
 
 def _is_wide(node, widened):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from exporters.commands import against_words, out_path, tell
+from exporters.commands import Method, against_words, out_path, tell
 from exporters.targets import Runtime
 from zoo import cli, registry
 from zoo.errors import ZooError
@@ -22,12 +22,6 @@ class Precision(StrEnum):
 class Scores(StrEnum):
     FLOAT32 = "float32"
     FLOAT16 = "float16"
-
-
-class Method(StrEnum):
-    PERCENTILE = "percentile"
-    ENTROPY = "entropy"
-    MINMAX = "minmax"
 
 
 def quantize(

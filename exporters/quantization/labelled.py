@@ -9,6 +9,7 @@ from zoo import pictures
 from zoo.errors import ZooError, did_you_mean
 
 MOST = 500  # pictures of a calibration; more hardly change a range
+FEWEST = 8  # from which a range of an activation can be told from the accident of one picture
 
 
 def to_calibrate(name, picture, advance=lambda: None):
@@ -23,12 +24,15 @@ def to_calibrate(name, picture, advance=lambda: None):
         (n, height, width, channels) uint8.
 
     Raises:
-        ZooError: if there is no such folder or data set, or a picture cannot be read.
+        ZooError: if there is no such folder or data set, a picture cannot be read, or there are fewer than `FEWEST`.
     """
     if not _is_folder(name):
         found, _, _ = _by_name(str(name), picture, "train")
         return found[_spread(len(found))]
     paths = pictures.find(name)
+    if len(paths) < FEWEST:
+        given = f"{len(paths)} picture{'s' * (len(paths) > 1)}"
+        raise ZooError(f"{name} has {given}; to calibrate takes {FEWEST} at least, better some hundred as the net will see")
     found, _, _ = pictures.read_all([paths[place] for place in _spread(len(paths))], picture, True, advance)
     return found
 

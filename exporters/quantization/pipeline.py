@@ -52,11 +52,13 @@ def quantize(
     scores="float32",
     runtime="tensorrt",
     against=None,
+    opset=13,
+    pictures=None,
 ):
     """Write a model in lower precision, behind the gate of `exporters.to_onnx`.
 
     Args:
-        model: a float32 .onnx file of the zoo, or what `exporters.to_onnx` takes.
+        model: a float32 .onnx file of the zoo, what `exporters.to_onnx` takes, or a `Source` that was made of it.
         path: the .onnx file to write.
         precision: "int8" or "fp16".
         calibration: for INT8, a folder of some hundred pictures such as the net will see, the name of a data set, or
@@ -69,6 +71,8 @@ def quantize(
         scores: type of the scores of FP16, "float32" or "float16".
         runtime: as for `exporters.to_onnx`; an .onnx file is what it is.
         against: of an .onnx file, the model that it was exported from; by default the one that it names.
+        opset: as for `exporters.to_onnx`; an .onnx file is what it is.
+        pictures: a folder of pictures for the proof; by default some real ones that scikit-learn ships.
 
     Returns:
         `Report`.
@@ -79,7 +83,7 @@ def quantize(
     """
     path = Path(path)
     _check(path, precision, method, calibration, data, max_drop, exclude)
-    full, about, origin = _float32(model, runtime, against)
+    full, about, origin = _float32(model, runtime, against, opset)
     with progress.bars() as bars:
         measured = None if data is None else _to_measure(data, about, bars)
         if precision == "int8":
@@ -88,7 +92,7 @@ def quantize(
         else:
             found, made = None, half.to_half(full, scores)
     _describe(made, about, precision, found, exclude)
-    proof = export.write(made, origin, path, precision=precision)
+    proof = export.write(made, origin, path, pictures, precision)
     with progress.bars() as bars:
         comparison = None if data is None else _compare(full, precision, path, measured, about, bars)
     return Report(str(path), precision, found, tuple(exclude), comparison, proof)
@@ -134,20 +138,41 @@ def _check(path, precision, method, calibration, data, max_drop, exclude):
         raise ZooError(f"accuracy may drop by 0 to 100 percentage points; given was {max_drop}")
 
 
-def _float32(model, runtime, against):
+def table(full, calibration, method=calibrate.DEFAULT):
+    """Return the ranges of all float32 tensors of a graph, for accelerators that take no Q/DQ.
+
+    Args:
+        full: `onnx_ir.Model` of float32, which takes raw pictures.
+        calibration, method: as for `quantize`.
+
+    Returns:
+        dict, name of a tensor -> largest magnitude.
+    """
+    _check(None, "int8", method, calibration, None, None, ())
+    about = metadata.find(full)
+    with progress.bars() as bars:
+        some = _to_calibrate(calibration, about, bars)
+        return _calibrated(full, some, method, bars, run.floats(full)).ranges
+
+
+def _float32(model, runtime, against, opset=13):
     """Return a model of float32, what it says about itself, and what it was made of: (`onnx_ir.Model`, dict, `Source`)."""
-    if str(model).endswith(".onnx"):
+    if isinstance(model, source.Source):
+        full, origin = convert.convert(model, opset, runtime=runtime), model
+        about = metadata.find(full)
+    elif str(model).endswith(".onnx"):
         full, about, origin = export.opened(Path(model), against)
     else:
         origin = source.find(model)
-        full = convert.convert(origin, runtime=runtime)
+        full = convert.convert(origin, opset, runtime=runtime)
         about = metadata.find(full)
+    name = origin.origin if isinstance(model, source.Source) else model
     if about.get("precision", "fp32") != "fp32":
-        raise ZooError(f"{model} is {about['precision']} already; give the float32 file or model that it was made from")
+        raise ZooError(f"{name} is {about['precision']} already; give the float32 file or model that it was made from")
     if not about.get("raw_input", True) or not about.get("class_names"):
-        raise ZooError(f"{model} does not take raw pictures and give scores of classes; only such models are quantized")
+        raise ZooError(f"{name} does not take raw pictures and give scores of classes; only such models are quantized")
     if isinstance(batch := full.graph.inputs[0].shape[0], int):
-        raise ZooError(f"{model} takes {batch} pictures at a time and no other number; export it without --static-batch")
+        raise ZooError(f"{name} takes {batch} pictures at a time and no other number; export it without --static-batch")
     return full, about, origin
 
 
@@ -172,9 +197,9 @@ def _to_measure(given, about, bars):
         return labelled.to_measure(given, about, lambda: advance(1))
 
 
-def _calibrated(full, pictures, method, bars):
+def _calibrated(full, pictures, method, bars, tensors=None):
     with progress.counting(bars, "calibrating", calibrate.passes(method) * len(pictures)) as advance:
-        return cache.calibrated(full, insert.tensors(full), pictures, method, advance)
+        return cache.calibrated(full, tensors or insert.tensors(full), pictures, method, advance)
 
 
 def _ranked(full, ranges, pictures, labels, bars):

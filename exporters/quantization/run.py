@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
 
 from exporters.onnx import files, metadata, runtimes
 
@@ -36,6 +37,14 @@ def session(model, tensors=()):
         path = Path(folder) / "model.onnx"
         files.save(model, path)
         return runtimes.session(path)
+
+
+def floats(model):
+    """Return the names of all float32 tensors that an `onnx_ir.Model` takes, computes and gives, in order."""
+    inferred = model.clone()
+    ShapeInferencePass()(inferred)
+    every = [*inferred.graph.inputs, *(value for node in inferred.graph for value in node.outputs)]
+    return [value.name for value in every if value.dtype == ir.DataType.FLOAT]
 
 
 def outputs(session, pictures, names):

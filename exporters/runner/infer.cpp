@@ -57,7 +57,7 @@ private:
     void* address_ = nullptr;
 };
 
-// Returns the engine's bytes, if it was built for this GPU, this TensorRT and this model.
+// Returns the engine's bytes, if they are what build_engine.py wrote for this GPU, this TensorRT and this precision.
 std::string read_engine(const std::string& path, std::map<std::string, std::string>& sidecar) {
     const auto refuse = [&](const std::string& why) {
         throw std::runtime_error(path + " " + why + "; build it on this board: python3 build_engine.py");

@@ -7,7 +7,7 @@ from board.files import BundleError
 
 
 def main():
-    arguments = command.parser(__doc__).parse_args()
+    arguments = _arguments()
     bundle = files.opened()
     pictures, scores = files.samples(bundle)
     runner = command.loaded(arguments, bundle)
@@ -15,13 +15,21 @@ def main():
     order = gate.filled(len(pictures), batches)
     precision = "fp32" if arguments.cpu and bundle["calibration"] else bundle["precision"]
     comparison = gate.Comparison(scores[order], order, precision, bundle["output"]["dtype"], bundle["real"])
-    problems = comparison.ask(runner.run, pictures, batches) + comparison.flips()
+    problems = comparison.ask(runner.run, pictures, batches, arguments.most) + comparison.flips()
     what = "model.onnx" if arguments.cpu else os.path.basename(arguments.engine)
     if problems:
         raise BundleError(f"{what} does not compute what the model computes: {'; '.join(problems)}")
     difference, agreement = comparison.largest_difference, comparison.agreement()
-    print(f"{what} {gate.summary(len(pictures), batches, difference, agreement, comparison.noise)}")
+    asked = [size for size in batches if size <= (arguments.most or size)]
+    print(f"{what} {gate.summary(len(comparison.labelled), asked, difference, agreement, comparison.noise)}")
     print(f"next: {command.told('bench.py', engine=arguments.engine, cpu=arguments.cpu)}")
+
+
+def _arguments():
+    parser = command.parser(__doc__)
+    slow = "where a picture takes long: batches of N at most, and about N pictures of each"
+    parser.add_argument("--most", type=command.positive, metavar="N", help=slow)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

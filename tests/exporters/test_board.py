@@ -12,7 +12,7 @@ import zoo
 from zoo import pictures
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-SNIPPET = re.search(r"\*\*6\. On the board\*\*.*?```python\n(.*?)```", README, re.DOTALL)[1]
+SNIPPET = re.search(r"\*\*7\. On the board, with onnxruntime\.\*\*.*?```python\n(.*?)```", README, re.DOTALL)[1]
 
 
 def photograph(mode):

@@ -108,6 +108,16 @@ def test_pixels_in_float32_are_cast_once(weight, pictures):
     np.testing.assert_array_equal(run(model, pictures.astype("float32")), run(half.to_half(dense(weight)), pictures))
 
 
+@pytest.mark.parametrize("name", ["mlp", "neocognitron"])
+def test_raw_pixels_in_float32_lose_no_more_digits_than_those_in_uint8(name):
+    """Untrained, their weights for raw pixels are below what float16 holds, but for the fractions of pixels."""
+    classifier = zoo.load(name)
+    small, large = (half.to_half(convert.convert(source.find(classifier, pixels=each))) for each in ("uint8", "float32"))
+    shape = classifier.input_picture_shape
+    pictures = np.random.default_rng(0).integers(0, 256, (8, shape[2], *shape[:2]), "uint8")
+    np.testing.assert_array_equal(run(large, pictures.astype("float32")), run(small, pictures))
+
+
 def test_the_same_model_gives_the_same_file_and_stays_as_it_is(weight):
     model = dense(weight)
     before = ir.to_proto(model).SerializeToString(deterministic=True)

@@ -76,9 +76,6 @@ class Cuda:
         """Return the address of so many new bytes on the GPU, an int."""
         return self._pointer("cudaMalloc", ctypes.c_size_t(size))
 
-    def free(self, address):
-        self.call("cudaFree", ctypes.c_void_p(address))
-
     def stream(self):
         """Return a new stream, an int."""
         return self._pointer("cudaStreamCreate")

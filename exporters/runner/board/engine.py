@@ -145,8 +145,8 @@ def _parse(trt, network, path, log):
         return
     problems = [_told(parser.get_error(index)) for index in range(parser.num_errors)] or [_last(log)]
     raise BundleError(
-        f"TensorRT {trt.__version__} cannot read {path}: {'; '.join(problems)}. Export the model again for the board that "
-        "has this version"
+        f"TensorRT {trt.__version__} cannot read {path}: {'; '.join(problems)}. A model must be exported for the version "
+        "that is to read it"
     )
 
 

@@ -63,6 +63,9 @@ def test_every_layer_is_placed(exported, name, version):
 
 def test_nothing_runs_there_in_float32(exported):
     assert all(dla.place(exported("lenet5-modern"), "8.5.2", "fp32").values())
+    # Told to compute in fp16, 8 and 10 do so in a graph of float32; 11 does as the graph says.
+    for version, taken in (("8.5.2", True), ("10.3", True), ("11.4.1", False)):
+        assert (dla.place(exported("lenet5-modern"), version, "fp16")["c1"] is None) == taken
 
 
 def test_quantized_graphs_are_for_the_newest_alone(exported):
@@ -98,11 +101,17 @@ def test_convolutions_at_the_ends_of_the_ranges(conv):
     assert reason(conv(channels=8192, group=8192, maps=8192, size=4)) is None
 
 
-def test_a_kernel_that_is_larger_than_its_cache(conv):
-    # 1,024 maps of 16 x 16 in 2 bytes are 512 KiB, all 16 banks of 32 KiB; the pixels need one more at least.
-    large = {"channels": 1024, "kernel": (16, 16), "size": 16, "maps": 1}
-    assert "banks" in reason(conv(**large))
-    assert reason(conv(**large), precision="int8") is None  # of one byte they are half as large
+def test_a_convolution_fits_its_cache_of_sixteen_banks(conv):
+    # 512 maps of 16 x 16 in 2 bytes are 8 banks of 32 KiB. Of the pixels 16 rows are held, in entries of 4 times 32 bytes:
+    # 16 columns are 128 entries, so 128 x 16 / 256 = 8 banks; 18 are 144, so 9.
+    large = {"channels": 512, "kernel": (16, 16), "maps": 1}
+    assert reason(conv(**large, size=16)) is None
+    assert "needs 17 banks of the convolution's cache, which has 16" in reason(conv(**large, size=18))
+    assert reason(conv(**large, size=18), precision="int8") is None  # of one byte all is half as large
+    # Spread over 33 rows, a kernel of two needs 320 x 33 / 256 = 42 banks for them.
+    spread = {"channels": 512, "kernel": (2, 2), "maps": 1, "size": 40}
+    assert reason(conv(**spread)) is None
+    assert "needs 43 banks" in reason(conv(**spread, dilations=[32, 32]))
 
 
 def test_a_convolution_has_two_axes_and_constant_weights(graph_of):

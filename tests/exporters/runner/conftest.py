@@ -1,5 +1,6 @@
 """Bundles, and a board that is none: stand-ins for TensorRT and CUDA, with which the scripts run as they are."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -43,6 +44,10 @@ class Board:
         assert done.returncode == 1, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return next(line for line in done.stderr.splitlines() if line.startswith("error: "))
+
+    def built(self):
+        """Return what the stand-in was asked to build."""
+        return json.loads((self.folder / "model.engine").read_bytes().partition(b"\n")[0])
 
     def blocked(self, module):
         """Return an environment in which Python has no such module."""
@@ -95,6 +100,8 @@ def board(tmp_path, bundles, libcudart):
             "LD_LIBRARY_PATH": str(libcudart),
             "STAND_IN_VERSION": version,
             "STAND_IN_WITHOUT": ",".join(without),
+            "STAND_IN_CAPABILITY": json.loads((folder / "bundle.json").read_text())["target"]["compute_capability"],
+            "STAND_IN_DLA": "2" if options.get("dla") else "0",
         }
         return Board(folder, environment)
 

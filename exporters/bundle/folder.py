@@ -1,0 +1,105 @@
+"""A folder that is there whole or not at all, its manifest, and the archive of it."""
+
+import contextlib
+import gzip
+import json
+import os
+import secrets
+import shutil
+import tarfile
+from pathlib import Path
+
+from exporters.onnx import metadata
+from exporters.runner.board import files
+from zoo.errors import ZooError, printable
+from zoo.files import PART, atomic
+
+MANIFEST, FORMAT = "manifest.json", 1
+ARCHIVE = ".tar.gz"
+
+
+def archive(out):
+    """Return the path of the archive that is written beside a bundle's folder."""
+    return out.with_name(out.name + ARCHIVE)
+
+
+def check(out):
+    """Refuse a path for a bundle that would overwrite something.
+
+    Raises:
+        ZooError: if there is a file, folder or archive of that name, or the name is the archive's.
+    """
+    if out.name.endswith(ARCHIVE):
+        raise ZooError(f"--out names a folder; {out} is written beside it. Give --out {str(out).removesuffix(ARCHIVE)}")
+    for path in (out, archive(out)):
+        if path.exists() or path.is_symlink():
+            raise ZooError(f"{path} is there, and nothing is overwritten; remove it, or give another folder with --out")
+
+
+@contextlib.contextmanager
+def writing(out):
+    """Yield a temporary folder beside `out`; on leaving, give it the final name and pack it; on an error remove it.
+
+    Raises:
+        ZooError: as `check`.
+    """
+    out = Path(out)
+    check(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.parent / f"{PART}{secrets.token_hex(8)}-{out.name}"
+    temporary.mkdir()
+    try:
+        yield temporary
+        with atomic(archive(out)) as packed:
+            _pack(temporary, out.name, packed)
+            temporary.rename(out)  # before the archive gets its name: where this fails, there is neither
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def model(folder):
+    """Return the path of the ONNX file of a bundle that may be a stranger's, once all of it is what its manifest says.
+
+    Raises:
+        ZooError: if a file is missing or changed, or it is no bundle.
+    """
+    try:
+        files.opened(folder)
+    except files.BundleError as error:
+        raise ZooError(printable(str(error))) from error
+    return Path(folder) / "model.onnx"
+
+
+def seal(folder):
+    """Write a folder's manifest: size and hash of every other file in it."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    listed = {}
+    for path in _files(folder):
+        facts = metadata.facts(path)
+        listed[path.relative_to(folder).as_posix()] = {key: facts[key] for key in ("bytes", "sha256")}
+        _sync(path)
+    text = json.dumps({"format": FORMAT, "files": listed}, indent=1, ensure_ascii=False) + "\n"
+    (folder / MANIFEST).write_text(text, "utf-8")
+
+
+def _files(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+
+
+def _sync(path):
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _pack(folder, name, path):
+    """Pack a folder so that the same files give the same bytes: sorted, of nobody, at no time."""
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as compressed,
+        tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as packed,
+    ):
+        for each in _files(folder):
+            member = tarfile.TarInfo(f"{name}/{each.relative_to(folder).as_posix()}")
+            member.size, member.mode = each.stat().st_size, 0o755 if each.suffix == ".py" else 0o644
+            with each.open("rb") as file:
+                packed.addfile(member, file)

@@ -1,0 +1,50 @@
+"""The page that lies in a bundle: what it is, and what to type on that board."""
+
+from importlib import resources
+from string import Template
+
+WORDS = {"fp32": "float32", "fp16": "float16", "int8": "INT8, with ranges that were measured on pictures,"}
+JETPACK = "JetPack brings what they need; where `python3 -c 'import tensorrt'` fails, `sudo apt-get install nvidia-jetpack`."
+PLAIN = "They need CUDA, NumPy and `pip install tensorrt=={version}.*`."
+TABLE = "| `{name}` | ranges of the activations, which DLA takes from here; `model.onnx` is float32 |\n"
+
+
+def text(bundle, about, plan, folder):
+    """Return the page as Markdown.
+
+    Args:
+        bundle: dict, what bundle.json holds.
+        about: dict, what the ONNX file says about itself.
+        plan: `exporters.planner.plan.Plan`.
+        folder: name of the bundle's folder.
+    """
+    target, given, profile = bundle["target"], bundle["input"], bundle["profile"]
+    where = f"TensorRT {target['tensorrt']}"
+    if target["jetpack"]:
+        where = f"JetPack {target['jetpack']} ({where}, Python {target['python']})"
+    page = Template((resources.files("exporters.bundle") / "page.md").read_text("utf-8"))
+    return page.substitute(
+        title=bundle["title"],
+        board=target["board"],
+        model=bundle["model"],
+        precision=WORDS[bundle["precision"]],
+        where=where,
+        folder=folder,
+        needs=JETPACK if target["jetpack"] else PLAIN.format(version=".".join(target["tensorrt"].split(".")[:2])),
+        input=f"`{given['name']}`, (batch, {', '.join(map(str, given['shape']))}) {given['dtype']}, raw pixels of 0 to 255",
+        output=bundle["output"]["name"],
+        classes=len(about["class_names"]),
+        table=TABLE.format(name=bundle["calibration"]) if bundle["calibration"] else "",
+        trtexec=plan.trtexec,
+        best=profile["opt"],
+        most=profile["max"],
+        notes="".join(f"\n{each}\n" for each in _notes(plan)),
+    )
+
+
+def _notes(plan):
+    """Return sentences about what to expect, and what that rests on."""
+    best = plan.estimates[-1]
+    most = f"{best.images_per_second:,.0f} images a second, {best.batch} at a time"
+    told = f"The published peaks of the board allow {most}: an estimate of the most, not a measurement."
+    return [told, *(f"Unverified: {each}." for each in plan.settings.warnings)]

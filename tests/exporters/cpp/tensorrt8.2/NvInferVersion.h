@@ -1,0 +1,4 @@
+#pragma once
+#define NV_TENSORRT_MAJOR 8
+#define NV_TENSORRT_MINOR 2
+#define NV_TENSORRT_PATCH 1

@@ -1,0 +1,66 @@
+// What infer.cpp uses of TensorRT 8.6, declared from its documentation:
+// docs.nvidia.com/deeplearning/tensorrt/archives/tensorrt-861/api/c_api
+// pages classnvinfer1_1_1_ + i_runtime, i_cuda_engine, i_execution_context, i_logger, and namespacenvinfer1.
+// Tensors go by name, and by position still; what uses that is deprecated.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include <cuda_runtime_api.h>
+
+#include "NvInferVersion.h"
+
+namespace nvinfer1 {
+struct Dims {
+    std::int32_t nbDims;
+    std::int32_t d[8];
+};
+enum class DataType : std::int32_t { kFLOAT = 0, kHALF = 1, kINT8 = 2, kINT32 = 3, kBOOL = 4, kUINT8 = 5 };
+enum class OptProfileSelector : std::int32_t { kMIN = 0, kOPT = 1, kMAX = 2 };
+
+class ILogger {
+public:
+    enum class Severity : std::int32_t { kINTERNAL_ERROR = 0, kERROR = 1, kWARNING = 2, kINFO = 3, kVERBOSE = 4 };
+    virtual void log(Severity severity, const char* message) noexcept = 0;
+    virtual ~ILogger() = default;
+};
+
+class IExecutionContext {
+public:
+    [[deprecated]] bool setBindingDimensions(std::int32_t index, Dims shape) noexcept;
+    [[deprecated]] bool enqueueV2(void* const* bindings, cudaStream_t stream, cudaEvent_t* consumed) noexcept;
+    bool setInputShape(const char* name, const Dims& shape) noexcept;
+    bool setTensorAddress(const char* name, void* address) noexcept;
+    bool enqueueV3(cudaStream_t stream) noexcept;
+    virtual ~IExecutionContext() noexcept;
+    [[deprecated]] void destroy() noexcept;
+};
+
+class ICudaEngine {
+public:
+    [[deprecated]] std::int32_t getNbBindings() const noexcept;
+    [[deprecated]] std::int32_t getBindingIndex(const char* name) const noexcept;
+    [[deprecated]] Dims getBindingDimensions(std::int32_t index) const noexcept;
+    [[deprecated]] DataType getBindingDataType(std::int32_t index) const noexcept;
+    [[deprecated]] Dims getProfileDimensions(std::int32_t index, std::int32_t profile, OptProfileSelector which) const noexcept;
+    std::int32_t getNbIOTensors() const noexcept;
+    Dims getTensorShape(const char* name) const noexcept;
+    DataType getTensorDataType(const char* name) const noexcept;
+    Dims getProfileShape(const char* name, std::int32_t profile, OptProfileSelector which) const noexcept;
+    IExecutionContext* createExecutionContext() noexcept;
+    virtual ~ICudaEngine() noexcept;
+    [[deprecated]] void destroy() noexcept;
+};
+
+class IRuntime {
+public:
+    void setDLACore(std::int32_t core) noexcept;
+    ICudaEngine* deserializeCudaEngine(const void* blob, std::size_t size) noexcept;
+    virtual ~IRuntime() noexcept;
+    [[deprecated]] void destroy() noexcept;
+};
+
+IRuntime* createInferRuntime(ILogger& logger) noexcept;
+}  // namespace nvinfer1
+
+extern "C" std::int32_t getInferLibVersion() noexcept;

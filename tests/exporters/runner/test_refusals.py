@@ -1,0 +1,164 @@
+"""What the scripts refuse: in words, with status 1, and without a trace in the bundle."""
+
+import hashlib
+import json
+import re
+
+import onnx
+import pytest
+
+from exporters.bundle import folder
+
+
+def test_an_engine_that_computes_something_else_fails(board):
+    board = board(precision="fp16")
+    board.passes("build_engine.py")
+    error = board.fails("verify.py", STAND_IN_ERROR="0.5")
+    assert "model.engine does not compute what the model computes: a batch of 64 differs by up to 0.5" in error
+    error = board.fails("verify.py", STAND_IN_ERROR="100")
+    assert re.search(r"\d+ labels differ", error)
+    assert "not finite" in board.fails("verify.py", STAND_IN_ERROR="nan")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda folder: (folder / "model.onnx").write_bytes(flipped(folder / "model.onnx")), "model.onnx has changed"),
+        (lambda folder: (folder / "samples" / "scores.npy").unlink(), "samples/scores.npy is missing"),
+        (lambda folder: (folder / "board" / "gate.py").open("a").write("\n"), "board/gate.py has changed"),
+        (lambda folder: linked(folder / "labels.txt"), "labels.txt is a link"),
+        (lambda folder: (folder / "manifest.json").unlink(), "there is no .*manifest.json"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json is not JSON"),
+        (lambda folder: (folder / "manifest.json").write_text('{"format": 2, "files": {}}'), "no manifest of format 1"),
+        (lambda folder: (folder / "manifest.json").write_text('{"format": 1, "files": {}}'), "is not in manifest.json"),
+        (lambda folder: listed(folder, "../other"), "other lies outside the folder"),
+    ],
+    ids=["a byte", "a sample", "a script", "a link", "no manifest", "no JSON", "another format", "nothing", "outside"],
+)
+def test_a_bundle_that_is_not_what_left_the_workstation_is_refused_by_all(board, change, words):
+    board = board(precision="fp32")
+    change(board.folder)
+    for script in ("build_engine.py", "verify.py", "bench.py"):
+        error = board.fails(script, *(["--cpu"] if script != "build_engine.py" else []))
+        assert re.search(words, error) and "again" in error
+    assert not (board.folder / "model.engine").exists()
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    return content
+
+
+def linked(path):
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+def listed(folder, name):
+    (folder.parent / "other").write_text("")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][name] = {"bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_an_engine_of_elsewhere_is_not_loaded(board):
+    board = board("10.3", precision="fp32")
+    assert "there is no" in board.fails("verify.py")
+    board.passes("build_engine.py")
+    path = board.folder / "model.engine.json"
+    facts = json.loads(path.read_text())
+    error = board.fails("verify.py", STAND_IN_CAPABILITY="7.2")
+    assert "was built for stand-in GPU, 8.7, and this is stand-in GPU, 7.2" in error and "build_engine.py" in error
+    assert re.search(r"TensorRT 10\.3\S*, and this is 10\.13", board.fails("verify.py", STAND_IN_VERSION="10.13"))
+    for key, words in {
+        "onnx_sha256": "another model.onnx",
+        "machine": "was built on",
+        "engine_sha256": "has changed",
+    }.items():
+        path.write_text(json.dumps({**facts, key: "another"}))
+        assert words in board.fails("infer.py", board.folder / "samples" / "0.png")
+    for text in ("{", "[]", "{}", "null"):
+        path.write_text(text)
+        assert "missing or damaged" in board.fails("bench.py")
+    path.unlink()
+    assert "missing or damaged" in board.fails("bench.py")
+
+
+def test_a_build_that_fails_leaves_the_engine_that_there_was(board):
+    board = board("10.3", precision="fp32")
+    board.passes("build_engine.py")
+    before = {path: path.read_bytes() for path in board.folder.glob("*") if path.is_file()}
+    assert "Could not find any implementation for node conv1" in board.fails("build_engine.py", STAND_IN_BUILDER="none")
+    error = board.fails("build_engine.py", STAND_IN_BUILDER="SIGKILL")
+    assert "memory was short" in error and "--workspace" in error and "--max-batch than 64" in error
+    assert "SIGSEGV" in board.fails("build_engine.py", STAND_IN_BUILDER="SIGSEGV")
+    assert "out of memory (CUDA error 2)" in board.fails("build_engine.py", STAND_IN_MEMORY_IS_FULL="1")
+    assert {path: path.read_bytes() for path in board.folder.glob("*") if path.is_file()} == before
+    assert "out of memory (CUDA error 2)" in board.fails("verify.py", STAND_IN_MEMORY_IS_FULL="1")
+
+
+def test_a_board_without_a_gpu_a_driver_tensorrt_or_onnxruntime(board):
+    board = board("10.3", precision="fp32")
+    picture = board.folder / "samples" / "0.png"
+    assert "no CUDA-capable device is detected" in board.fails("build_engine.py", STAND_IN_GPUS="0")
+    assert "driver is broken" in board.fails("build_engine.py", STAND_IN_DRIVER_CRASHES="1")
+    assert "nvidia-jetpack" in board.fails("build_engine.py", **board.blocked("tensorrt"))
+    assert "not one for DLA" in board.fails("build_engine.py", "--dla-core", "1")
+    board.passes("build_engine.py")
+    assert "no GPU" in board.fails("verify.py", STAND_IN_GPUS="0")
+    assert "nvidia-jetpack" in board.fails("infer.py", picture, **board.blocked("tensorrt"))
+    assert "pip3 install onnxruntime" in board.fails("verify.py", "--cpu", **board.blocked("onnxruntime"))
+    alone = {**board.blocked("tensorrt"), "STAND_IN_GPUS": "0"}
+    assert "model.onnx computes what" in board.passes("verify.py", "--cpu", **alone)
+    assert "images/s" in board.passes("bench.py", "--cpu", "--seconds", "0.1", **alone)
+    assert board.passes("infer.py", "--cpu", picture, **alone).startswith(str(picture))
+
+
+def test_another_board_is_told_and_built_for(board):
+    board = board("10.3", precision="fp32")
+    built = board.passes("build_engine.py", STAND_IN_CAPABILITY="7.2")
+    assert "warning: the bundle was made for Jetson Orin Nano" in built
+    board.passes("verify.py", STAND_IN_CAPABILITY="7.2")
+
+
+def test_a_model_that_the_parser_does_not_read_is_told_with_the_node(board):
+    board = board(precision="fp32")
+    model = onnx.load(board.folder / "model.onnx")
+    model.graph.node[0].op_type, model.graph.node[0].name = "Unheard", "strange"
+    onnx.save(model, board.folder / "model.onnx")
+    folder.seal(board.folder)
+    for version, words in (("8.6.1", "node 0: no importer"), ("10.3", "strange (Unheard): no importer")):
+        error = board.fails("build_engine.py", STAND_IN_VERSION=version)
+        assert words in error and "Export the model again" in error
+
+
+def test_what_cannot_be_asked_is_refused_with_status_2_or_in_words(board):
+    board = board("10.3", precision="fp32")
+    for script, *words in (
+        ("build_engine.py", "--workspace", "0"),
+        ("build_engine.py", "--max-batch", "many"),
+        ("infer.py",),
+        ("infer.py", "--camera", "0", "a.png"),
+        ("infer.py", "--top", "0", "a.png"),
+        ("bench.py", "--batch", "-1"),
+        ("verify.py", "--gpu"),
+    ):
+        done = board.run(script, *words)
+        assert done.returncode == 2 and "usage" in done.stderr
+    assert "the smallest first" in board.fails("build_engine.py", "--min-batch", "9", "--opt-batch", "8")
+    assert "cannot be written" in board.fails("build_engine.py", "--out", board.folder / "none" / "model.engine")
+    board.passes("build_engine.py", "--max-batch", "4")
+    assert "--max-batch 5" in board.fails("bench.py", "--batch", "5")
+
+
+def test_pictures_that_cannot_be_read_are_named_and_the_others_told(board):
+    board = board("10.3", precision="fp32")
+    (board.folder / "damaged.png").write_bytes((board.folder / "samples" / "0.png").read_bytes()[:60])
+    (board.folder / "text.png").write_text("no picture")
+    names = ["damaged.png", "text.png", "samples", "none.png"]
+    done = board.run("infer.py", "--cpu", "samples/1.png", *names, "samples/0.png", cwd=board.folder)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert [line.split(": ")[0] for line in done.stdout.splitlines()] == ["samples/1.png", "samples/0.png"]
+    told = done.stderr.splitlines()
+    assert len(told) == len(names) and all(f"error: {name} " in line for name, line in zip(names, told, strict=True))

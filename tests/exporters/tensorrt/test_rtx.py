@@ -1,0 +1,251 @@
+"""What NVIDIA's own parser and builder make of all that the zoo exports."""
+
+import itertools
+import platform
+import sys
+
+import keras
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import zoo
+from exporters import samples, source
+from exporters.onnx import convert, files, half
+from exporters.quantization import calibrate, insert
+from exporters.tensorrt import rtx
+from zoo.errors import ZooError
+
+# Where there is a wheel, one that is not installed fails here.
+pytestmark = pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="TensorRT-RTX is for Linux on x86_64"
+)
+# Pretrained ones that have another graph than the untrained model of their name.
+OTHERS = ("adaline.tgf", "linear.mnist-deskewed", "mlp.mnist-300-100", "neocognitron.glyphs", "neocognitron.mnist")
+TOO_LARGE = "nearest-neighbor.mnist"  # sums of squares, which float16 does not hold
+LARGE = ("alexnet", "caffenet", "nearest-neighbor")
+SQUARES = ("norm2_within/conv", "s1/conv_2", "s2/conv_2", "s3/conv_2")  # what has not the range of fewer bits
+PRODUCTS = ("Conv", "Gemm", "MatMul", "Einsum")
+STATIC = 8  # pictures at a time
+
+
+def names():
+    """Every model of the zoo; those whose weights are large take more than ten seconds."""
+    for name in (*zoo.list_models(), *OTHERS, TOO_LARGE):
+        marks = [pytest.mark.slow] if name.startswith(LARGE) else []
+        yield pytest.param(name, marks=[*marks, *([pytest.mark.mnist] if name == TOO_LARGE else [])])
+
+
+@pytest.fixture(scope="module", params=names())
+def built(request, tmp_path_factory):
+    """The graphs of a model and what the builder made of them: dict (precision, batch) -> (`onnx_ir.Model`, `rtx.Check`)."""
+    keras.utils.set_random_seed(8)
+    found = source.find(zoo.load(request.param))
+    path = tmp_path_factory.mktemp("rtx") / "model.onnx"
+    graphs, ranges = {}, None
+    for batch in (None, STATIC):
+        full = graphs["fp32", batch] = convert.convert(found, batch=batch)
+        if request.param != TOO_LARGE:
+            graphs["fp16", batch] = half.to_half(full)
+        if ranges is None:
+            pictures = samples.shipped(found.classifier.picture)[:8]
+            ranges = calibrate.ranges(full, insert.tensors(full), pictures, "minmax")
+        graphs["int8", batch] = insert.quantize(full, ranges)
+    checks = {}
+    for (precision, batch), graph in graphs.items():
+        files.save(graph, path)
+        checks[precision, batch] = rtx.check(path, None if batch else (1, 8, 64))
+        path.unlink()
+    return {key: (graph, checks[key]) for key, graph in graphs.items()}
+
+
+def of(built, precision):
+    """The graphs of a precision, and what was made of them: with a dynamic batch and with a static one."""
+    return [pair for (each, _), pair in built.items() if each == precision]
+
+
+def products(graph):
+    """The nodes of a graph that multiply with weights or with each other."""
+    return [node for node in graph.graph if node.op_type in PRODUCTS]
+
+
+def types(layer):
+    return {*layer.inputs, *layer.constants, *layer.outputs}
+
+
+def test_every_file_is_taken(built):
+    for graph, check in built.values():
+        assert check.engine_bytes > 0 and check.version.startswith("1.7.")
+        computed = {node for layer in check.layers for node in layer.nodes}
+        assert computed >= {node.name for node in products(graph)}
+        assert "UInt8" in {each for layer in check.layers for each in layer.inputs}  # the pictures
+
+
+def test_float32_is_float32(built):
+    for _, check in of(built, "fp32"):
+        assert not {"Half", "BFloat16", "Int8", "FP8"} & {each for layer in check.layers for each in types(layer)}
+
+
+def test_half_precision_multiplies_halves(built):
+    for graph, check in of(built, "fp16"):
+        for node in products(graph):
+            layers = [layer for layer in check.layers if node.name in layer.nodes]
+            assert "Half" in {each for layer in layers for each in types(layer)} or node.name in SQUARES
+        for layer in check.layers:
+            assert not layer.multiplies or layer.inputs[0] == "Half" or set(SQUARES) & set(layer.nodes)
+
+
+def test_all_layers_with_weights_multiply_8_bits(built):
+    """But those of squares, and those with weights of their own at each place, which stay float32."""
+    for graph, check in of(built, "int8"):
+        expected = {node.name for node in products(graph) if has_weights(node)} - set(SQUARES)
+        found = [layer for layer in check.layers if layer.multiplies and layer.inputs[0] == layer.constants[0] == "Int8"]
+        assert {layer.nodes[0] for layer in found} == expected and len(found) == len(expected) > 0
+
+
+def has_weights(node):
+    above = node.inputs[1].producer()
+    return node.op_type != "Einsum" and (node.inputs[1].const_value or (above and above.op_type == "DequantizeLinear"))
+
+
+def test_large_engines_shrink_with_the_precision(built):
+    """Their size is that of the weights."""
+    bytes_of = {key: check.engine_bytes for key, (_, check) in built.items()}
+    for batch in (None, STATIC):
+        if bytes_of["fp32", batch] > 50e6:
+            assert bytes_of["int8", batch] < 0.3 * bytes_of["fp32", batch]
+            assert bytes_of.get(("fp16", batch), 0) < 0.55 * bytes_of["fp32", batch]
+
+
+def test_the_parser_supports_the_whole_graph(built):
+    """Asked another way: it is one part, which holds every node."""
+    import tensorrt_rtx as trt
+
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    for precision in {precision for precision, _ in built}:
+        graph, _ = built[precision, None]
+        network = builder.create_network(0)  # the parser does not keep it
+        parser = trt.OnnxParser(network, logger)
+        assert parser.supports_model_v2(ir.to_proto(graph).SerializeToString())
+        assert parser.num_subgraphs == 1 and parser.is_subgraph_supported(0)
+        assert len(parser.get_subgraph_nodes(0)) == len(graph.graph)
+
+
+def test_pixels_in_float32_are_taken_too(tmp_path):
+    """As TensorRT wants them that knows no input in UINT8."""
+    found = source.find(zoo.load("lenet5"), pixels="float32")
+    full = convert.convert(found)
+    ranges = calibrate.ranges(full, insert.tensors(full), samples.shipped(found.classifier.picture)[:8], "minmax")
+    for graph, kind in ((full, "Float"), (half.to_half(full), "Half"), (insert.quantize(full, ranges), "Int8")):
+        files.save(graph, tmp_path / "model.onnx")
+        check = rtx.check(tmp_path / "model.onnx")
+        assert [layer.inputs[0] for layer in check.layers if layer.multiplies] == [kind] * 6  # five convolutions and a Gemm
+        assert check.line().endswith(f"products with weights 6 in {kind}")
+
+
+def write(path, *nodes, opset=13, batch="batch", weights=((4, 4), "float32"), **constants):
+    """Write a graph from x, (batch, 4) float32, to y."""
+    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    tensors.append(numpy_helper.from_array(np.ones(*weights), "w"))
+    ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, 4])] for name in "xy"]
+    graph = helper.make_graph(nodes, "graph", *ends, tensors)
+    imports = [helper.make_opsetid("", opset), helper.make_opsetid("own", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=8), path)
+    return path
+
+
+DENSE = helper.make_node("Gemm", ["x", "w"], ["y"], "dense")
+
+
+def rounded(*zero):
+    """Nodes from x to y that quantize on the way; the zero point may be left out."""
+    return (
+        helper.make_node("QuantizeLinear", ["x", "scale", *zero], ["q"], "rounding"),
+        helper.make_node("DequantizeLinear", ["q", "scale", *zero], ["d"], "back"),
+        helper.make_node("Gemm", ["d", "w"], ["y"], "dense"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("nodes", "given", "said"),
+    [
+        pytest.param(
+            (DENSE, helper.make_node("Folded", ["y"], ["z"], "strange", domain="own")), {}, "strange .Folded", id="unknown"
+        ),
+        pytest.param((DENSE, helper.make_node("Unique", ["y"], ["z"], "once")), {}, "once .Unique", id="not supported"),
+        pytest.param((DENSE,), {"weights": ((5, 4), "float32")}, "dense .Gemm.* = 4 .* = 5", id="shapes"),
+        pytest.param(rounded("zero"), {"zero": np.int8(3)}, "rounding .QuantizeLinear.*zero point", id="asymmetric"),
+        pytest.param(rounded("zero"), {"zero": np.uint8(128)}, "QuantizeLinear rounding .*UINT8", id="uint8"),
+        # The parser takes these, and computes in INT8, which has half of the values.
+        pytest.param(rounded("zero"), {"zero": np.uint8(0)}, "QuantizeLinear rounding .*UINT8", id="uint8 about 0"),
+        pytest.param(rounded(), {}, "QuantizeLinear rounding .*UINT8", id="uint8 by default"),
+        pytest.param((DENSE,), {"opset": 25}, "opset 25; .* up to 24.* --opset 13", id="opset"),
+    ],
+)
+def test_what_tensorrt_does_not_compute_is_refused_by_name(tmp_path, nodes, given, said):
+    path = write(tmp_path / "model.onnx", *nodes, scale=np.float32(0.1), **given)
+    with pytest.raises(ZooError, match=said):
+        rtx.check(path)
+
+
+def test_the_same_graphs_with_what_it_computes_are_taken(tmp_path):
+    for nodes, zero, opset in (((DENSE,), 0, 24), (rounded("zero"), 0, 13)):
+        rtx.check(write(tmp_path / "model.onnx", *nodes, opset=opset, scale=np.float32(0.1), zero=np.int8(zero)))
+
+
+def test_any_number_of_pictures_needs_a_profile(tmp_path):
+    path = write(tmp_path / "any.onnx", DENSE)
+    with pytest.raises(ZooError, match=r"the input x of .* any number of pictures; give the profile"):
+        rtx.check(path, None)
+    assert rtx.check(path, (1, 2, 3)).layers
+    assert rtx.check(write(tmp_path / "four.onnx", DENSE, batch=4), None).layers
+
+
+def test_what_is_no_onnx_file_is_refused(tmp_path):
+    with pytest.raises(ZooError, match=r"no file .*missing\.onnx"):
+        rtx.check(tmp_path / "missing.onnx")
+    path = write(tmp_path / "cut.onnx", DENSE)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ZooError, match=r"cut\.onnx is cut short"):
+        rtx.check(path)
+
+
+def test_a_file_that_crashes_the_parser_crashes_nothing_else(tmp_path):
+    """NVIDIA's parser does not notice that the body of this loop gives nothing."""
+    body = helper.make_graph([], "body", [], [])
+    path = write(tmp_path / "loop.onnx", helper.make_node("Loop", ["", "", "x"], ["y"], "loop", body=body))
+    with pytest.raises(ZooError, match=r"loop\.onnx ends NVIDIA's parser or builder: it crashes with SIGSEGV"):
+        rtx.check(path)
+
+
+def test_the_parser_has_no_more_memory_than_it_is_given(tmp_path, monkeypatch):
+    path = write(tmp_path / "model.onnx", DENSE)
+    monkeypatch.setattr(rtx, "MEMORY", 2**28)  # less than its library is long
+    with pytest.raises(ZooError, match="ends NVIDIA's parser or builder"):
+        rtx.check(path)
+
+
+def test_the_builder_has_no_more_time_than_it_is_given(tmp_path, monkeypatch):
+    """It takes 300 layers of one product each some seconds."""
+    tensors = ["x", *(f"t{number}" for number in range(599)), "y"]
+    nodes = [
+        helper.make_node(*(("Gemm", [given, "w"]) if number % 2 else ("Tanh", [given])), [result], f"node{number}")
+        for number, (given, result) in enumerate(itertools.pairwise(tensors))
+    ]
+    path = write(tmp_path / "deep.onnx", *nodes)
+    monkeypatch.setattr(rtx, "SECONDS", 1)
+    with pytest.raises(
+        ZooError, match=r"deep\.onnx ends NVIDIA's parser or builder: it was stopped after 1 seconds of the CPU"
+    ):
+        rtx.check(path)
+
+
+def test_without_the_extra_the_error_says_how_to_install_it(tmp_path, monkeypatch):
+    assert rtx.available()
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    assert not rtx.available()
+    with pytest.raises(ZooError, match=r"not installed; .*pip install 'history-zoo\[rtx\]'"):
+        rtx.check(write(tmp_path / "model.onnx", DENSE))
