@@ -1,5 +1,6 @@
 """An engine from model.onnx, with whatever TensorRT there is: what it offers is asked of it, not of its version."""
 
+from . import precision
 from .files import BundleError
 
 
@@ -78,7 +79,7 @@ def build(trt, path, bundle, profile=None, workspace_mb=None, dla_core=None, ran
     log = log or logger(trt)
     builder = trt.Builder(log)
     _check_platform(builder, bundle["precision"], dla_core)
-    typed = _typed(trt, dla_core, ranges)
+    typed = precision.binds(trt, dla_core, ranges)
     network = _network(trt, builder, typed)
     _parse(trt, network, path, log)
     config = builder.create_builder_config()
@@ -87,13 +88,15 @@ def build(trt, path, bundle, profile=None, workspace_mb=None, dla_core=None, ran
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mb << 20)
     else:
         config.max_workspace_size = workspace_mb << 20
-    _set_precision(trt, config, bundle["precision"], typed, dla_core)
+    precision.allow(trt, config, bundle["precision"], typed, dla_core)
+    if bundle["precision"] == "fp16" and not typed and dla_core is None:
+        precision.keep_float32(trt, network, config)
     if dla_core is not None:
         config.default_device_type = trt.DeviceType.DLA
         config.DLA_core = dla_core
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
     if ranges:
-        _set_ranges(trt, network, ranges)
+        precision.set_ranges(trt, network, ranges)
     profile = profile or shapes(bundle, dla_core is not None)
     _set_batches(builder, network, config, profile)
     if hasattr(builder, "build_serialized_network"):
@@ -117,12 +120,6 @@ def _check_platform(builder, precision, dla_core):
             f"there is no DLA core {dla_core}: TensorRT sees {builder.num_DLA_cores} of them here; for the GPU alone give "
             "--dla-core -1"
         )
-
-
-def _typed(trt, dla_core, ranges):
-    """Whether the model's types bind. Beside ranges they cannot, and DLA takes flags instead wherever there are any."""
-    flags = hasattr(trt.BuilderFlag, "FP16")
-    return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED") and not (flags and (ranges or dla_core is not None))
 
 
 def _network(trt, builder, typed):
@@ -155,42 +152,6 @@ def _told(refusal):
     if hasattr(refusal, "node_name"):
         return f"{refusal.node_name()} ({refusal.node_operator()}): {said}" if refusal.node_operator() else said
     return f"node {refusal.node()}: {said}" if refusal.node() >= 0 else said
-
-
-def _set_precision(trt, config, precision, typed, dla_core):
-    """Say what the model's types say where these do not bind; DLA computes nothing in float32."""
-    if not typed and hasattr(trt.BuilderFlag, "FP16"):
-        if precision == "fp16" or dla_core is not None:
-            config.set_flag(trt.BuilderFlag.FP16)
-        if precision == "int8":
-            config.set_flag(trt.BuilderFlag.INT8)
-    # TF32 has the ten bits of float16, and computes what the gate of float32 refuses.
-    if precision == "fp32" and hasattr(trt.BuilderFlag, "TF32"):
-        config.clear_flag(trt.BuilderFlag.TF32)
-
-
-def _set_ranges(trt, network, ranges):
-    """Set the range of each tensor that the calibration table names."""
-    if not hasattr(trt.ITensor, "set_dynamic_range"):
-        raise BundleError(
-            f"TensorRT {trt.__version__} takes no calibration table; export the model again for this version of TensorRT"
-        )
-    found = {}
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
-        found[tensor.name] = tensor
-    for index in range(network.num_layers):
-        layer = network.get_layer(index)
-        for output in range(layer.num_outputs):
-            tensor = layer.get_output(output)
-            found[tensor.name] = tensor
-    # What the parser leaves out, such as a reshape of nothing, has no tensor.
-    named = sorted(set(ranges) & set(found))
-    if not named:
-        raise BundleError("the network has no tensor that the calibration table names; export the model again")
-    for name in named:
-        tensor = found[name]
-        tensor.set_dynamic_range(-ranges[name], ranges[name])
 
 
 def _set_batches(builder, network, config, profile):

@@ -6,6 +6,7 @@ import platform
 import re
 
 import numpy as np
+import onnx
 import pytest
 
 # What TensorRT got after 8.2, and after 7.1.
@@ -55,6 +56,25 @@ def test_types_bind_where_they_can_and_flags_say_the_same_elsewhere(board, optio
     assert asked["typed"] == typed and ("FP16" in asked["flags"]) == (not typed)
     assert asked["workspace"] == 100 << 20
     assert [shape[0] for shape in asked["profile"]] == [1, 8, 64]
+
+
+@pytest.mark.parametrize("options", BOARDS.values(), ids=BOARDS)
+def test_what_float16_has_no_range_for_stays_float32_where_types_do_not_bind(board, options):
+    """LeNet-5's distances are sums of squares; which nodes are float32 in the model, the types at their ends tell."""
+    board = board(model="lenet5.mnist", precision="fp16", **options)
+    board.passes("build_engine.py")
+    model = onnx.shape_inference.infer_shapes(onnx.load(board.folder / "model.onnx")).graph
+    typed = {each.name: each.type.tensor_type.elem_type for each in [*model.value_info, *model.input, *model.output]}
+    typed |= {each.name: each.data_type for each in model.initializer}
+    wide = [
+        node.name
+        for node in model.node
+        if {typed[name] for name in [*node.input, *node.output] if name} == {onnx.TensorProto.FLOAT}
+    ]
+    assert "ReduceSumSquare" in {node.op_type for node in model.node if node.name in wide} and len(wide) < len(model.node)
+    asked = board.built()
+    assert asked["float32"] == ([] if asked["typed"] else wide)
+    assert ("OBEY_PRECISION_CONSTRAINTS" in asked["flags"]) == (not asked["typed"])
 
 
 def test_float32_is_not_computed_in_tf32(board):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from exporters.runner.board import engine, runtime
+from exporters.runner.board import engine, precision, runtime
 
 HERE = Path(__file__).parent
 APIS = {path.stem.partition("-")[2]: json.loads(path.read_text()) for path in sorted((HERE / "trt_api").glob("*.json"))}
-SOURCES = [ast.parse(Path(module.__file__).read_text("utf-8")) for module in (engine, runtime)]
+SOURCES = [ast.parse(Path(module.__file__).read_text("utf-8")) for module in (engine, precision, runtime)]
 
 _spec = importlib.util.spec_from_file_location("reach", HERE / "reach.py")
 reach = importlib.util.module_from_spec(_spec)
@@ -37,7 +37,7 @@ def test_the_versions_are_asked_what_they_alone_have():
     assert "NetworkDefinitionCreationFlag.STRONGLY_TYPED" in (new & newest) - old
     assert "ParserError.node_name" in (new & newest) - old and "ParserError.node" in old - new
     assert "NetworkDefinitionCreationFlag.EXPLICIT_BATCH" in old - newest
-    assert not newest & {"BuilderFlag.FP16", "BuilderFlag.INT8", "ITensor.set_dynamic_range"}
+    assert not newest & {"BuilderFlag.FP16", "BuilderFlag.INT8", "ITensor.set_dynamic_range", "ILayer.precision"}
     for names in (old, new, newest):
         assert {"BuilderFlag.TF32", "BuilderFlag.GPU_FALLBACK", "IExecutionContext.execute_async_v3"} <= names
         assert "IBuilderConfig.set_memory_pool_limit" in names and "IBuilderConfig.max_workspace_size" not in names

@@ -38,9 +38,10 @@ def _enumeration(name):
     return enum.IntEnum(name, {member: value for member, value in API["enums"][name].items() if has(name, member)})
 
 
-BuilderFlag, DataType, DeviceType, MemoryPoolType, NetworkDefinitionCreationFlag = map(
-    _enumeration, ("BuilderFlag", "DataType", "DeviceType", "MemoryPoolType", "NetworkDefinitionCreationFlag")
+BuilderFlag, DataType, DeviceType, LayerType, MemoryPoolType, NetworkDefinitionCreationFlag = map(
+    _enumeration, ("BuilderFlag", "DataType", "DeviceType", "LayerType", "MemoryPoolType", "NetworkDefinitionCreationFlag")
 )
+TYPES = {onnx.TensorProto.FLOAT: "FLOAT", onnx.TensorProto.FLOAT16: "HALF", onnx.TensorProto.UINT8: "UINT8"}
 
 
 class Offered:
@@ -108,6 +109,7 @@ class Builder(Offered):
             "workspace": config._workspace if has("IBuilderConfig", "set_memory_pool_limit") else config.max_workspace_size,
             "dla": config.DLA_core if config.default_device_type == DeviceType.DLA else None,
             "ranges": network._ranges,
+            "float32": [layer._name for layer in network._layers if layer._kept()],
             "profile": config._profile,
         }
         return json.dumps(known).encode() + b"\n" + network._model.SerializeToString()
@@ -142,10 +144,10 @@ class IOptimizationProfile(Offered):
 
 
 class ITensor(Offered):
-    name = shape = None
+    name = shape = dtype = None
 
-    def __init__(self, name, shape, ranges):
-        self.name, self.shape, self._ranges = name, shape, ranges
+    def __init__(self, name, shape, ranges, dtype=None):
+        self.name, self.shape, self._ranges, self.dtype = name, shape, ranges, dtype
 
     def set_dynamic_range(self, low, high):
         self._ranges[self.name] = [low, high]
@@ -153,13 +155,25 @@ class ITensor(Offered):
 
 
 class ILayer(Offered):
-    num_outputs = None
+    num_inputs = num_outputs = precision = None
+    type = LayerType.IDENTITY
 
-    def __init__(self, outputs):
-        self._outputs, self.num_outputs = outputs, len(outputs)
+    def __init__(self, name, inputs, outputs):
+        self._name, self._inputs, self._outputs, self._wide = name, inputs, outputs, set()
+        self.num_inputs, self.num_outputs = len(inputs), len(outputs)
+
+    def get_input(self, index):
+        return self._inputs[index]
 
     def get_output(self, index):
         return self._outputs[index]
+
+    def set_output_type(self, index, dtype):
+        assert dtype == DataType.FLOAT
+        self._wide.add(index)
+
+    def _kept(self):
+        return getattr(self, "precision", None) == DataType.FLOAT and self._wide == set(range(self.num_outputs))
 
 
 class INetworkDefinition(Offered):
@@ -172,7 +186,18 @@ class INetworkDefinition(Offered):
         self._model, (given,) = model, model.graph.input
         shape = tuple(each.dim_value or -1 for each in given.type.tensor_type.shape.dim)
         self._input = ITensor(given.name, shape, self._ranges)
-        self._layers = [ILayer([ITensor(name, (), self._ranges) for name in node.output]) for node in model.graph.node]
+        inferred = onnx.shape_inference.infer_shapes(model).graph
+        values = [*inferred.value_info, *inferred.input, *inferred.output]
+        known = {each.name: each.type.tensor_type.elem_type for each in values}
+        known |= {each.name: each.data_type for each in inferred.initializer}
+
+        def tensors(names):
+            types = [getattr(DataType, TYPES.get(known.get(name), "INT32")) for name in names]
+            return [
+                ITensor(name, (), self._ranges, dtype) if name else None for name, dtype in zip(names, types, strict=True)
+            ]
+
+        self._layers = [ILayer(node.name, tensors(node.input), tensors(node.output)) for node in model.graph.node]
         self.num_layers = len(self._layers)
 
     def get_input(self, index):
