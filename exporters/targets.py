@@ -1,6 +1,7 @@
 """What files are made for: boards, the JetPacks that they take and what each TensorRT reads, from `targets.toml` beside."""
 
 import functools
+import re
 import tomllib
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -200,8 +201,10 @@ def tensorrt(version):
     """Return what is known of a `TensorRT`; "8.2.1" finds "8.2", while "11.4.1" has an entry of its own.
 
     Raises:
-        ZooError: if there is no such version.
+        ZooError: if there is no such version, or it is none.
     """
+    if not re.fullmatch(r"\d+(\.\d+)*", version):
+        raise ZooError(f"a version of TensorRT is numbers, as in 10.3.0; given was '{version}'")
     parts = version.split(".")
     prefixes = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
     entries = {entry["version"]: entry for entry in _table()["tensorrt"]}

@@ -29,6 +29,8 @@ def check(out):
     Raises:
         ZooError: if there is a file, folder or archive of that name, or the name is the archive's.
     """
+    if out.name in ("", ".."):
+        raise ZooError(f"--out {out} has no name of its own; give a folder that is not there yet, such as --out board")
     if out.name.endswith(ARCHIVE):
         raise ZooError(f"--out names a folder; {out} is written beside it. Give --out {str(out).removesuffix(ARCHIVE)}")
     for path in (out, archive(out)):
@@ -45,14 +47,15 @@ def writing(out):
     """
     out = Path(out)
     check(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    if not out.parent.is_dir():
+        raise ZooError(f"there is no folder {out.parent} to write {out.name} to; make it, or give another with --out")
     temporary = out.parent / f"{PART}{secrets.token_hex(8)}-{out.name}"
     temporary.mkdir()
     try:
         yield temporary
         with atomic(archive(out)) as packed:
             _pack(temporary, out.name, packed)
-            temporary.rename(out)  # before the archive gets its name: where this fails, there is neither
+            temporary.rename(out)  # the archive gets its name behind it: where this fails, there is neither
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -72,9 +75,8 @@ def model(folder):
 
 def seal(folder):
     """Write a folder's manifest: size and hash of every other file in it."""
-    (folder / MANIFEST).unlink(missing_ok=True)
     listed = {}
-    for path in _files(folder):
+    for path in [each for each in _files(folder) if each != folder / MANIFEST]:
         facts = metadata.facts(path)
         listed[path.relative_to(folder).as_posix()] = {key: facts[key] for key in ("bytes", "sha256")}
         _sync(path)
@@ -100,6 +102,6 @@ def _pack(folder, name, path):
     ):
         for each in _files(folder):
             member = tarfile.TarInfo(f"{name}/{each.relative_to(folder).as_posix()}")
-            member.size, member.mode = each.stat().st_size, 0o755 if each.suffix == ".py" else 0o644
+            member.size, member.mode = each.stat().st_size, 0o644
             with each.open("rb") as file:
                 packed.addfile(member, file)

@@ -1,11 +1,12 @@
 """The page that lies in a bundle: what it is, and what to type on that board."""
 
+import shlex
 from importlib import resources
 from string import Template
 
 WORDS = {"fp32": "float32", "fp16": "float16", "int8": "INT8, with ranges that were measured on pictures,"}
 JETPACK = "JetPack brings what they need; where `python3 -c 'import tensorrt'` fails, `sudo apt-get install nvidia-jetpack`."
-PLAIN = "They need CUDA, NumPy and `pip install tensorrt=={version}.*`."
+PLAIN = "They need CUDA, NumPy and TensorRT {version}, from NVIDIA or, where it has it, `pip install tensorrt=={version}.*`."
 TABLE = "| `{name}` | ranges of the activations, which DLA takes from here; `model.onnx` is float32 |\n"
 
 
@@ -29,7 +30,8 @@ def text(bundle, about, plan, folder):
         model=bundle["model"],
         precision=WORDS[bundle["precision"]],
         where=where,
-        folder=folder,
+        folder=shlex.quote(folder),
+        archive=shlex.quote(f"{folder}.tar.gz"),
         needs=JETPACK if target["jetpack"] else PLAIN.format(version=".".join(target["tensorrt"].split(".")[:2])),
         input=f"`{given['name']}`, (batch, {', '.join(map(str, given['shape']))}) {given['dtype']}, raw pixels of 0 to 255",
         output=bundle["output"]["name"],
@@ -47,4 +49,5 @@ def _notes(plan):
     best = plan.estimates[-1]
     most = f"{best.images_per_second:,.0f} images a second, {best.batch} at a time"
     told = f"The published peaks of the board allow {most}: an estimate of the most, not a measurement."
-    return [told, *(f"Unverified: {each}." for each in plan.settings.warnings)]
+    taken = f"DLA takes {', '.join(plan.taken)}, as NVIDIA documents it; the other layers run on the GPU."
+    return [told, *([taken] if plan.placement else []), *(f"Unverified: {each}." for each in plan.settings.warnings)]

@@ -42,8 +42,8 @@ def place(graph, tensorrt_version, precision):
     version = tuple(map(int, tensorrt_version.split(".")))
     model = layers.for_one_picture(graph)
     precisions = {layer.name: layer.precision for layer in layers.read(graph)}
-    # TensorRT 10 obeys the types of a graph that has any but float32, and 11 those of all.
-    typed = version >= (11,) or (version >= (10,) and {"fp16", "int8"} & set(precisions.values()))
+    # What such a graph has in float32 the board's builder keeps so, and TensorRT 11 keeps all types.
+    typed = version >= (11,) or {"fp16", "int8"} & set(precisions.values())
     found = {}
     for name, nodes in layers.fused(model).items():
         if precision == "fp32" or (typed and precisions[name] == "fp32"):

@@ -56,6 +56,11 @@ class Plan:
         return TABLE if self.settings.calibration_table else RECIPES[self.settings.precision]
 
     @property
+    def taken(self):
+        """Names of the layers that the DLA takes, as far as NVIDIA documents it."""
+        return [name for name, reason in self.placement.items() if reason is None]
+
+    @property
     def following(self):
         """The command that a person would run next."""
         told, board = self.settings, self.settings.target
@@ -68,7 +73,7 @@ class Plan:
         words += ["--opset", str(told.opset)] if told.opset != default_opset(told.tensorrt) else []
         words += ["--batch", ",".join(map(str, told.profile))] if told.profile != default_profile(told.dla) else []
         words += ["--calibration", "FOLDER"] if told.precision == "int8" else []
-        return shlex.join([*words, "--out", f"{board.name}-{told.precision}"])
+        return shlex.join(words)
 
     def plain(self):
         """Return it as a dict that JSON can hold."""

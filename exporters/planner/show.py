@@ -82,7 +82,7 @@ def plan(plan):
     yield f"batches    {batches}; workspace {told.workspace_mb} MiB"
     yield f"memory     {plan.memory}"
     if told.dla:
-        yield from _placement(plan.placement)
+        yield from _placement(plan)
     yield f"build      {plan.trtexec}\n"
     yield from _layers(plan.estimates[-1])
     peaks = dict.fromkeys(("memory_bandwidth_gbs", *(USED[layer.precision] for layer in plan.layers if layer.macs)))
@@ -98,11 +98,11 @@ def plan(plan):
     yield f"next: {plan.following}"
 
 
-def _placement(placement):
+def _placement(plan):
     """Yield which layers the DLA takes, and why not the others."""
-    taken = [name for name, reason in placement.items() if reason is None]
-    yield f"DLA        takes {len(taken)} of {len(placement)} layers, as documented; the others fall back to the GPU:"
-    for name, reason in placement.items():
+    taken = f"{len(plan.taken)} of {len(plan.placement)} layers"
+    yield f"DLA        takes {taken}, as documented; the others fall back to the GPU:"
+    for name, reason in plan.placement.items():
         if reason:
             yield printable(f"           {name}: {reason}")
 

@@ -7,7 +7,7 @@ from exporters.targets import number
 ON_A_JETSON = "/usr/src/tensorrt/bin/trtexec"
 
 
-def line(settings, name, shape, model="model.onnx", engine="model.engine", calibration="calibration.cache"):
+def line(settings, name, shape, model="model.onnx", engine="trtexec.engine", calibration="calibration.cache"):
     """Return the command, to be given on the target.
 
     Args:
@@ -27,6 +27,7 @@ def line(settings, name, shape, model="model.onnx", engine="model.engine", calib
         words.append(f"--memPoolSize=workspace:{settings.workspace_mb}")
     words.append("--buildOnly" if version < (8, 6) else "--skipInference")
     words += _types(settings, calibration)
+    words += ["--noTF32"] if settings.precision == "fp32" else []  # ten bits, as float16: not what the model computes
     for kind, batch in zip(("min", "opt", "max"), settings.profile, strict=True):
         words.append(f"--{kind}Shapes={name}:{'x'.join(map(str, (batch, *shape)))}")
     if settings.dla:

@@ -44,6 +44,8 @@ def export(model, out, board, batch, ranges, data, as_json):
         print(line)
     if report.parsed:
         print(report.parsed.line())
+    if report.plan.placement:
+        print(f"DLA takes {len(report.plan.taken)} of {len(report.plan.placement)} layers, as documented: zoo plan --dla")
     print(report.engine or f"no engine is built here: {report.no_engine}")
     following = ["python", f"{report.folder}/verify.py", *([] if report.engine else ["--cpu"])]
     print(f"on the board: the five commands of {report.folder}/README.md")

@@ -82,7 +82,8 @@ def to_tensorrt(
 
     Raises:
         ZooError: if the board cannot run that, or what is given does not fit together; nothing is written.
-        CheckFailed: if what would be written does not compute what the model computes; nothing is left.
+        CheckFailed: if what would be written does not compute what the model computes; nothing is left. Where the engine is
+            built here and fails, the bundle stays.
     """
     out = Path(out)
     chosen = planning.settings(target, precision, jetpack, tensorrt, dla, opset, batches)
@@ -99,6 +100,8 @@ def to_tensorrt(
         metadata.sidecar(path).rename(temporary / "card.json")
         graph = files.load(path)
         planned = planner.plan(graph, chosen, str(model) if isinstance(model, str | Path) else None)
+        if chosen.dla and not planned.taken:
+            raise ZooError(f"DLA takes no layer of {found.origin}; leave --dla out. zoo plan with --dla tells why")
         contents.write(temporary, out.name, found, metadata.find(graph), chosen, planned, data, ranges)
         folder.seal(temporary)
         on_cpu = _verified(temporary)

@@ -1,4 +1,4 @@
-"""An engine at once, where TensorRT and the target's GPU are in this machine: the bundle's own programs, run here."""
+"""An engine at once, where TensorRT and a GPU of the target's compute capability are here: the bundle's own programs."""
 
 import importlib.util
 import subprocess
@@ -21,6 +21,8 @@ def reason(target):
         return "TensorRT is not installed here"
     try:
         device = apart.call(cuda.probe)
+    except apart.Died as died:
+        return f"the search for a GPU {died}"
     except BundleError as error:
         return str(error)
     if device.compute_capability != target.compute_capability:
@@ -40,7 +42,9 @@ def build(bundle):
     """
     told = []
     for program in PROGRAMS:
-        done = subprocess.run([sys.executable, "-B", str(bundle / program)], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-B", str(bundle / program)], stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
         if done.returncode:
             raise CheckFailed(f"{bundle} is written; its {program} fails here: {done.stderr.strip() or done.stdout.strip()}")
         told.append(done.stdout.strip())

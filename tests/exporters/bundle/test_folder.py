@@ -75,3 +75,11 @@ def test_a_name_that_appears_meanwhile_is_not_overwritten(tmp_path):
 def test_an_archive_is_no_folder(tmp_path):
     with pytest.raises(ZooError, match=r"--out my\.net$"):
         folder.check(Path("my.net.tar.gz"))
+
+
+@pytest.mark.parametrize("out", [".", "..", "nowhere/b"])
+def test_a_place_that_cannot_be(out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ZooError, match="--out"):
+        write(Path(out))
+    assert not list(tmp_path.iterdir())

@@ -13,6 +13,7 @@ LIFE = {
     **{"--memPoolSize": ((8, 5), (99,)), "--skipInference": ((8, 6), (99,)), "--stronglyTyped": ((10, 0), (99,))},
     **{"--fp16": ((7, 0), (10, 99)), "--int8": ((7, 0), (10, 99)), "--calib": ((7, 0), (10, 99))},
     **dict.fromkeys(("--onnx", "--saveEngine", "--minShapes", "--optShapes", "--maxShapes"), ((7, 0), (99,))),
+    "--noTF32": ((7, 0), (99,)),
     **dict.fromkeys(("--useDLACore", "--allowGPUFallback"), ((7, 0), (99,))),
 }
 
@@ -44,13 +45,14 @@ def test_each_version_gets_flags_that_it_knows(version, precision):
     assert len({"--buildOnly", "--skipInference"} & set(flags)) == 1
     typed = {"--stronglyTyped", "--fp16", "--int8"} & set(flags)
     weak = {"fp32": set(), "fp16": {"--fp16"}, "int8": {"--int8"}}[precision]
+    assert ("--noTF32" in flags) == (precision == "fp32")
     assert typed == ({"--stronglyTyped"} if release >= (10, 0) else weak)
 
 
 def test_the_line_for_a_nano():
     assert words("nano", "fp16") == {
         "--onnx": "model.onnx",
-        "--saveEngine": "model.engine",
+        "--saveEngine": "trtexec.engine",
         "--explicitBatch": "",
         "--workspace": "256",
         "--buildOnly": "",
