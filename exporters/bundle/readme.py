@@ -4,7 +4,7 @@ import shlex
 from importlib import resources
 from string import Template
 
-WORDS = {"fp32": "float32", "fp16": "float16", "int8": "INT8, with ranges that were measured on pictures,"}
+WORDS = {"fp32": "float32", "fp16": "float16", "int8": "INT8"}
 JETPACK = "JetPack brings what they need; where `python3 -c 'import tensorrt'` fails, `sudo apt-get install nvidia-jetpack`."
 PLAIN = "They need CUDA, NumPy and TensorRT {version}, from NVIDIA or, where it has it, `pip install tensorrt=={version}.*`."
 TABLE = "| `{name}` | ranges of the activations, which DLA takes from here; `model.onnx` is float32 |\n"
@@ -38,8 +38,7 @@ def text(bundle, about, plan, folder):
         classes=len(about["class_names"]),
         table=TABLE.format(name=bundle["calibration"]) if bundle["calibration"] else "",
         trtexec=plan.trtexec,
-        best=profile["opt"],
-        most=profile["max"],
+        batches=_batches(profile),
         notes="".join(f"\n{each}\n" for each in _notes(plan)),
     )
 
@@ -47,7 +46,19 @@ def text(bundle, about, plan, folder):
 def _notes(plan):
     """Return sentences about what to expect, and what that rests on."""
     best = plan.estimates[-1]
-    most = f"{best.images_per_second:,.0f} images a second, {best.batch} at a time"
-    told = f"The published peaks of the board allow {most}: an estimate of the most, not a measurement."
-    taken = f"DLA takes {', '.join(plan.taken)}, as NVIDIA documents it; the other layers run on the GPU."
-    return [told, *([taken] if plan.placement else []), *(f"Unverified: {each}." for each in plan.settings.warnings)]
+    told = [
+        f"The published peaks of the board allow {best.images_per_second:,.0f} images a second, {best.batch} at a time: an "
+        "estimate of the most, which counts no launch of a kernel and was not measured."
+    ]
+    if plan.placement:
+        told.append(f"DLA takes {', '.join(plan.taken)}, as NVIDIA documents it; the other layers run on the GPU.")
+    if plan.settings.calibration_table:
+        told.append("The ranges of INT8 were proved nowhere yet: `verify.py` on the board does it.")
+    return told + [f"Unverified: {each}." for each in plan.settings.warnings]
+
+
+def _batches(profile):
+    if profile["min"] == profile["max"]:
+        return f"Batches are of {profile['max']}."
+    most = "For less memory give `build_engine.py` a smaller `--max-batch`"
+    return f"{profile['min']} to {profile['max']} pictures go at a time, {profile['opt']} are fast. {most} or `--workspace`."

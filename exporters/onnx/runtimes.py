@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,8 @@ def _types(model):
 
 
 def _openvino(path, layout):
+    # Else each import of OpenVINO reports itself to its maker, over the network.
+    sys.modules.setdefault("openvino_telemetry", None)
     openvino = _installed("openvino")
     with _cannot_run():
         # On some processors it would compute in bfloat16 by itself.

@@ -46,7 +46,9 @@ def export(model, out, board, batch, ranges, data, as_json):
         print(report.parsed.line())
     if report.plan.placement:
         print(f"DLA takes {len(report.plan.taken)} of {len(report.plan.placement)} layers, as documented: zoo plan --dla")
-    print(report.engine or f"no engine is built here: {report.no_engine}")
+    if report.plan.settings.calibration_table:
+        print("the ranges of INT8 travel in calibration.cache, and only verify.py on the board proves them")
+    print(report.engine or f"the engine is built on the board, not here: {report.no_engine}")
     following = ["python", f"{report.folder}/verify.py", *([] if report.engine else ["--cpu"])]
     print(f"on the board: the five commands of {report.folder}/README.md")
     print(f"next: {shlex.join(following)}")

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from exporters import parity, source
@@ -75,7 +75,8 @@ def to_tensorrt(
         opset: ONNX operator set; by default one that this TensorRT reads.
         batches: smallest, best and largest number of pictures at a time; by default 1, 8 and 64, on DLA 1.
         method, exclude: for INT8, as for `exporters.quantize`.
-        data: a folder of pictures for the samples and the proof; by default real ones that scikit-learn ships.
+        data: a folder of pictures for the samples and the proof; by default the folder of the calibration, and without one
+            real pictures that scikit-learn ships.
 
     Returns:
         `Report`.
@@ -94,6 +95,8 @@ def to_tensorrt(
             f"{found.origin} is no classifier of the zoo, whose pictures and classes a bundle tells; "
             "export it with --to onnx"
         )
+    if data is None and isinstance(calibration, str | Path) and Path(calibration).is_dir():
+        data = calibration  # pictures such as the net will see tell more than any that this machine has
     with folder.writing(out) as temporary:
         path = temporary / "model.onnx"
         proof, ranges = _write_model(found, path, chosen, calibration, method, exclude, data)
@@ -108,6 +111,7 @@ def to_tensorrt(
         parsed = rtx.check(path, chosen.profile) if rtx.available() else None
     no_engine = local.reason(chosen.target)
     engine = None if no_engine else local.build(out)
+    proof = replace(proof, file=str(out / path.name))
     return Report(str(out), str(folder.archive(out)), planned, proof, on_cpu, parsed, engine, no_engine)
 
 

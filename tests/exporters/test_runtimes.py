@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -239,3 +242,16 @@ def test_onnxruntime_runs_on_the_cpu_with_and_without_its_optimizations(tmp_path
         session = runtimes.session(path, optimized)
         assert session.get_providers() == ["CPUExecutionProvider"]
         assert session.get_session_options().graph_optimization_level == expected
+
+
+def test_no_runtime_reports_itself(tmp_path):
+    """OpenVINO's package would send an event over the network each time that it is imported."""
+    path = save_net(tmp_path / "net.onnx")
+    script = (
+        "import sys\n"
+        "from exporters.onnx import runtimes\n"
+        f"run = runtimes.candidates({str(path)!r})['openvino'].open()\n"
+        "assert sys.modules['openvino'] and sys.modules['openvino_telemetry'] is None\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -116,6 +116,9 @@ def test_every_precision_passes_its_own_proof(target, precision, options, digits
     assert report.proof.passed and report.engine is None
     done = run(tmp_path / "b", "verify.py", "--cpu")
     assert done.returncode == 0, done.stderr
+    if calibration:  # the samples are of the folder that was given, which has those alone
+        given = {pictures.read(path, zoo.load(NAME).picture).tobytes() for path in digits.iterdir()}
+        assert all(each.tobytes() in given for each in np.load(tmp_path / "b" / "samples" / "pictures.npy")[:32])
     verified = exporters.verify(tmp_path / "b")
     assert verified.passed and verified.precision == ("fp32" if options.get("dla") else precision)
 
