@@ -1,12 +1,11 @@
 """Measure images a second and latencies on this board."""
 
 import functools
-import platform
 import time
 
 import numpy as np
 
-from board import command, files, sidecar
+from board import command, files, sidecar, typed
 from board.files import BundleError
 
 WARM_UP = 10  # runs; the first ones wait for memory and clocks
@@ -17,7 +16,7 @@ def main():
     bundle = files.opened()
     samples, _ = files.samples(bundle)
     runner = command.loaded(arguments, bundle)
-    batch = arguments.batch or min(bundle["profile"]["opt"], runner.most or bundle["profile"]["opt"])
+    batch = arguments.batch or runner.usual
     if runner.most and batch > runner.most:
         raise BundleError(f"the engine takes batches of up to {runner.most}; build one with --max-batch {batch}")
     pictures = np.resize(samples, (batch, *samples.shape[1:]))
@@ -32,7 +31,7 @@ def main():
     _tell("latency of a batch, host to host", [1000 * each for each in seconds])
     if times:
         _tell("latency of a batch, the GPU alone", times)
-    print(f"next: {command.told('infer.py', 'samples/0.png', engine=arguments.engine, cpu=arguments.cpu)}")
+    print(f"next: {typed.told('infer.py', 'samples/0.png', engine=arguments.engine, cpu=arguments.cpu)}")
 
 
 def _timed(run, pictures, limit):
@@ -52,11 +51,7 @@ def _tell(what, milliseconds):
 
 def _where(arguments):
     """Return the board, and what runs the model there."""
-    try:
-        with open("/proc/device-tree/model") as file:
-            board = file.read().strip("\0\n")
-    except OSError:
-        board = platform.machine()
+    board = sidecar.machine()
     if arguments.cpu:
         return f"{board}, the CPU"
     facts = sidecar.read(arguments.engine)
@@ -66,7 +61,7 @@ def _where(arguments):
 def _arguments():
     parser = command.parser(__doc__)
     parser.add_argument("--batch", type=command.positive, metavar="N", help="pictures at a time (default: what is usual)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long to measure (default: 5)")
+    parser.add_argument("--seconds", type=command.duration, default=5.0, help="how long to measure (default: 5)")
     return parser.parse_args()
 
 

@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from board import apart, command, engine, files, runtime, sidecar
+from board import apart, command, engine, files, runtime, sidecar, typed
 from board.cuda import Cuda, probe
 from board.files import ONNX, BundleError
 
@@ -11,6 +11,7 @@ from board.files import ONNX, BundleError
 def main():
     arguments = _arguments()
     bundle = files.opened()
+    files.check_free(arguments.out, sidecar.path_of(arguments.out))
     device = _device()
     _tell(bundle, device)
     core = _dla_core(arguments, bundle)
@@ -25,17 +26,18 @@ def main():
             raise BundleError(f"the build {died}; {_mend(died, workspace, profile)}") from None
     sidecar.write(arguments.out, bundle, version, device, core, profile)
     print(f"{arguments.out}: TensorRT {version}, {os.path.getsize(arguments.out):,} bytes; it ran once")
-    print(f"next: {command.told('verify.py', engine=arguments.out)}")
+    print(f"next: {typed.told('verify.py', engine=arguments.out)}")
 
 
 def build(path, bundle, profile, workspace, core):
     """Write an engine, run it once, and return the version of TensorRT; in a process of its own."""
     trt = engine.imported()
+    _tell_version(bundle, trt.__version__)
     ranges = files.calibration(bundle) if bundle["calibration"] else None
-    content = engine.build(trt, ONNX, bundle, profile, workspace, core, ranges)
+    content = engine.build(trt, ONNX, bundle, profile, workspace, core, ranges, tell=_say)
     pictures, _ = files.samples(bundle)
     runtime.Runtime(trt, Cuda(), content, bundle, profile, core).run(pictures[: profile["max"]])
-    with open(path, "wb") as file:
+    with files.writing(path), open(path, "wb") as file:
         file.write(content)
     return trt.__version__
 
@@ -44,7 +46,8 @@ def _device():
     try:
         return apart.call(probe)
     except apart.Died as died:
-        raise BundleError(f"the search for a GPU {died}: the driver is broken; python3 verify.py --cpu needs none") from None
+        without = typed.told("verify.py", cpu=True)
+        raise BundleError(f"the search for a GPU {died}: the driver is broken; {without} needs none") from None
 
 
 def _dla_core(arguments, bundle):
@@ -67,6 +70,19 @@ def _tell(bundle, device):
         )
 
 
+def _tell_version(bundle, version):
+    made = bundle["target"]["tensorrt"]
+    if version.split(".")[:2] != made.split(".")[:2]:
+        _say(
+            f"warning: the bundle was made for TensorRT {made}, and this is {version}; where the build or verify.py fails, "
+            "export it for this version"
+        )
+
+
+def _say(line):
+    print(line, flush=True)
+
+
 def _mend(died, workspace, profile):
     if died.killed:
         return (
@@ -78,7 +94,7 @@ def _mend(died, workspace, profile):
 
 def _arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", default=command.ENGINE, help="file of the engine (default: model.engine of this folder)")
+    parser.add_argument("--out", default=files.ENGINE, help="file of the engine (default: model.engine of this folder)")
     parser.add_argument(
         "--workspace", type=command.positive, metavar="MB", help="memory that one layer may use in the build"
     )

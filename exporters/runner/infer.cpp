@@ -71,6 +71,9 @@ std::string read_engine(const std::string& path, std::map<std::string, std::stri
     const std::string capability = std::to_string(major) + "." + std::to_string(minor);
     if (sidecar["compute_capability"] != capability)
         refuse("is for compute capability " + sidecar["compute_capability"] + ", and this GPU has " + capability);
+    cudaDeviceProp properties;  // of a compute capability there are several
+    check(cudaGetDeviceProperties(&properties, 0), "name of the GPU");
+    if (sidecar["gpu"] != properties.name) refuse("was built for " + sidecar["gpu"] + ", and this is " + properties.name);
     // Of the library that runs, not of the headers: 8205 is 8.2.5, and from 10 on 100300 is 10.3.0.
     const int number = getInferLibVersion(), unit = number < 10000 ? 1000 : 10000;
     const std::string version =

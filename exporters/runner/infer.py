@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 
-from board import command, files, pictures
+from board import command, files, pictures, typed
 from board.files import BundleError
 
 # NVIDIA's source for cameras at the board's own connector; OpenCV takes the newest frame.
@@ -38,7 +38,7 @@ def main():
             print(f"error: {error}", file=sys.stderr)
     if problems:
         sys.exit(1)
-    print(f"next: {command.told('infer.py', '--camera', '0', engine=arguments.engine, cpu=arguments.cpu)}")
+    print(f"next: {typed.told('infer.py', '--camera', '0', engine=arguments.engine, cpu=arguments.cpu)}")
 
 
 def _frames(camera):
@@ -57,6 +57,8 @@ def _frames(camera):
         raise BundleError(f"OpenCV cannot open the camera {camera}; v4l2-ctl --list-devices lists those that there are")
     try:
         worked, frame = opened.read()
+        if not worked:
+            raise BundleError(f"OpenCV opens the camera {camera}, which gives no picture; does another program use it?")
         while worked:
             yield frame
             worked, frame = opened.read()

@@ -34,7 +34,7 @@ inline std::map<std::string, std::string> read_sidecar(const std::string& path) 
         if (value.size() >= 2 && value.front() == '"' && value.back() == '"') value = value.substr(1, value.size() - 2);
         values[line.substr(key + 1, colon - key - 1)] = value;
     }
-    for (const char* key : {"engine_sha256", "tensorrt", "compute_capability", "precision", "dla_core"})
+    for (const char* key : {"engine_sha256", "tensorrt", "compute_capability", "gpu", "precision", "dla_core"})
         if (!values.count(key))
             throw std::runtime_error(path + " lacks " + key + "; build the engine again: python3 build_engine.py");
     return values;

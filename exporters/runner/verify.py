@@ -2,7 +2,7 @@
 
 import os
 
-from board import command, files, gate
+from board import command, files, gate, typed
 from board.files import BundleError
 
 
@@ -22,7 +22,7 @@ def main():
     difference, agreement = comparison.largest_difference, comparison.agreement()
     asked = [size for size in batches if size <= (arguments.most or size)]
     print(f"{what} {gate.summary(len(comparison.labelled), asked, difference, agreement, comparison.noise)}")
-    print(f"next: {command.told('bench.py', engine=arguments.engine, cpu=arguments.cpu)}")
+    print(f"next: {typed.told('bench.py', engine=arguments.engine, cpu=arguments.cpu)}")
 
 
 def _arguments():

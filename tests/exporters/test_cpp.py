@@ -62,10 +62,10 @@ def write_engine(tmp_path, monkeypatch):
     (tmp_path / "model.onnx").write_bytes(b"the model")
     monkeypatch.setattr(sidecar, "ONNX", tmp_path / "model.onnx")
 
-    def write(version="10", dtype="uint8", engine=None, tensorrt=None, capability="8.7", precision="fp16"):
+    def write(version="10", dtype="uint8", engine=None, tensorrt=None, capability="8.7", precision="fp16", gpu="none"):
         path = tmp_path / "model.engine"
         path.write_text(engine or f"3 3 2 3 {int(dtype == 'uint8')} 2 8")
-        device = SimpleNamespace(compute_capability=capability, name='an "Orin",', cuda="12.6")
+        device = SimpleNamespace(compute_capability=capability, name=gpu, cuda="12.6")
         about, profile = facts(precision=precision), {"min": 2, "opt": 4, "max": 8}
         sidecar.write(str(path), about, VERSIONS[version][0] if tensorrt is None else tensorrt, device, None, profile)
         (tmp_path / "labels.txt").write_text("".join(f"{label}\n" for label in LABELS), "utf-8")
@@ -130,6 +130,7 @@ def test_the_part_that_reads_picture_files_compiles(version, tmp_path):
         ({"tensorrt": "10.3.01"}, "was built by TensorRT 10.3.01, and this is 10.3.0"),
         ({"tensorrt": ""}, "was built by TensorRT , and this is 10.3.0"),
         ({"capability": "5.3"}, "is for compute capability 5.3, and this GPU has 8.7"),
+        ({"gpu": 'an "Orin",'}, r"was built for an \"Orin\",, and this is none"),
         ({"precision": "int8"}, "is int8, and model.h says fp16"),
     ],
 )

@@ -15,15 +15,18 @@ def call(function, *arguments):
     """
     context = multiprocessing.get_context("spawn")  # a forked process could not use a GPU that its parent has used
     answer, end = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(end, function, arguments))
+    process = context.Process(target=_answer, args=(end, function, arguments), daemon=True)
     process.start()
     end.close()
     try:
         worked, result = answer.recv()
+        process.join()
     except EOFError:
         process.join()
         raise Died(process.exitcode) from None
-    process.join()
+    finally:  # Ctrl-C, too, leaves no process behind
+        process.terminate()
+        process.join()
     if not worked:
         raise BundleError(result)
     return result

@@ -2,13 +2,12 @@
 
 import argparse
 import io
+import math
 import os
 import sys
 
 from . import cpu, runtime
-from .files import FOLDER, BundleError
-
-ENGINE = os.path.join(FOLDER, "model.engine")
+from .files import ENGINE, BundleError
 
 
 def run(main):
@@ -50,21 +49,9 @@ def positive(text):
     return number
 
 
-def told(script, *words, engine=ENGINE, cpu=False):
-    """Return what to type for another script of this bundle, from the folder where the person is.
-
-    Args:
-        words: files of the bundle, such as "samples/0.png", and options.
-        engine, cpu: as they were given to this script.
-    """
-    typed = ["python3", _from_here(script)]
-    typed += [_from_here(word) if "/" in word else word for word in words]
-    if cpu:
-        typed.append("--cpu")
-    elif os.path.abspath(engine) != ENGINE:
-        typed += ["--engine", engine]
-    return " ".join(typed)
-
-
-def _from_here(name):
-    return os.path.relpath(os.path.join(FOLDER, name))
+def duration(text):
+    """Return an argument as a number of seconds, above 0."""
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError("it must be a number above 0")
+    return seconds

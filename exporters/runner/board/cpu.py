@@ -16,7 +16,7 @@ def load(bundle):
     except ImportError as error:
         raise BundleError(
             f"Python cannot import onnxruntime ({error}); install it with pip3 install onnxruntime, which has packages for "
-            "the Pythons of JetPack 4 to 7"
+            "the Pythons of JetPack 4 to 7; where pip refuses, in a python3 -m venv --system-site-packages"
         ) from None
     return Session(onnxruntime, ONNX, bundle)
 
@@ -25,13 +25,14 @@ class Session:
     """A session of onnxruntime.
 
     Attributes:
+        usual: pictures at a time, as of an engine.
         most: None, as any number of pictures goes at a time.
     """
 
     most = None
 
     def __init__(self, onnxruntime, path, bundle):
-        self._bundle = bundle
+        self._bundle, self.usual = bundle, bundle["profile"]["opt"]
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what fails is raised
         try:

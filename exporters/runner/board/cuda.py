@@ -8,9 +8,11 @@ import os
 import sys
 
 from .files import BundleError
+from .typed import told
 
 TO_DEVICE, TO_HOST = 1, 2  # cudaMemcpyKind
 MAJOR, MINOR = 75, 76  # cudaDeviceAttr: compute capability
+OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 LARGEST_PROPERTIES = 1 << 14  # bytes; cudaDeviceProp grows with each version, and begins with 256 of a name
 PLACES = ("/usr/local/cuda/lib64", "/usr/local/cuda/targets/*/lib", "/usr/lib/*-linux-gnu")
 
@@ -44,13 +46,16 @@ class Cuda:
         try:
             self.call("cudaGetDeviceCount", ctypes.byref(ctypes.c_int()))  # none is an error, too
         except BundleError as error:
-            raise BundleError(f"there is no GPU that CUDA can use ({error}); python3 verify.py --cpu needs none") from None
+            raise BundleError(
+                f"there is no GPU that CUDA can use ({error}); {told('verify.py', cpu=True)} needs none"
+            ) from None
 
     def call(self, name, *arguments):
         """Call a function of the runtime."""
         code = getattr(self._library, name)(*arguments)
         if code:
-            raise BundleError(f"{name}: {self._library.cudaGetErrorString(code).decode()} (CUDA error {code})")
+            mend = "; build with a smaller --max-batch" if code == OUT_OF_MEMORY else ""
+            raise BundleError(f"{name}: {self._library.cudaGetErrorString(code).decode()} (CUDA error {code}){mend}")
 
     def device(self):
         """Return what is known of the GPU, a `Device`: name, "8.7", MB of memory, and "12.6" of CUDA."""

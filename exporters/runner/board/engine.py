@@ -47,20 +47,23 @@ def shapes(bundle, dla=False, least=None, best=None, most=None):
         least, best, most: other ones than the bundle's, or None. What they leave out of order moves with them.
 
     Raises:
-        BundleError: if they are below 1 or not in order.
+        BundleError: if they are below 1, not in order, or several for DLA.
     """
     profile = bundle["profile"]
+    if dla:
+        given = sorted({each for each in (least, best, most) if each}) or [profile["opt"]]
+        if len(given) > 1:
+            raise BundleError(f"DLA takes one batch size; given were {' and '.join(map(str, given))}")
+        return {"min": given[0], "opt": given[0], "max": given[0]}
     highest = most or max(profile["max"], best or 0, least or 0)
     lowest = least or min(profile["min"], best or highest, highest)
     usual = best or min(max(profile["opt"], lowest), highest)
-    if dla:
-        lowest = highest = usual
     if not 1 <= lowest <= usual <= highest:
         raise BundleError(f"batches go from 1 up, the smallest first; given were {lowest}, {usual} and {highest}")
     return {"min": lowest, "opt": usual, "max": highest}
 
 
-def build(trt, path, bundle, profile=None, workspace_mb=None, dla_core=None, ranges=None, log=None):
+def build(trt, path, bundle, profile=None, workspace_mb=None, dla_core=None, ranges=None, log=None, tell=None):
     """Return an engine, bytes.
 
     Args:
@@ -72,6 +75,7 @@ def build(trt, path, bundle, profile=None, workspace_mb=None, dla_core=None, ran
         dla_core: number of the DLA core that takes what it can; None for the GPU alone.
         ranges: dict, name of a tensor -> largest magnitude, for a model without ranges of its own.
         log: as from `logger`.
+        tell: function called with a line that a person may read.
 
     Raises:
         BundleError: if TensorRT cannot read the model, or makes no engine; it says why.
@@ -89,8 +93,10 @@ def build(trt, path, bundle, profile=None, workspace_mb=None, dla_core=None, ran
     else:
         config.max_workspace_size = workspace_mb << 20
     precision.allow(trt, config, bundle["precision"], typed, dla_core)
-    if bundle["precision"] == "fp16" and not typed and dla_core is None:
-        precision.keep_float32(trt, network, config)
+    if bundle["precision"] == "fp16" and not typed:
+        held = precision.keep_float32(trt, network, config)
+        if tell:
+            tell(f"{held} layers are held in float32, as in the model")
     if dla_core is not None:
         config.default_device_type = trt.DeviceType.DLA
         config.DLA_core = dla_core

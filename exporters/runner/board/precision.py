@@ -38,21 +38,26 @@ def allow(trt, config, precision, typed, dla_core):
 def keep_float32(trt, network, config):
     """Keep in float32 the layers that the model has in it beside those in float16, which has no range for what they sum.
 
-    A flag alone lets the builder compute any layer in float16 where that is faster.
+    A flag alone lets the builder compute any layer in float16 where that is faster. DLA leaves to the GPU what is held so.
 
     Args:
         trt: the module `tensorrt`.
         network: that has been read.
         config: of the builder.
+
+    Returns:
+        The number of these layers.
     """
     if not hasattr(trt.ILayer, "precision"):
-        return  # from 11 on the types of the model bind
+        return 0  # from 11 on the types of the model bind
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     types = [_types(layer) for layer in layers]
     if not any(trt.DataType.HALF in each for each in types):
-        return  # the parser tells no types, and all would stay
+        return 0  # the parser tells no types, and all would stay
+    held = 0
     for layer, found in zip(layers, types):
         if found == {trt.DataType.FLOAT} and layer.type not in (trt.LayerType.CONSTANT, trt.LayerType.SHAPE):
+            held += 1
             layer.precision = trt.DataType.FLOAT
             for index in range(layer.num_outputs):
                 layer.set_output_type(index, trt.DataType.FLOAT)
@@ -60,6 +65,7 @@ def keep_float32(trt, network, config):
         config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
     else:
         config.set_flag(trt.BuilderFlag.STRICT_TYPES)
+    return held
 
 
 def _types(layer):

@@ -28,21 +28,25 @@ class Runtime:
     """An engine in the memory of the GPU.
 
     Attributes:
+        usual: pictures at a time, for which the engine is fastest.
         most: pictures at a time; more are run one batch after another.
     """
 
     def __init__(self, trt, cuda, content, bundle, profile, dla_core=None):
         """Take an engine, bytes, the batches that it was built for, and the DLA core; see `engine.build`."""
-        self._bundle, self._cuda, self._least, self.most = bundle, cuda, profile["min"], profile["max"]
+        self._bundle, self._cuda = bundle, cuda
+        self._least, self.usual, self.most = profile["min"], profile["opt"], profile["max"]
         self._log = logger(trt)
         self._runtime = trt.Runtime(self._log)
         runtime = self._runtime
         if dla_core is not None:
             runtime.DLA_core = dla_core
         self._engine = runtime.deserialize_cuda_engine(content)
-        self._context = self._engine.create_execution_context() if self._engine else None
-        if not self._context:
+        if not self._engine:
             raise BundleError(f"TensorRT cannot load the engine: {self._told()}; build it again: {sidecar.BUILD}")
+        self._context = self._engine.create_execution_context()
+        if not self._context:  # it holds what the layers compute
+            raise BundleError(f"TensorRT has no memory to run the engine: {self._told()}; build with a smaller --max-batch")
         self._check(bundle["input"])
         self._check(bundle["output"])
         (classes,) = bundle["output"]["shape"]

@@ -5,9 +5,19 @@ import os
 import platform
 
 from .files import ONNX, BundleError, atomic, sha256
+from .typed import told
 
-BUILD = "python3 build_engine.py"
+BUILD = told("build_engine.py")
 KEYS = ("engine_sha256", "onnx_sha256", "tensorrt", "compute_capability", "gpu", "machine", "dla_core", "profile")
+
+
+def machine():
+    """Return the name of the board, or where there is none the processor's: boards of one GPU take other engines."""
+    try:
+        with open("/proc/device-tree/model", encoding="utf-8") as file:
+            return file.read().strip("\0\n")
+    except OSError:
+        return platform.machine()
 
 
 def path_of(engine):
@@ -31,7 +41,7 @@ def write(engine, bundle, version, device, dla_core, profile):
         "tensorrt": version,
         "compute_capability": device.compute_capability,
         "gpu": device.name,
-        "machine": platform.machine(),
+        "machine": machine(),
         "cuda": device.cuda,
         "precision": bundle["precision"],
         "dla_core": dla_core,
@@ -57,7 +67,7 @@ def read(engine):
         if not all(key in facts for key in KEYS):
             raise ValueError("a fact is missing")
         return facts
-    except (FileNotFoundError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         raise BundleError(f"{path_of(engine)}, which says what the engine is, is missing or damaged; {BUILD}") from None
 
 
@@ -67,7 +77,8 @@ def check(engine, facts, version, device):
         "onnx_sha256": sha256(ONNX),
         "tensorrt": version,
         "compute_capability": device.compute_capability,
-        "machine": platform.machine(),
+        "gpu": device.name,  # of a compute capability there are several
+        "machine": machine(),
         "engine_sha256": sha256(engine),
     }
     built, gpu = facts["compute_capability"], facts["gpu"]
@@ -75,7 +86,8 @@ def check(engine, facts, version, device):
         "onnx_sha256": "was built from another model.onnx",
         "tensorrt": f"was built with TensorRT {facts['tensorrt']}, and this is {version}",
         "compute_capability": f"was built for {gpu}, {built}, and this is {device.name}, {device.compute_capability}",
-        "machine": f"was built on {facts['machine']}, and this is {platform.machine()}",
+        "gpu": f"was built for {gpu}, and this is {device.name}",
+        "machine": f"was built on {facts['machine']}, and this is {machine()}",
         "engine_sha256": "has changed since it was built",
     }
     for key, value in here.items():

@@ -173,6 +173,10 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
     *value = attribute == cudaDevAttrComputeCapabilityMajor ? 8 : 7;
     return cudaSuccess;
 }
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+    *properties = {"none"};
+    return cudaSuccess;
+}
 cudaError_t cudaMalloc(void** address, std::size_t bytes) {
     return (*address = std::malloc(bytes)) ? cudaSuccess : cudaErrorMemoryAllocation;
 }

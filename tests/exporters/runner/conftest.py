@@ -45,6 +45,10 @@ class Board:
         assert "Traceback" not in done.stderr
         return next(line for line in done.stderr.splitlines() if line.startswith("error: "))
 
+    def facts(self):
+        """Return what bundle.json holds."""
+        return json.loads((self.folder / "bundle.json").read_text("utf-8"))
+
     def built(self):
         """Return what the stand-in was asked to build."""
         return json.loads((self.folder / "model.engine").read_bytes().partition(b"\n")[0])

@@ -97,11 +97,19 @@ def test_a_table_of_ranges_is_refused_where_types_bind(trt, tmp_path):
         ({"least": 2, "best": 3, "most": 4}, (2, 3, 4)),
         ({"dla": True}, (8, 8, 8)),
         ({"dla": True, "best": 2}, (2, 2, 2)),
+        ({"dla": True, "most": 8}, (8, 8, 8)),
+        ({"dla": True, "most": 4}, (4, 4, 4)),
+        ({"dla": True, "least": 100, "most": 100}, (100, 100, 100)),
     ],
 )
 def test_batches_that_are_given_move_the_others(given, expected):
     found = engine.shapes({"profile": {"min": 1, "opt": 8, "max": 64}}, **given)
     assert (found["min"], found["opt"], found["max"]) == expected
+
+
+def test_dla_takes_no_two_sizes():
+    with pytest.raises(BundleError, match="one batch size; given were 4 and 8"):
+        engine.shapes({"profile": {"min": 1, "opt": 8, "max": 64}}, dla=True, least=4, best=8)
 
 
 @pytest.mark.parametrize("given", [{"least": 9, "best": 8}, {"best": 9, "most": 8}, {"least": 9, "most": 8}])

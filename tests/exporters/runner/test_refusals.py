@@ -1,13 +1,22 @@
 """What the scripts refuse: in words, with status 1, and without a trace in the bundle."""
 
 import hashlib
+import io
 import json
+import os
 import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
+import exporters
 from exporters.bundle import folder
+from exporters.runner.board import files
 
 
 def test_an_engine_that_computes_something_else_fails(board):
@@ -32,8 +41,18 @@ def test_an_engine_that_computes_something_else_fails(board):
         (lambda folder: (folder / "manifest.json").write_text('{"format": 2, "files": {}}'), "no manifest of format 1"),
         (lambda folder: (folder / "manifest.json").write_text('{"format": 1, "files": {}}'), "is not in manifest.json"),
         (lambda folder: listed(folder, "../other"), "other lies outside the folder"),
+        (lambda folder: manifest(folder).symlink_to("/dev/zero"), "manifest.json is a link or no file"),
+        (lambda folder: os.mkfifo(manifest(folder)), "manifest.json is a link or no file"),
+        (lambda folder: manifest(folder).mkdir(), "manifest.json is a link or no file"),
+        (lambda folder: manifest(folder).write_text("[" * 100_000), "manifest.json is not JSON"),
+        (lambda folder: manifest(folder).write_bytes(bytes(1 << 21)), "manifest.json has 2,097,152 bytes"),
+        (lambda folder: said(folder, format=2), "bundle.json has format 2"),
+        (lambda folder: said(folder, profile={"min": 1, "max": 2}), "bundle.json lacks profile.opt"),
+        (lambda folder: said(folder, calibration="/dev/zero"), "names /dev/zero, which is not in manifest.json"),
+        (lambda folder: sampled(folder, b"no array"), "pictures.npy is no array"),
+        (lambda folder: sampled(folder, header((1 << 50, 28, 28, 1))), "pictures.npy is no array"),
+        (lambda folder: sampled(folder, header((1 << 99, 28, 28, 1))), "pictures.npy is no array"),
     ],
-    ids=["a byte", "a sample", "a script", "a link", "no manifest", "no JSON", "another format", "nothing", "outside"],
 )
 def test_a_bundle_that_is_not_what_left_the_workstation_is_refused_by_all(board, change, words):
     board = board(precision="fp32")
@@ -55,6 +74,31 @@ def linked(path):
     path.symlink_to("elsewhere")
 
 
+def manifest(folder):
+    """Return the path of the manifest, which is no more there."""
+    (folder / "manifest.json").unlink()
+    return folder / "manifest.json"
+
+
+def said(bundle, **facts):
+    """Seal a bundle whose bundle.json says something else."""
+    path = bundle / "bundle.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
+    folder.seal(bundle)
+
+
+def sampled(bundle, content):
+    (bundle / "samples" / "pictures.npy").write_bytes(content)
+    folder.seal(bundle)
+
+
+def header(shape):
+    """Return an array's file of which nothing but the header is there."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
 def listed(folder, name):
     (folder.parent / "other").write_text("")
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -64,7 +108,7 @@ def listed(folder, name):
 
 def test_an_engine_of_elsewhere_is_not_loaded(board):
     board = board("10.3", precision="fp32")
-    assert "there is no" in board.fails("verify.py")
+    assert "build it: python3 bundle/build_engine.py" in board.fails("verify.py")
     board.passes("build_engine.py")
     path = board.folder / "model.engine.json"
     facts = json.loads(path.read_text())
@@ -74,6 +118,7 @@ def test_an_engine_of_elsewhere_is_not_loaded(board):
     for key, words in {
         "onnx_sha256": "another model.onnx",
         "machine": "was built on",
+        "gpu": "was built for another, and this is stand-in GPU",
         "engine_sha256": "has changed",
     }.items():
         path.write_text(json.dumps({**facts, key: "another"}))
@@ -93,6 +138,9 @@ def test_a_build_that_fails_leaves_the_engine_that_there_was(board):
     error = board.fails("build_engine.py", STAND_IN_BUILDER="SIGKILL")
     assert "memory was short" in error and "--workspace" in error and "--max-batch than 64" in error
     assert "SIGSEGV" in board.fails("build_engine.py", STAND_IN_BUILDER="SIGSEGV")
+    for shortage in ({"STAND_IN_MEMORY_IS_FULL": "1"}, {"STAND_IN_CONTEXT": "none"}):
+        for script in ("build_engine.py", "verify.py", "bench.py"):
+            assert "build with a smaller --max-batch" in board.fails(script, **shortage)
     assert "out of memory (CUDA error 2)" in board.fails("build_engine.py", STAND_IN_MEMORY_IS_FULL="1")
     assert {path: path.read_bytes() for path in board.folder.glob("*") if path.is_file()} == before
     assert "out of memory (CUDA error 2)" in board.fails("verify.py", STAND_IN_MEMORY_IS_FULL="1")
@@ -101,7 +149,8 @@ def test_a_build_that_fails_leaves_the_engine_that_there_was(board):
 def test_a_board_without_a_gpu_a_driver_tensorrt_or_onnxruntime(board):
     board = board("10.3", precision="fp32")
     picture = board.folder / "samples" / "0.png"
-    assert "no CUDA-capable device is detected" in board.fails("build_engine.py", STAND_IN_GPUS="0")
+    error = board.fails("build_engine.py", STAND_IN_GPUS="0")
+    assert "no CUDA-capable device is detected" in error and "python3 bundle/verify.py --cpu needs none" in error
     assert "driver is broken" in board.fails("build_engine.py", STAND_IN_DRIVER_CRASHES="1")
     assert "nvidia-jetpack" in board.fails("build_engine.py", **board.blocked("tensorrt"))
     assert "not one for DLA" in board.fails("build_engine.py", "--dla-core", "1")
@@ -130,7 +179,7 @@ def test_a_model_that_the_parser_does_not_read_is_told_with_the_node(board):
     folder.seal(board.folder)
     for version, words in (("8.6.1", "node 0: no importer"), ("10.3", "strange (Unheard): no importer")):
         error = board.fails("build_engine.py", STAND_IN_VERSION=version)
-        assert words in error and "Export the model again" in error
+        assert words in error and "must be exported for the version" in error
 
 
 def test_what_cannot_be_asked_is_refused_with_status_2_or_in_words(board):
@@ -142,6 +191,9 @@ def test_what_cannot_be_asked_is_refused_with_status_2_or_in_words(board):
         ("infer.py", "--camera", "0", "a.png"),
         ("infer.py", "--top", "0", "a.png"),
         ("bench.py", "--batch", "-1"),
+        ("bench.py", "--seconds", "nan"),
+        ("bench.py", "--seconds", "inf"),
+        ("bench.py", "--seconds", "0"),
         ("verify.py", "--gpu"),
     ):
         done = board.run(script, *words)
@@ -162,3 +214,53 @@ def test_pictures_that_cannot_be_read_are_named_and_the_others_told(board):
     assert [line.split(": ")[0] for line in done.stdout.splitlines()] == ["samples/1.png", "samples/0.png"]
     told = done.stderr.splitlines()
     assert len(told) == len(names) and all(f"error: {name} " in line for name, line in zip(names, told, strict=True))
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "verify.py", "manifest.json", "bundle", "board/../labels.txt"])
+def test_no_file_of_the_bundle_is_overwritten(board, name):
+    board = board("10.3", precision="fp32")
+    before = {path: path.read_bytes() for path in board.folder.rglob("*") if path.is_file()}
+    assert "is a file of the bundle" in board.fails("build_engine.py", "--out", board.folder / name)
+    assert {path: path.read_bytes() for path in board.folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_is_no_engine(board):
+    board = board("10.3", precision="fp32")
+    assert "is a folder; give the name of a file" in board.fails("build_engine.py", "--out", board.folder)
+
+
+def test_a_disk_that_is_full_is_told_and_leaves_nothing(tmp_path):
+    """A limit of the process stands for the disk: the system refuses to write more in the same way."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        with (
+            pytest.raises(files.BundleError, match=r"model.engine cannot be written \(file too large\)"),
+            files.atomic(str(tmp_path / "model.engine")) as temporary,
+            open(temporary, "wb") as file,
+        ):
+            file.write(bytes(1 << 21))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_build_leaves_no_process(tmp_path):
+    (tmp_path / "stuck.py").write_text(
+        "import os, pathlib, signal, time\n"
+        "def wait(path):\n"
+        "    pathlib.Path(path).write_text(str(os.getpid()))\n"
+        "    os.kill(os.getppid(), signal.SIGINT)\n"
+        "    time.sleep(600)\n"
+    )
+    code = "import sys, stuck; from exporters.runner.board import apart; apart.call(stuck.wait, sys.argv[1])"
+    path = os.pathsep.join([str(tmp_path), str(Path(exporters.__file__).parent.parent)])
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "pid"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        timeout=60,
+    )
+    assert b"KeyboardInterrupt" in done.stderr
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 import re
+import shlex
 
 import numpy as np
 import onnx
@@ -23,6 +24,7 @@ BOARDS = {
     "8.2": {**OLD, "without": AFTER_82},
     **{version: {"version": version} for version in ("8.6.1", "10.3", "10.13", "11.4")},
 }
+DLA = {"version": "8.6.1", "target": "xavier-nx", "dla": True}
 XAVIER = {"version": "8.6.1", "target": "xavier-nx", "precision": "int8", "dla": True}
 
 
@@ -30,7 +32,9 @@ XAVIER = {"version": "8.6.1", "target": "xavier-nx", "precision": "int8", "dla":
 def test_from_the_engine_to_labels_with_each_version(board, options):
     board = board(precision="fp16", **options)
     built = board.passes("build_engine.py", "--max-batch", "16")
-    assert "warning" not in built and built.splitlines()[-1] == "next: python3 bundle/verify.py"
+    made, known = (each.split(".")[:2] for each in (board.facts()["target"]["tensorrt"], board.built()["version"]))
+    assert built.count("warning: ") == built.count("warning: the bundle was made for TensorRT") == (made != known)
+    assert built.splitlines()[-1] == "next: python3 bundle/verify.py"
     verified = board.passes("verify.py")
     assert re.search(
         r"model.engine computes what the model computes: 41 pictures in batches of 1, 3, 16, 100.00% of real", verified
@@ -58,11 +62,11 @@ def test_types_bind_where_they_can_and_flags_say_the_same_elsewhere(board, optio
     assert [shape[0] for shape in asked["profile"]] == [1, 8, 64]
 
 
-@pytest.mark.parametrize("options", BOARDS.values(), ids=BOARDS)
+@pytest.mark.parametrize("options", [*BOARDS.values(), DLA], ids=[*BOARDS, "DLA"])
 def test_what_float16_has_no_range_for_stays_float32_where_types_do_not_bind(board, options):
     """LeNet-5's distances are sums of squares; which nodes are float32 in the model, the types at their ends tell."""
     board = board(model="lenet5.mnist", precision="fp16", **options)
-    board.passes("build_engine.py")
+    told = board.passes("build_engine.py")
     model = onnx.shape_inference.infer_shapes(onnx.load(board.folder / "model.onnx")).graph
     typed = {each.name: each.type.tensor_type.elem_type for each in [*model.value_info, *model.input, *model.output]}
     typed |= {each.name: each.data_type for each in model.initializer}
@@ -74,7 +78,9 @@ def test_what_float16_has_no_range_for_stays_float32_where_types_do_not_bind(boa
     assert "ReduceSumSquare" in {node.op_type for node in model.node if node.name in wide} and len(wide) < len(model.node)
     asked = board.built()
     assert asked["float32"] == ([] if asked["typed"] else wide)
+    assert (f"{len(wide)} layers are held in float32" in told) == (not asked["typed"])
     assert ("OBEY_PRECISION_CONSTRAINTS" in asked["flags"]) == (not asked["typed"])
+    assert asked["dla"] == (0 if options.get("dla") else None)
 
 
 def test_float32_is_not_computed_in_tf32(board):
@@ -96,6 +102,7 @@ def test_the_sidecar_says_what_was_built_and_where(board):
     expected = {"compute_capability": "8.7", "gpu": "stand-in GPU", "cuda": "12.6", "precision": "fp16", "dla_core": None}
     assert {key: facts[key] for key in expected} == expected
     assert facts["profile"] == {"min": 2, "opt": 4, "max": 4}
+    assert "images/s in batches of 4," in board.passes("bench.py", "--seconds", "0.1")
     assert "batches of 1, 3, 4" in board.passes("verify.py")  # one picture is run as two
 
 
@@ -139,14 +146,15 @@ def test_a_dla_that_is_not_there_is_refused_and_the_gpu_may_be_asked_for(board):
 
 def test_what_to_type_next_works_from_where_the_person_is(board):
     """Each script's last line is a command that runs as it stands."""
-    board, typed = board("10.3", precision="fp32"), ["python3", "bundle/build_engine.py", "--out", "other.engine"]
+    board, typed = board("10.3", precision="fp32"), ["python3", "bundle/build_engine.py", "--out", "an other.engine"]
     for script in ("build_engine.py", "verify.py", "bench.py", "infer.py"):
         python, path, *words = typed
         assert (python, path) == ("python3", f"bundle/{script}")
         if script == "bench.py":
             words += ["--seconds", "0.1"]
-        typed = board.passes(script, *words).splitlines()[-1].replace("next: ", "").split()
-    assert typed == ["python3", "bundle/infer.py", "--camera", "0", "--engine", "other.engine"]
+        typed = board.passes(script, *words).splitlines()[-1].replace("next: ", "")
+        typed = shlex.split(typed)
+    assert typed == ["python3", "bundle/infer.py", "--camera", "0", "--engine", "an other.engine"]
 
 
 def test_a_table_for_a_version_that_takes_none_is_refused(board):
@@ -182,4 +190,7 @@ def test_a_video_is_classified_frame_by_frame(board, tmp_path):
     writer.release()
     told = board.passes("infer.py", "--cpu", "--camera", tmp_path / "seen.avi").splitlines()
     assert [line.split(":")[0] for line in told] == ["frame 0", "frame 1", "frame 2"]
+    seen = (tmp_path / "seen.avi").read_bytes()
+    (tmp_path / "empty.avi").write_bytes(seen[: seen.index(b"movi") + 4])
+    assert "gives no picture" in board.fails("infer.py", "--cpu", "--camera", tmp_path / "empty.avi")
     assert "cannot open the camera 99" in board.fails("infer.py", "--cpu", "--camera", "99")
