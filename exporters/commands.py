@@ -116,9 +116,7 @@ def export(
 ):
     """Export a model to a file that takes raw pictures, or to a folder for a board, proved against the model first.
 
-    Example: zoo export lenet5.mnist --to onnx --out lenet5.onnx
-
-    Example: zoo export lenet5.mnist --to tensorrt --target orin-nano
+    Example: zoo export lenet5.mnist --to onnx --out lenet5.onnx, or with --to tensorrt --target orin-nano
     """
     _check_options(context, to)
     if to == Format.TENSORRT:
