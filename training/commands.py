@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -200,7 +201,9 @@ def _resumable(run, out, command):
             print(f"\nstopped; the finished epochs are kept. To go on: {command} --resume")
         else:
             print("\nstopped before the first epoch was finished; nothing is kept")
-        raise typer.Exit(1) from None
+        # TensorFlow's threads are still at work, and the interpreter's own end may crash beside them.
+        sys.stdout.flush()
+        os._exit(1)
 
 
 def _result(metrics):
