@@ -130,6 +130,8 @@ def export(
         }
         board |= {"dla": dla, "opset": opset}
         ranges = {"calibration": calibration, "method": method and method.value, "exclude": tuple(exclude or ())}
+        out = out or out_path(None, model, "", f"-{target}-{board['precision']}")
+        note_untrained(model)
         commands.export(model, out, board, batch, ranges, data, as_json)
         return
     out = out_path(out, model, SUFFIX[to])

@@ -4,7 +4,6 @@ import json
 import shlex
 from pathlib import Path
 
-from exporters.commands import note_untrained, out_path
 from exporters.planner import settings as planning
 from zoo import cli
 from zoo.errors import ZooError
@@ -15,7 +14,7 @@ def export(model, out, board, batch, ranges, data, as_json):
 
     Args:
         model: what is exported.
-        out: path of the folder, or None.
+        out: path of the folder.
         board: dict of target, precision, jetpack, tensorrt, dla and opset, as they were given.
         batch: such as "1,8,64", or None.
         ranges: dict of calibration, method and exclude, as they were given.
@@ -28,8 +27,6 @@ def export(model, out, board, batch, ranges, data, as_json):
         )
     batches = planning.batches(batch)
     chosen = planning.settings(**board, batches=batches)  # refuses what cannot be before Keras loads
-    out = out or out_path(None, model, "", f"-{chosen.target.name}-{chosen.precision}")
-    note_untrained(model)
     cli.start_keras(None if ":" in model else model)
     from exporters.tensorrt import export
 
