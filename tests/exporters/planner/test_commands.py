@@ -74,9 +74,7 @@ def test_a_plan_tells_what_will_be():
         *("421,984", "batch 1: ", "batch 8: ", "images/s at most", "estimate"),
     ):
         assert part in printed
-    assert printed.endswith(
-        "next: zoo export lenet5.mnist --to tensorrt --target orin-nano --precision fp16 --out orin-nano-fp16\n"
-    )
+    assert printed.endswith("next: zoo export lenet5.mnist --to tensorrt --target orin-nano --precision fp16\n")
     assert "unverified" not in printed
     assert "unverified: gpu_mhz of Jetson TX2: 1300 MHz" in run(commands.plan, "lenet5.mnist", "--target", "tx2")
 
