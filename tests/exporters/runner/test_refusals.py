@@ -253,7 +253,12 @@ def test_an_interrupted_build_leaves_no_process(tmp_path):
         "    os.kill(os.getppid(), signal.SIGINT)\n"
         "    time.sleep(600)\n"
     )
-    code = "import sys, stuck; from exporters.runner.board import apart; apart.call(stuck.wait, sys.argv[1])"
+    code = (
+        "import signal, sys, stuck\n"
+        "from exporters.runner.board import apart\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # it may be ignored by who starts the tests
+        "apart.call(stuck.wait, sys.argv[1])"
+    )
     path = os.pathsep.join([str(tmp_path), str(Path(exporters.__file__).parent.parent)])
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "pid"],
