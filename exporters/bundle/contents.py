@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from exporters.bundle import header, readme, table
+from exporters.runner.board.files import FORMAT
 from zoo.errors import ZooError, printable
 
-FORMAT = 1
 REAL_SAMPLES = 32  # and behind them the pictures that no camera takes
 SHOWN = 3  # samples that lie there as PNG files too, to try infer.py on
 SKIPPED = ("__init__.py", "__pycache__")  # of the runner: what makes it a package here
@@ -56,7 +56,7 @@ def facts(found, about, settings, real):
 
 
 def write(folder, name, found, about, settings, plan, data=None, ranges=None):
-    """Write all of a bundle but its model and its manifest.
+    """Write all of a bundle but its model, card.json and its manifest.
 
     Args:
         folder: path of the bundle, with model.onnx in it.
@@ -76,7 +76,6 @@ def write(folder, name, found, about, settings, plan, data=None, ranges=None):
     real = _write_samples(folder / "samples", found, data)
     bundle = facts(found, about, settings, real)
     _write_json(folder / "bundle.json", bundle)
-    _write_json(folder / "card.json", about)
     if settings.calibration_table:
         (folder / bundle["calibration"]).write_text(table.text(ranges, settings.tensorrt_version), "utf-8")
     (folder / "model.h").write_text(header.header(bundle), "utf-8")

@@ -14,7 +14,7 @@ from exporters.runner.board import files
 from zoo.errors import ZooError, printable
 from zoo.files import PART, atomic
 
-MANIFEST, FORMAT = "manifest.json", 1
+MANIFEST = "manifest.json"
 ARCHIVE = ".tar.gz"
 
 
@@ -80,7 +80,7 @@ def seal(folder):
         facts = metadata.facts(path)
         listed[path.relative_to(folder).as_posix()] = {key: facts[key] for key in ("bytes", "sha256")}
         _sync(path)
-    text = json.dumps({"format": FORMAT, "files": listed}, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps({"format": files.FORMAT, "files": listed}, indent=1, ensure_ascii=False) + "\n"
     (folder / MANIFEST).write_text(text, "utf-8")
 
 

@@ -2,7 +2,7 @@
 
 import struct
 
-LARGEST = 127  # of INT8
+from exporters.runner.board.files import LARGEST
 
 
 def text(ranges, version):

@@ -59,8 +59,8 @@ def to_tensorrt(
     exclude=(),
     data=None,
 ):
-    """Write a bundle that builds, verifies and times a model's engine on a board; where this machine's GPU is the target's
-    and TensorRT is installed, do so at once.
+    """Write a bundle that builds, verifies and times a model's engine on a board; where TensorRT and a GPU of the target's
+    compute capability are in this machine, do so at once.
 
     Args:
         model: `zoo.Classifier`, what `zoo.load` takes, a .keras file, or "module:attribute" of a classifier.

@@ -95,7 +95,11 @@ def build(trt, path, bundle, profile=None, workspace_mb=None, dla_core=None, ran
     precision.allow(trt, config, bundle["precision"], typed, dla_core)
     if bundle["precision"] == "fp16" and not typed:
         held = precision.keep_float32(trt, network, config)
-        if tell:
+        if tell and held is None:
+            tell(
+                "warning: TensorRT tells no types and may compute any layer in float16; verify.py tells whether that will do"
+            )
+        elif tell:
             tell(f"{held} layers are held in float32, as in the model")
     if dla_core is not None:
         config.default_device_type = trt.DeviceType.DLA

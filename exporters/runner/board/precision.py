@@ -46,14 +46,14 @@ def keep_float32(trt, network, config):
         config: of the builder.
 
     Returns:
-        The number of these layers.
+        The number of these layers, or None where TensorRT tells no types, and may compute any layer in float16.
     """
     if not hasattr(trt.ILayer, "precision"):
-        return 0  # from 11 on the types of the model bind
+        return None  # from 11 on, where the types of the model bind
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     types = [_types(layer) for layer in layers]
     if not any(trt.DataType.HALF in each for each in types):
-        return 0  # the parser tells no types, and all would stay
+        return None  # all would stay
     held = 0
     for layer, found in zip(layers, types):
         if found == {trt.DataType.FLOAT} and layer.type not in (trt.LayerType.CONSTANT, trt.LayerType.SHAPE):

@@ -83,6 +83,13 @@ def test_what_float16_has_no_range_for_stays_float32_where_types_do_not_bind(boa
     assert asked["dla"] == (0 if options.get("dla") else None)
 
 
+def test_where_no_types_are_told_nothing_is_held_and_a_person_hears_it(board):
+    board = board(precision="fp16", **BOARDS["8.2"])
+    assert "TensorRT tells no types" in board.passes("build_engine.py", STAND_IN_TYPES="none")
+    asked = board.built()
+    assert asked["float32"] == [] and "OBEY_PRECISION_CONSTRAINTS" not in asked["flags"] and "FP16" in asked["flags"]
+
+
 def test_float32_is_not_computed_in_tf32(board):
     board = board(precision="fp32")
     board.passes("build_engine.py")

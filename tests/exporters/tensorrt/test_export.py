@@ -77,6 +77,8 @@ def test_it_is_made_for_its_board(nano):
     session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].type == "tensor(float)"  # TensorRT takes uint8 from 8.5 on
     assert (out / "labels.txt").read_text().splitlines() == zoo.load(NAME).class_names
+    card = json.loads((out / "card.json").read_text())
+    assert card["class_names"] == zoo.load(NAME).class_names and card["file"]["bytes"] == (out / "model.onnx").stat().st_size
     page = (out / "README.md").read_text()
     assert "JetPack 4.6" in page and "trtexec --onnx=model.onnx" in page
     assert "$" not in page.replace("`$", "")  # every field of the page is filled

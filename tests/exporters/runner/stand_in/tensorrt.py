@@ -11,6 +11,7 @@ Environment:
     STAND_IN_ERROR      what is added to the first score of every picture, as by an engine that computes something else
     STAND_IN_CONTEXT    "none": there is no memory to run an engine in
     STAND_IN_DLA        number of DLA cores
+    STAND_IN_TYPES      "none" where the parser calls every tensor FLOAT, whatever the model says
 """
 
 import ctypes
@@ -193,7 +194,8 @@ class INetworkDefinition(Offered):
         known |= {each.name: each.data_type for each in inferred.initializer}
 
         def tensors(names):
-            types = [getattr(DataType, TYPES.get(known.get(name), "INT32")) for name in names]
+            told = os.environ.get("STAND_IN_TYPES") != "none"
+            types = [getattr(DataType, TYPES.get(known.get(name), "INT32") if told else "FLOAT") for name in names]
             return [
                 ITensor(name, (), self._ranges, dtype) if name else None for name, dtype in zip(names, types, strict=True)
             ]
