@@ -1,10 +1,10 @@
-"""The state of a run in one file, so that it is either all of one epoch or all of the other."""
+"""The state of a run in one file, so that it is either all of one step or all of another."""
 
 import json
 
 import numpy as np
 
-from zoo.errors import ZooError
+from zoo.errors import CheckFailed, ZooError
 from zoo.files import atomic
 
 
@@ -13,10 +13,16 @@ def save(path, variables, notes):
 
     Args:
         path: the file.
-        variables: list of Keras variables: weights, optimizer slots, seed states.
-        notes: what JSON can hold, such as the history of the run.
+        variables: list of Keras variables: weights, optimizer slots, metrics, seed states.
+        notes: what JSON can hold, such as the history of the run and where it is.
+
+    Raises:
+        CheckFailed: if a value is no finite number; the file is left as it was.
     """
     arrays = {f"{index}:{variable.path}": np.asarray(variable) for index, variable in enumerate(variables)}
+    for name, array in arrays.items():
+        if not np.isfinite(np.sum(array, dtype="float64")) and not np.isfinite(array).all():
+            raise CheckFailed(f"{name.partition(':')[2]} is no longer finite")
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.savez(file, notes=np.array(json.dumps(notes)), **arrays)
 

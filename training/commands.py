@@ -193,14 +193,14 @@ def _run(recipe, out, resume, command):
 
 
 def _resumable(run, out, command):
-    """Run, and on Ctrl-C say how to go on."""
+    """Run, and on Ctrl-C or SIGTERM say how to go on."""
     try:
         return run()
     except KeyboardInterrupt:
         if (out / "last.npz").exists():
-            print(f"\nstopped; the finished epochs are kept. To go on: {command} --resume")
+            print(f"\nstopped; what is learned is kept. To go on: {command} --resume")
         else:
-            print("\nstopped before the first epoch was finished; nothing is kept")
+            print("\nstopped before the first step was taken; there is nothing to keep")
         # TensorFlow's threads are still at work, and the interpreter's own end may crash beside them.
         sys.stdout.flush()
         os._exit(1)

@@ -1,18 +1,7 @@
-"""Training: from a recipe to a run folder that holds all of the run, at every moment.
+"""Training: from a recipe to a run folder, whose files `training.run_folder` lists."""
 
-recipe.toml     the recipe as it was resolved
-history.csv     loss and error of each epoch
-logs/           the same for TensorBoard
-best.keras      the classifier of the epoch that was best on validation
-last.npz        the state after the last epoch, for --resume
-metrics.json    the result, and what it was measured with
-curves.png, confusion.png, mistakes.png
-"""
-
-import csv
 import datetime
 import json
-import math
 import os
 import platform
 import time
@@ -20,21 +9,33 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tomli_w
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from training import checkpoint, data, keras_objects, report
+from training import data, keras_objects, report, run_folder
 from training import trainer as trainers
 from training.evaluation import score
+from training.placement import Placement
 from training.recipe import Recipe
 from training.recipe import load as load_recipe
+from training.running import CHECKPOINT_SECONDS, Running, rank
+from training.thaw import Thaw
 from zoo import pictures, registry
-from zoo.errors import CheckFailed, ZooError
-from zoo.files import PART, atomic
+from zoo.errors import ZooError
+from zoo.files import atomic
 
 
-def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
+def fit(
+    recipe,
+    out,
+    resume=False,
+    classifier=None,
+    source=None,
+    console=None,
+    new_layers=(),
+    command="",
+    checkpoint_every=CHECKPOINT_SECONDS,
+    placement=None,
+):
     """Train as a recipe says.
 
     Args:
@@ -45,6 +46,10 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
         classifier: `zoo.Classifier` to go on with, instead of the recipe's model with random weights.
         source: `training.data.Source`, instead of loading the recipe's data.
         console: rich console for progress; a quiet one says nothing.
+        new_layers: names of the classifier's layers that are new, above others that have learned before.
+        command: what was typed, for the report.
+        checkpoint_every: seconds between two checkpoints within an epoch; the end of an epoch is one, too.
+        placement: `training.placement.Placement`, for more than one device.
 
     Returns:
         dict: what metrics.json holds.
@@ -52,43 +57,35 @@ def fit(recipe, out, resume=False, classifier=None, source=None, console=None):
     Raises:
         ZooError: if the folder holds a run already, the data or recipe cannot be used, or the checkpoint is of other ones.
         CheckFailed: if the loss is no longer a finite number; the last good checkpoint stays.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, when the state is written.
     """
     start = time.perf_counter()
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     console = console or Console()
-    out = _open_folder(Path(out), recipe, resume)
-    keras.utils.set_random_seed(recipe.seed)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+    placement = placement or Placement()
+    with run_folder.opened(out, recipe, resume) as out:
+        keras.utils.set_random_seed(recipe.seed)
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
 
-        tf.config.experimental.enable_op_determinism()
+            tf.config.experimental.enable_op_determinism()
 
-    source, validation, test, trainer = _prepare(recipe, classifier, source)
-    run = _Run(out, recipe.epochs, trainer.presentations, source.fingerprint(), console)
-    if resume and run.last.exists():
-        run.take_up(trainer)
-    console.print(
-        f"{recipe.model} on {trainer.rows:,} pictures, {len(validation or ()):,} for validation; "
-        f"{trainer.how} on {keras.backend.backend()}; run folder {out}",
-        soft_wrap=True,
-    )
-    done = len(run.history)
-    if done < recipe.epochs:
-        trainer.fit(
-            trainer.feed(recipe.seed, done),
-            steps_per_epoch=trainer.steps_per_epoch,
-            epochs=recipe.epochs,
-            initial_epoch=done,
-            **(trainer.validation(validation.pictures, validation.labels) if validation else {}),
-            shuffle=False,  # the feed is in the epoch's order
-            verbose=0,
-            callbacks=[run, keras.callbacks.TensorBoard(out / "logs", write_graph=False)],
-        )
-    earlier = sum(row["seconds"] for row in run.history[:done])
-    return _finish(recipe, run, source, validation, test, start, earlier)
+        with placement.scope():
+            source, validation, test, trainer = _prepare(recipe, classifier, source, new_layers, placement)
+            run = Running(out, recipe, trainer, source.fingerprint(), console, checkpoint_every)
+            if resume and run.last.exists():
+                run.take_up()
+            console.print(
+                f"{recipe.model} on {trainer.rows:,} pictures, {len(validation or ()):,} for validation; "
+                f"{trainer.how} on {keras.backend.backend()}{placement.how}; run folder {out}",
+                soft_wrap=True,
+            )
+            earlier = sum(row["seconds"] for row in run.history) + run.spent
+            run.run(**(trainer.validation(validation.pictures, validation.labels) if validation else {}))
+        return _finish(recipe, run, source, validation, test, time.perf_counter() - start + earlier, command)
 
 
-def _prepare(recipe, classifier=None, source=None):
+def _prepare(recipe, classifier, source, new_layers, placement):
     """Return what a run needs: source, validation and test samples, and the trainer, ready to fit."""
     card = registry.card(classifier.card if classifier else recipe.model)
     picture = classifier.picture if classifier else (recipe.picture or card.picture).model_dump()
@@ -105,14 +102,24 @@ def _prepare(recipe, classifier=None, source=None):
         net = _built(recipe.model, len(source.class_names), options)
         classifier = registry.wrap(net, card, source.class_names, recipe, options)
 
-    batch_size = min(recipe.batch_size, len(train))
     augmentation = keras_objects.augmentation(recipe.augmentation, recipe.seed)
     for layer in augmentation:
         if hasattr(layer, "adapt"):
             layer.adapt(train.pictures)
-    trainer = trainers.make(classifier, augmentation, train.pictures, train.labels, batch_size, recipe.data.repeat, rule)
+    trainer = trainers.make(
+        classifier,
+        augmentation,
+        train.pictures,
+        train.labels,
+        min(recipe.batch_size, len(train)),
+        placement=placement,
+        repeat=recipe.data.repeat,
+        rule=rule,
+        balance=recipe.data.balance,
+    )
     optimizer = None if rule else keras_objects.optimizer(recipe.optimizer, trainer.steps, recipe.epochs)
-    trainer.prepare(optimizer, keras_objects.loss(recipe.loss or card.loss), recipe.epochs)
+    thaw = Thaw(new_layers, recipe.thaw.epochs * trainer.steps, recipe.thaw.share) if new_layers and recipe.thaw else None
+    trainer.prepare(optimizer, keras_objects.loss(recipe.loss or card.loss), recipe.epochs, thaw)
     return source, validation, test, trainer
 
 
@@ -132,150 +139,22 @@ def _built(name, classes, options):
         raise ZooError(f"{name} cannot be built with {options}: {error}") from error
 
 
-def _open_folder(out, recipe, resume):
-    """Make the run folder and write the recipe into it, or check that a run can go on in it."""
-    written = tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
-    kept = out / "recipe.toml"
-    if resume:
-        if not kept.is_file():
-            raise ZooError(f"{out} holds no run to resume; leave out --resume to start one")
-        if kept.read_text("utf-8") != written:
-            raise ZooError(f"{out} holds a run of another recipe (see {kept}); resume with the same recipe and settings")
-    elif out.exists() and (not out.is_dir() or any(not _is_left_over(each) for each in out.iterdir())):
-        raise ZooError(f"{out} is not empty; go on there with --resume, or name another folder with --out")
-    else:
-        with atomic(kept) as temporary:
-            temporary.write_text(written, "utf-8")
-    for half_written in out.glob(f"{PART}*"):  # only now: a folder that is refused is not touched
-        half_written.unlink(missing_ok=True)
-    return out
-
-
-def _is_left_over(path):
-    """Tell what a run leaves that could not begin, or that was killed while it wrote: it is no run to keep."""
-    return path.name in ("recipe.toml", "logs") or path.name.startswith(PART)
-
-
-class _Run(keras.callbacks.Callback):
-    """Shows progress, and at the end of each epoch writes the best classifier, the state and the history."""
-
-    def __init__(self, out, epochs, rows, fingerprint, console):
-        super().__init__()
-        self.best, self.last, self.table = out / "best.keras", out / "last.npz", out / "history.csv"
-        self.rows = rows
-        self.fingerprint = fingerprint
-        self.history = []
-        self.console = console
-        self.bar = Progress(
-            TextColumn("epoch"),
-            MofNCompleteColumn(),
-            BarColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self.task = self.bar.add_task("", total=epochs, rate="")
-
-    @staticmethod
-    def state_of(trainer):
-        """All that the rest of a run depends on: weights, seed states and optimizer slots."""
-        return [*trainer.variables, *trainer.optimizer.variables]
-
-    def take_up(self, trainer):
-        """Put the last checkpoint into the trainer, if the pictures are still those that it has learned from.
-
-        Others would be split anew, and what was kept for the test could be learned from.
-        """
-        notes = checkpoint.restore(self.last, self.state_of(trainer))
-        if notes["data_fingerprint"] != self.fingerprint:
-            raise ZooError(f"the pictures have changed since {self.last.parent} was begun; start anew with another --out")
-        self.history = notes["history"]
-
-    def on_train_begin(self, logs=None):
-        self.bar.update(self.task, completed=len(self.history))
-        self.bar.start()
-
-    def on_train_end(self, logs=None):
-        self.bar.stop()
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.perf_counter()
-
-    def on_test_begin(self, logs=None):
-        self.trained = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        validated = (
-            {}
-            if "val_loss" not in logs
-            else {
-                "val_loss": float(logs["val_loss"]),
-                "val_error": 100 * (1 - float(logs["val_accuracy"])),
-            }
-        )
-        now = time.perf_counter()
-        row = {
-            "epoch": epoch + 1,
-            "loss": float(logs["loss"]),
-            "error": 100 * (1 - float(logs["accuracy"])),
-            **validated,
-            "images_per_second": self.rows / ((self.trained if validated else now) - self.started),
-            "seconds": now - self.started,
-        }
-        # The loss is measured before each step; what the last step of an epoch did shows on validation.
-        if not all(map(math.isfinite, row.values())):
-            self.bar.stop()
-            on_validation = f" ({row['val_loss']} on validation)" if validated else ""
-            raise CheckFailed(
-                f"the loss is {row['loss']}{on_validation} in epoch {epoch + 1}: the learning rate is "
-                f"too large, or the data are wrong; {self.best.parent} keeps the epochs before"
-            )
-        earlier = min((rank(each) for each in self.history), default=(math.inf,))
-        self.history.append(row)
-        # In this order a kill between any two lines loses at most this epoch, which a resumed run does again, to the bit.
-        if rank(row) < earlier:
-            with atomic(self.best) as temporary:
-                self.model.classifier.save(temporary)
-        notes = {"history": self.history, "data_fingerprint": self.fingerprint}
-        checkpoint.save(self.last, self.state_of(self.model), notes)
-        self.write_table()
-        rate = f"{row['images_per_second']:,.0f} images/s"
-        self.bar.update(self.task, completed=epoch + 1, rate=rate)
-        on_validation = f"validation {row['val_error']:6.2f} %  " if validated else ""
-        self.console.print(
-            f"epoch {epoch + 1:3}  loss {row['loss']:8.4f}  error {row['error']:6.2f} %  {on_validation}{rate}",
-            soft_wrap=True,
-        )
-
-    def write_table(self):
-        """Write the history as CSV."""
-        with atomic(self.table) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.history[0])
-            writer.writeheader()
-            writer.writerows(self.history)
-
-
-def rank(row):
-    """Order epochs by what they reach on validation: fewest errors, then smallest loss; without it the last is the best."""
-    return (row["val_error"], row["val_loss"]) if "val_error" in row else (-row["epoch"],)
-
-
-def _finish(recipe, run, source, validation, test, start, earlier):
+def _finish(recipe, run, source, validation, test, seconds, command):
     """Measure the best epoch once on the test part, or on validation where there is none, and write the report."""
     run.write_table()  # again, as a kill may have come between the last state and its table
     out, samples = run.best.parent, validation if test is None else test
     best = min(run.history, key=rank)
     evaluation = score(registry.load(run.best), samples, "validation" if test is None else "test")
     metrics = {
+        "command": command,
         "recipe": recipe.model_dump(mode="json", exclude_none=True),
+        "epochs": len(run.history),
         "best_epoch": best["epoch"],
         **({"validation_error": round(best["val_error"], 4)} if "val_error" in best else {}),
         **({} if test is None else {"test_error": round(evaluation.error, 4)}),
         **evaluation.summary(),
         "images_per_second": round(float(np.median([row["images_per_second"] for row in run.history]))),
-        "wall_seconds": round(time.perf_counter() - start + earlier, 1),
+        "wall_seconds": round(seconds, 1),
         "device": device(),
         "backend": f"{keras.backend.backend()}, keras {keras.__version__}",
         "date": datetime.date.today().isoformat(),

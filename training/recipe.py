@@ -3,7 +3,7 @@
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -33,6 +33,14 @@ class DataRecipe(Strict):
     validation: Amount = Field(ge=0, description="0 keeps the last epoch, where the data have no part of that name")
     test: Amount = Field(default=0, ge=0)
     repeat: int = Field(default=1, gt=0, description="how often an epoch shows the training part")
+    balance: bool = Field(default=False, description="show each class as often as the others")
+
+
+class Thaw(Strict):
+    """How what was learned before is kept, where fine-tuning puts a new output layer on it."""
+
+    epochs: int = Field(ge=0, description="for which the new layer learns alone")
+    share: float = Field(gt=0, le=1, description="of each later change that the layers below it take")
 
 
 class Recipe(Strict):
@@ -43,6 +51,10 @@ class Recipe(Strict):
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
     seed: int = Field(ge=0)
+    patience: int = Field(default=0, ge=0, description="stop after so many epochs without a better one; 0 for never")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="in which the net multiplies; weights, and what leaves, are float32"
+    )
     optimizer: KerasObject | None = Field(default=None, description="left out where a rule does the learning")
     loss: KerasObject | None = Field(default=None, description="in place of the card's")
     rule: KerasObject | None = Field(default=None, description="in place of the card's")
@@ -50,6 +62,7 @@ class Recipe(Strict):
     options: dict[str, Any] = Field(default_factory=dict, description="of the net's builder, besides classes")
     picture: Picture | None = Field(default=None, description="in place of the card's")
     preprocessing: Preprocessing | None = Field(default=None, description="in place of the card's")
+    thaw: Thaw | None = Field(default=None, description="of a new output layer; without one all learns at once")
 
 
 def names():

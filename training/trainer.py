@@ -1,17 +1,26 @@
-"""A classifier while it learns: augmentation in front and, for data that fit in memory, a whole epoch in one graph."""
+"""A classifier while it learns: augmentation in front and, for data that fit in memory, many steps in one graph."""
 
+import collections
+import concurrent.futures
+import functools
 import itertools
 import math
+import os
 
 import keras
 import numpy as np
 
 from training.evaluation import at_a_time
+from training.placement import Placement
+from zoo import arithmetic
 from zoo.errors import ZooError
 from zoo.pictures import middle
 
 # Data up to this size are copied into the backend's memory and trained on by ResidentTrainer.
 RESIDENT_BYTES = 2**30
+# Steps that run in one graph have so many multiply-accumulates forward, about a second on two cores: between two such graphs
+# a run can be stopped and kept.
+STRETCH_MACS = 10**10
 
 
 class Trainer(keras.Model):
@@ -25,11 +34,25 @@ class Trainer(keras.Model):
         batch_size: rows a step; the last step of an epoch takes what is left.
         repeat: how often an epoch shows the rows.
         rule: `zoo.rules.Rule` that does the learning, instead of the optimizer.
+        balance: show each class as often as the others: of frequent ones some rows an epoch, rare ones several times.
+        placement: `training.placement.Placement`.
     """
 
-    how = "Keras fit, a step at a time"
+    how = "a step at a time"
+    stretch = 1  # steps that an element of the feed is
 
-    def __init__(self, classifier, augmentation, pictures, labels, batch_size, repeat=1, rule=None):
+    def __init__(
+        self,
+        classifier,
+        augmentation,
+        pictures,
+        labels,
+        batch_size,
+        repeat=1,
+        rule=None,
+        balance=False,
+        placement=None,
+    ):
         super().__init__(name=f"{classifier.name}-trainer")
         self.classifier = classifier
         self.augmentation = list(augmentation)
@@ -37,7 +60,13 @@ class Trainer(keras.Model):
         self.rows = len(labels)
         self.repeat = repeat
         self.rule = rule
+        self.balance = balance
+        self.placement = placement or Placement()
+        self.thaw = None
+        self._mean = True
         self._data = pictures, labels
+        self._classes = [np.flatnonzero(np.asarray(labels) == label) for label in np.unique(labels)]
+        self._order = functools.lru_cache(2)(self.order)
 
     @property
     def presentations(self):
@@ -52,27 +81,35 @@ class Trainer(keras.Model):
     @property
     def steps_per_epoch(self):
         """How many elements of `feed` are an epoch, as Keras' `fit` wants to know."""
-        return self.steps
+        return self.stretches()
 
-    def prepare(self, optimizer, loss, epochs=1):
+    def stretches(self, step=0):
+        """Return how many elements of `feed` the steps of an epoch from `step` on are."""
+        return math.ceil((self.steps - step) / self.stretch)
+
+    def prepare(self, optimizer, loss, epochs=1, thaw=None):
         """Compile, and build all that has variables, so that a checkpoint can be put into them before `fit`.
 
         Args:
             optimizer: Keras optimizer, or None where a rule does the learning.
             loss: Keras loss; with a rule it is only reported.
             epochs: how many the whole run has.
+            thaw: `training.thaw.Thaw`, for a net of which a part is to keep what it has learned before.
 
         Raises:
             ZooError: if augmentation, loss, optimizer or rule do not fit the classifier; two pictures show it as well as an
                 epoch.
         """
         self._check_augmentation()
+        self.thaw = thaw
+        self._mean = loss.reduction != "sum"
         if self.rule is not None:
             self.rule.prepare(self.classifier.net, self.rows, self.presentations * epochs)
             optimizer = keras.optimizers.SGD()  # Keras compiles nothing without one; nobody asks it for a step
         # TensorFlow's XLA takes 20 times as long as its own kernels for a convolution's gradient on the CPU.
         xla = keras.backend.backend() != "tensorflow"
-        self.compile(optimizer, loss, metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")], jit_compile=xla)
+        accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
+        self.compile(optimizer, loss, weighted_metrics=[accuracy], jit_compile=xla)
         pictures, labels = self._data
         # One evaluated batch builds metrics and loss; the loop in the graph of ResidentTrainer may not make variables.
         try:
@@ -115,9 +152,13 @@ class Trainer(keras.Model):
 
     def train_step(self, *state_and_data):
         """Take a step of the optimizer, as Keras does, or of the rule."""
-        if self.rule is None:
+        jax = keras.backend.backend() == "jax"
+        if self.rule is None and self.thaw is None:
             return super().train_step(*state_and_data)
-        if keras.backend.backend() != "jax":
+        if self.rule is None:
+            step = super().train_step
+            return self.thaw.step_on_jax(self, step, *state_and_data) if jax else self.thaw.step(self, step, *state_and_data)
+        if not jax:
             return self._rule_step(*state_and_data)
         # On JAX a step is a function from the values of all variables to their next ones.
         values, data = state_and_data
@@ -143,16 +184,59 @@ class Trainer(keras.Model):
     def order(self, seed, epoch):
         """Return the rows in the order of an epoch, which follows from seed and epoch alone."""
         generator = np.random.default_rng([seed, epoch])
-        return np.concatenate([generator.permutation(self.rows) for _ in range(self.repeat)]).astype("int32")
+        if not self.balance:
+            return np.concatenate([generator.permutation(self.rows) for _ in range(self.repeat)]).astype("int32")
+        each = math.ceil(self.presentations / len(self._classes))
+        drawn = [np.resize(generator.permutation(rows), each) for rows in self._classes]
+        return generator.permutation(np.concatenate(drawn))[: self.presentations].astype("int32")
 
-    def feed(self, seed, first):
-        """Return what Keras' `fit` reads: endlessly, from epoch `first` on, batches in the order of each epoch."""
+    def feed(self, seed, epoch, step=0):
+        """Return what Keras' `fit` reads: endlessly, from a step of an epoch on, batches in the order of each epoch."""
+        first = epoch * self.steps + step
+        if keras.backend.backend() == "tensorflow":
+            return self._tensorflow_feed(seed, first)
+        return _ahead(functools.partial(self._batch, seed), first)
+
+    def _batch(self, seed, number):
+        """Return the batch of a step of the run: pictures, labels and, where Keras takes the step, weights.
+
+        All batches have one size, so that several devices can share them and XLA compiles one graph: the last of an epoch is
+        filled up with rows of weight 0. Those that count weigh as much more as makes the mean of the batch theirs; in what
+        `fit` reports of the epoch that batch counts as a full one.
+        """
         pictures, labels = self._data
-        for epoch in itertools.count(first):
-            order = self.order(seed, epoch)
-            for start in range(0, self.presentations, self.batch_size):
-                rows = order[start : start + self.batch_size]
-                yield pictures[rows], labels[rows]
+        epoch, step = divmod(number, self.steps)
+        rows = self._order(seed, epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+        if self.rule is not None:
+            return pictures[rows], labels[rows]
+        weights = np.zeros(self.batch_size, "float32")
+        weights[: len(rows)] = self.batch_size / len(rows) if self._mean else 1.0
+        rows, weights = self.placement.own(np.resize(rows, self.batch_size)), self.placement.own(weights)
+        return pictures[rows], labels[rows], weights
+
+    def _tensorflow_feed(self, seed, first):
+        import tensorflow as tf
+
+        shapes = [(None, *self._data[0].shape[1:]), (None,), (None,)]
+        kinds = [tf.as_dtype(each.dtype) for each in self._data] + [tf.float32]
+        given = slice(2 if self.rule is not None else 3)
+
+        def batch(number):
+            made = tf.numpy_function(functools.partial(self._batch, seed), [number], kinds[given])
+            return tuple(tf.ensure_shape(part, shape) for part, shape in zip(made, shapes[given], strict=True))
+
+        # Not from_generator: that sets malloc's trim threshold to 128 KiB, and each step pays for it with page faults.
+        numbers = tf.data.Dataset.range(first, tf.int64.max)
+        return _untuned(numbers.map(batch, num_parallel_calls=os.cpu_count(), deterministic=True).prefetch(2))
+
+    def bad_step(self, logs, step):
+        """Return after which of the steps of an epoch, counted from 1, the loss was no finite number, or None.
+
+        Args:
+            logs: what Keras tells callbacks at the end of a batch.
+            step: how many steps of the epoch are done.
+        """
+        return None if math.isfinite(logs["loss"]) else step
 
     def validation(self, pictures, labels):
         """Return samples as the keywords with which Keras' `fit` validates on them; of larger ones the middle counts."""
@@ -164,32 +248,32 @@ class Trainer(keras.Model):
 
 
 class ResidentTrainer(Trainer):
-    """Train with the data resident as uint8 and one graph an epoch: `fit` is fed an order of the rows, not the rows.
+    """Train with the data resident as uint8 and many steps in one graph: `fit` is fed an order of the rows, not the rows.
 
-    Keras' own training step runs inside a loop of the graph, so losses, metrics, optimizers and the callbacks at the ends
-    of epochs work as ever; only the step from Python to the graph and back is paid once an epoch. TensorFlow backend.
+    Keras' own training step runs inside a loop of the graph, so losses, metrics, optimizers and callbacks work as ever; only
+    the step from Python to the graph and back is paid once for many. TensorFlow backend, one device.
     """
 
-    how = "one graph an epoch"
-
-    def __init__(self, classifier, augmentation, pictures, labels, *settings):
+    def __init__(self, classifier, augmentation, pictures, labels, *settings, **named):
         import tensorflow as tf
 
-        super().__init__(classifier, augmentation, tf.constant(pictures), tf.constant(labels), *settings)
+        super().__init__(classifier, augmentation, tf.constant(pictures), tf.constant(labels), *settings, **named)
+        macs = max(1, arithmetic.totals(arithmetic.table(classifier))["macs"]) * self.batch_size
+        self.stretch = max(1, min(self.steps, STRETCH_MACS // macs))
+        self.how = f"{self.stretch} steps in one graph" if self.stretch > 1 else super().how
+        self._bad = self.add_weight((), "zeros", dtype="int32", trainable=False, name="bad_step")
 
-    @property
-    def steps_per_epoch(self):
-        return 1
-
-    def feed(self, seed, first):
+    def feed(self, seed, epoch, step=0):
         import tensorflow as tf
 
-        def order(epoch):
-            rows = tf.numpy_function(lambda number: self.order(seed, number), [epoch], tf.int32)
-            return tf.ensure_shape(rows, (self.presentations,))
+        def stretches(number):
+            order = tf.numpy_function(lambda number: self.order(seed, number), [number], tf.int32)
+            order = tf.ensure_shape(order, (self.presentations,))
+            first = tf.where(number == epoch, tf.constant(step, tf.int64), 0) * self.batch_size
+            rows = self.stretch * self.batch_size
+            return tf.data.Dataset.range(first, self.presentations, rows).map(lambda start: order[start : start + rows])
 
-        # Not from_generator: that sets malloc's trim threshold to 128 KiB, and each step pays for it with page faults.
-        return _untuned(tf.data.Dataset.range(first, tf.int64.max).map(order))
+        return _untuned(tf.data.Dataset.range(epoch, tf.int64.max).flat_map(stretches))
 
     def validation(self, pictures, labels):
         import tensorflow as tf
@@ -201,14 +285,22 @@ class ResidentTrainer(Trainer):
         import tensorflow as tf
 
         pictures, labels = self._data
+        self._bad.assign(0)
 
-        def step(start):
+        def step(start, number):
             rows = order[start : start + self.batch_size]
-            super(ResidentTrainer, self).train_step((tf.gather(pictures, rows), tf.gather(labels, rows)))
-            return (start + self.batch_size,)
+            logs = super(ResidentTrainer, self).train_step((tf.gather(pictures, rows), tf.gather(labels, rows)))
+            worse = (self._bad == 0) & ~tf.math.is_finite(logs["loss"])
+            self._bad.assign(tf.where(worse, number, self._bad))
+            return start + self.batch_size, number + 1
 
-        tf.while_loop(lambda start: start < self.presentations, step, (tf.constant(0),), parallel_iterations=1)
+        end = tf.shape(order)[0]
+        tf.while_loop(lambda start, _: start < end, step, (tf.constant(0), tf.constant(1)), parallel_iterations=1)
         return self.get_metrics_result()
+
+    def bad_step(self, logs, step):
+        bad = int(self._bad)
+        return (step - 1) // self.stretch * self.stretch + bad if bad else None
 
 
 def _size(shape):
@@ -228,7 +320,19 @@ def _untuned(dataset):
     return dataset.with_options(options)
 
 
-def make(classifier, augmentation, pictures, labels, batch_size, repeat=1, rule=None):
+def _ahead(batch, first):
+    """Yield `batch(number)` for the numbers from `first` on, made by all cores ahead of their use."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        numbers = itertools.count(first)
+        made = collections.deque(pool.submit(batch, next(numbers)) for _ in range(2 * os.cpu_count()))
+        while True:
+            made.append(pool.submit(batch, next(numbers)))
+            yield made.popleft().result()
+
+
+def make(classifier, augmentation, pictures, labels, batch_size, placement=None, **settings):
     """Return the trainer for these data and the backend in use: `ResidentTrainer` where it can be."""
     fits = keras.backend.backend() == "tensorflow" and pictures.nbytes <= RESIDENT_BYTES
-    return (ResidentTrainer if fits else Trainer)(classifier, augmentation, pictures, labels, batch_size, repeat, rule)
+    alone = placement is None or placement.parts == 1
+    kind = ResidentTrainer if fits and alone else Trainer
+    return kind(classifier, augmentation, pictures, labels, batch_size, placement=placement, **settings)

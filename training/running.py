@@ -1,0 +1,243 @@
+"""What happens between the steps of a run: it is watched, told, and kept so that nothing can lose it."""
+
+import contextlib
+import csv
+import math
+import signal
+import threading
+import time
+
+import keras
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from training import checkpoint
+from zoo.errors import CheckFailed, ZooError
+from zoo.files import atomic
+
+# Within an epoch the state is written once in so many seconds; less often where that would take a twentieth of the time.
+CHECKPOINT_SECONDS = 60.0
+WRITING = 20
+
+
+class Running(keras.callbacks.Callback):
+    """Shows progress; at the end of each epoch, and within it now and then, writes what a killed run goes on from.
+
+    Args:
+        out: the run folder.
+        recipe: `training.recipe.Recipe`.
+        trainer: `training.trainer.Trainer`, prepared.
+        fingerprint: of the data.
+        console: rich console.
+        every: seconds between two checkpoints within an epoch.
+    """
+
+    def __init__(self, out, recipe, trainer, fingerprint, console, every=CHECKPOINT_SECONDS):
+        super().__init__()
+        self.best, self.last, self.table = out / "best.keras", out / "last.npz", out / "history.csv"
+        self.recipe = recipe
+        self.trainer = trainer
+        self.fingerprint = fingerprint
+        self.every = every
+        self.console = console
+        self.history = []
+        self.step = 0  # of the epoch that is not finished
+        self.spent = 0.0  # seconds, by an earlier process, on that epoch
+        self._metrics = None
+        self._interrupted = False
+        self.bar = Progress(
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self.task = self.bar.add_task("", total=recipe.epochs, rate="")
+
+    @property
+    def state(self):
+        """All that the rest of a run depends on: weights, metrics, seed states and optimizer slots."""
+        return [*self.trainer.variables, *self.trainer.metrics_variables, *self.trainer.optimizer.variables]
+
+    def take_up(self):
+        """Put the last checkpoint into the trainer, if the pictures are still those that it has learned from.
+
+        Others would be split anew, and what was kept for the test could be learned from.
+        """
+        notes = checkpoint.restore(self.last, self.state)
+        if notes["data_fingerprint"] != self.fingerprint:
+            raise ZooError(f"the pictures have changed since {self.last.parent} was begun; start anew with another --out")
+        self.history, self.step, self.spent = notes["history"], notes["step"], notes["spent"]
+        if self.step:
+            self._metrics = [np.asarray(variable).copy() for variable in self.trainer.metrics_variables]
+
+    @property
+    def over(self):
+        """Whether all epochs are done, or none was better for as long as the recipe waits."""
+        waited = len(self.history) - min(self.history, key=rank)["epoch"] if self.history else 0
+        return len(self.history) >= self.recipe.epochs or 0 < self.recipe.patience <= waited
+
+    def run(self, **validation):
+        """Train to the end, with the rest of an interrupted epoch first.
+
+        Args:
+            **validation: keywords of Keras' `fit`.
+
+        Raises:
+            KeyboardInterrupt: on Ctrl-C or SIGTERM, once the state is written.
+            CheckFailed: if the loss or a weight is no longer a finite number; the last good checkpoint stays.
+        """
+        with self._noting_interrupts(), self.bar:
+            while not self.over:
+                done, step = len(self.history), self.step
+                self.trainer.fit(
+                    self.trainer.feed(self.recipe.seed, done, step),
+                    steps_per_epoch=self.trainer.stretches(step),
+                    initial_epoch=done,
+                    epochs=done + 1 if step else self.recipe.epochs,
+                    shuffle=False,  # the feed is in the epoch's order
+                    verbose=0,
+                    callbacks=[self, keras.callbacks.TensorBoard(self.last.parent / "logs", write_graph=False)],
+                    **validation,
+                )
+
+    @contextlib.contextmanager
+    def _noting_interrupts(self):
+        """Within it Ctrl-C and SIGTERM wait for the end of the steps at work; a second one does not."""
+
+        def note(number, frame):
+            self._interrupted = True
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+        if threading.current_thread() is not threading.main_thread():  # where Python knows no signals
+            yield
+            return
+        before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+        # What ignores them, such as what a shell runs in its background, goes on to.
+        before = {each: handler for each, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+        try:
+            for each in before:
+                signal.signal(each, note)
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.first = self.step
+        self.started = self.saved = time.perf_counter()
+        self.writing = 0.0
+        self.bar.update(self.task, completed=epoch + self.step / self.trainer.steps)
+        if self._metrics is not None:  # Keras has just reset them, and the epoch goes on
+            for variable, value in zip(self.trainer.metrics_variables, self._metrics, strict=True):
+                variable.assign(value)
+            self._metrics = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step = min(self.trainer.steps, self.first + (batch + 1) * self.trainer.stretch)
+        if bad := self.trainer.bad_step(logs, self.step):
+            self._fail(f"the loss is {float(logs['loss'])}", f" at step {bad:,} of {self.trainer.steps:,}")
+        now = time.perf_counter()
+        self.bar.update(self.task, completed=len(self.history) + self.step / self.trainer.steps)
+        if self.step < self.trainer.steps:  # else the epoch is about to end, and will be written
+            if self._interrupted or now - self.saved >= max(self.every, WRITING * self.writing):
+                self._save()
+                self.writing = time.perf_counter() - now
+                self.saved = time.perf_counter()
+            if self._interrupted:
+                raise KeyboardInterrupt
+
+    def on_test_begin(self, logs=None):
+        self.trained = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        validated = (
+            {}
+            if "val_loss" not in logs
+            else {
+                "val_loss": float(logs["val_loss"]),
+                "val_error": 100 * (1 - float(logs["val_accuracy"])),
+            }
+        )
+        now = time.perf_counter()
+        shown = self.trainer.presentations * (1 - self.first / self.trainer.steps)
+        row = {
+            "epoch": epoch + 1,
+            "loss": float(logs["loss"]),
+            "error": 100 * (1 - float(logs["accuracy"])),
+            **validated,
+            **({} if self.trainer.rule else {"learning_rate": float(self.trainer.optimizer.learning_rate)}),
+            "images_per_second": shown / ((self.trained if validated else now) - self.started),
+            "seconds": now - self.started + self.spent,
+        }
+        # The loss is measured before each step; what the last step of an epoch did shows on validation.
+        if not all(map(math.isfinite, row.values())):
+            on_validation = f" ({row['val_loss']} on validation)" if validated else ""
+            self._fail(f"the loss is {row['loss']}{on_validation}")
+        earlier = min((rank(each) for each in self.history), default=(math.inf,))
+        self.history.append(row)
+        self.step, self.spent = 0, 0.0
+        # In this order a kill between any two lines loses at most this epoch, which a resumed run does again, to the bit.
+        if rank(row) < earlier:
+            with atomic(self.best) as temporary:
+                self.trainer.classifier.save(temporary)
+        self._save()
+        self.write_table()
+        self._tell(row)
+        if self._interrupted:
+            raise KeyboardInterrupt
+        if self.over:
+            self.trainer.stop_training = True
+
+    def _tell(self, row):
+        rate = f"{row['images_per_second']:,.0f} images/s"
+        self.bar.update(self.task, completed=row["epoch"], rate=rate)
+        on_validation = f"validation {row['val_error']:6.2f} %  " if "val_error" in row else ""
+        self.console.print(
+            f"epoch {row['epoch']:3}  loss {row['loss']:8.4f}  error {row['error']:6.2f} %  {on_validation}{rate}",
+            soft_wrap=True,
+        )
+        if self.over and row["epoch"] < self.recipe.epochs:
+            best = min(self.history, key=rank)["epoch"]
+            self.console.print(
+                f"stops early: no epoch was better than epoch {best} for {self.recipe.patience}", soft_wrap=True
+            )
+
+    def _save(self):
+        """Write the state, where it is, and the history to the last checkpoint."""
+        if keras.backend.backend() == "jax":
+            self.trainer.jax_state_sync()  # within an epoch Keras has it
+        notes = {
+            "history": self.history,
+            "step": self.step,
+            "spent": self.spent + (time.perf_counter() - self.started if self.step else 0.0),
+            "data_fingerprint": self.fingerprint,
+        }
+        try:
+            checkpoint.save(self.last, self.state, notes)
+        except CheckFailed as error:
+            self._fail(str(error), f" at step {self.step:,} of {self.trainer.steps:,}" if self.step else "")
+
+    def _fail(self, what, where=""):
+        """Raise `CheckFailed`: of numbers that are none nothing is written, and the last good ones stay."""
+        kept = "the last good checkpoint" if self.last.exists() else "nothing, as no step was kept yet"
+        raise CheckFailed(
+            f"{what} in epoch {len(self.history) + 1}{where}: the learning rate is too large, or the data are wrong; "
+            f"{self.last.parent} keeps {kept}"
+        )
+
+    def write_table(self):
+        """Write the history as CSV."""
+        with atomic(self.table) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.history[0])
+            writer.writeheader()
+            writer.writerows(self.history)
+
+
+def rank(row):
+    """Order epochs by what they reach on validation: fewest errors, then smallest loss; without it the last is the best."""
+    return (row["val_error"], row["val_loss"]) if "val_error" in row else (-row["epoch"],)
