@@ -13,6 +13,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 RUN_ZOO = "import sys; from zoo.cli import main; sys.argv[0] = 'zoo'; main()"
 
 
+def pytest_addoption(parser):
+    parser.addoption("--kills", type=int, default=3, help="how often a run that must end as an undisturbed one is killed")
+
+
 def pytest_runtest_setup(item):
     if item.get_closest_marker("mnist") and not (Path(os.environ.get("TFDS_DATA_DIR", "")) / "mnist").is_dir():
         pytest.skip("MNIST is not prepared: run `tfds build mnist --data_dir DIR` and set TFDS_DATA_DIR=DIR")

@@ -86,7 +86,8 @@ def test_the_commands_are_entry_points(wheel):
         points.read_string(archive.read(name).decode())
     assert dict(points["console_scripts"]) == {"zoo": "zoo.cli:main"}
     expected = {"list", "info", "show", "features", "similar", "train", "experiment", "finetune", "evaluate", "predict"}
-    assert expected | {"import", "export", "verify", "quantize", "targets", "plan"} <= set(points["zoo.commands"])
+    expected |= {"import", "doctor", "export", "verify", "quantize", "report", "targets", "plan"}
+    assert expected <= set(points["zoo.commands"])
     assert dict(points["zoo.weights"]) == {"fit": "training.fitted:fit_weights"}
     assert dict(points["zoo.data"]) == {"labelled": "training.data:labelled"}
     assert dict(points["zoo.info"]) == {".onnx": "exporters.onnx.info:tell"}

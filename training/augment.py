@@ -226,3 +226,19 @@ class PCAColour(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "deviation": self.deviation, "until": self.until, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("training")
+class ColourJitter(keras.layers.RandomColorJitter):
+    """Vary brightness, contrast, saturation and hue of each picture: Keras' layer, whose colours stay within 0-255 here.
+
+    Args:
+        brightness_factor: 0.1 for ±10 % of white.
+        contrast_factor: 0.2 for 0.8 to 1.2 times the distance from the mean.
+        saturation_factor: (0.4, 0.6) for 0.67 to 1.5 times; 0.5 changes nothing, 0 makes grey.
+        hue_factor: 0.05 for up to 9 degrees of the colour wheel, either way.
+        seed: int.
+    """
+
+    def transform_images(self, images, transformation, training=True):
+        return ops.clip(super().transform_images(images, transformation, training), *self.value_range)

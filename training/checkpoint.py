@@ -33,15 +33,24 @@ def restore(path, variables):
     Raises:
         ZooError: if the file is damaged or holds the state of another net or optimizer.
     """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = dict(stored)
-        notes = json.loads(str(arrays.pop("notes")))
-    except Exception as error:  # a damaged archive raises what zipfile, zlib, NumPy or JSON choose to
-        raise ZooError(f"{path} is damaged ({error}); start anew in another folder") from error
+    arrays, notes = _read(path)
     values = list(arrays.values())
     if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
         raise ZooError(f"{path} holds the state of another net or optimizer; give the recipe that it was made with")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     return notes
+
+
+def notes(path):
+    """Return the notes of a checkpoint; raises `ZooError` if it is damaged."""
+    return _read(path)[1]
+
+
+def _read(path):
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = dict(stored)
+        return arrays, json.loads(str(arrays.pop("notes")))
+    except Exception as error:  # a damaged archive raises what zipfile, zlib, NumPy or JSON choose to
+        raise ZooError(f"{path} is damaged ({error}); start anew in another folder") from error

@@ -19,6 +19,12 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe, such as seed=2 or data.validation=0.2."),
 ]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")]
+Precision = Annotated[
+    str | None, typer.Option(metavar="float32|bfloat16|float16", help="In which the net multiplies while it learns.")
+]
+Devices = Annotated[int | None, typer.Option(min=1, help="How many GPUs of this machine share each batch.")]
+Every = Annotated[float, typer.Option(metavar="SECONDS", help="Between two checkpoints within an epoch.")]
 Model = Annotated[str, typer.Argument(metavar="NAME-or-FILE", help="Such as lenet5.mnist, or a .keras file.")]
 
 MOST_CLASSES = 30  # of which each has its error printed
@@ -28,7 +34,14 @@ def train(
     recipe: Annotated[str, typer.Argument(help="Name of a packaged recipe, or a .toml file.")],
     settings: Settings = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; by default runs/RECIPE.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    precision: Precision = None,
+    devices: Devices = None,
+    checkpoint_every: Every = 60.0,
+    resume: Resume = False,
+    num_processes: Annotated[int | None, typer.Option(min=1, help="How many processes train as one, on JAX.")] = None,
+    process_id: Annotated[int | None, typer.Option(help="Which of them this is; 0 writes the run folder.")] = None,
+    coordinator: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where they reach process 0.")] = None,
+    join_within: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="For how long they wait for each other.")] = 60,
 ):
     """Train a model as a recipe says, into a run folder.
 
@@ -36,11 +49,24 @@ def train(
     """
     from training import recipe as recipes
 
-    checked = recipes.load(recipe, **dict(map(recipes.parse_setting, settings or ())))
+    checked = recipes.load(recipe, **_changes(settings, precision=precision))
     out = out or Path("runs") / Path(recipe).stem
-    words = ["zoo", "train", recipe, *(f"--set={setting}" for setting in settings or ()), "--out", str(out)]
-    metrics = _run(checked, out, resume, shlex.join(words))
-    print(f"{_result(metrics)}\nnext: zoo export {out / 'best.keras'} --to onnx --out {out / 'best.onnx'}")
+
+    def run(placement):
+        from training.fitting import fit
+
+        where = {"checkpoint_every": checkpoint_every, "placement": placement}
+        if metrics := _resumable(out, fit, checked, out, resume, command=_typed(), **where):
+            _conclude(metrics, out)
+
+    if (num_processes, process_id, coordinator) != (None, None, None):
+        from training import cluster, supervised
+
+        cluster.check(num_processes, process_id, coordinator, devices)
+        where = num_processes, process_id, coordinator, join_within
+        supervised.run(lambda: run(cluster.join(*where)), *where, again=f"{_typed()} --resume")
+    cli.start_keras()
+    run(_placement(devices))
 
 
 def experiment(
@@ -74,11 +100,18 @@ def experiment(
 
 def finetune(
     model: Model,
-    data: Annotated[str, typer.Option(help="A folder with a folder of pictures a class, or a TFDS name.")],
+    data: Annotated[str, typer.Option(help="A folder with a folder of pictures a class, a list of pictures, a TFDS name.")],
     out: Annotated[Path, typer.Option(help="The run folder.")],
     settings: Settings = None,
+    augment: Annotated[
+        str | None, typer.Option(metavar="none|light|photos", help="How pictures are distorted; photos mirrors them too.")
+    ] = None,
+    balance: Annotated[bool, typer.Option("--balance", help="Show each class as often as the others.")] = False,
     strict: Strict = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    precision: Precision = None,
+    devices: Devices = None,
+    checkpoint_every: Every = 60.0,
+    resume: Resume = False,
 ):
     """Fine-tune a model on your own pictures; leaves best.keras and a report in the run folder.
 
@@ -88,13 +121,15 @@ def finetune(
     from training import recipe as recipes
     from training.finetuning import finetune as run
 
-    changes = dict(map(recipes.parse_setting, settings or ()))
-    words = ["zoo", "finetune", model, "--data", data, "--out", str(out), *(f"--set={each}" for each in settings or ())]
-    metrics = _resumable(lambda: run(model, data, out, resume=resume, strict=strict, **changes), out, shlex.join(words))
+    augmentation = None if augment is None else recipes.augmentation(augment)
+    options = {"precision": precision, "augmentation": augmentation, "data.balance": balance or None}
+    changes = _changes(settings, **options)
+    where = {"checkpoint_every": checkpoint_every, "placement": _placement(devices)}
+    metrics = _resumable(out, run, model, data, out, resume, strict, command=_typed(), **where, **changes)
     _name_problems(metrics["left_out"])
     before = metrics["accuracy_before"]
     print(f"accuracy before: {f'{before:.2f} %' if before is not None else 'none, the classes are new'}")
-    print(f"{_result(metrics)}\nnext: zoo export {out / 'best.keras'} --to onnx --out {out / 'best.onnx'}")
+    _conclude(metrics, out)
 
 
 def evaluate(
@@ -129,6 +164,7 @@ def evaluate(
         print("these are all pictures of the folder; had the model learned from some of them, this says too much")
     top5 = f"top-5 error {summary['top5_error']:.2f} %, " if "top5_error" in summary else ""
     print(f"error {summary['error']:.2f} %, {top5}accuracy {summary['accuracy']:.2f} %, {summary['seconds']:.1f} s")
+    print(evaluation.how_sure())
     by_class = [(name, error) for name, error in summary["error_by_class"].items() if error is not None]
     worst = sorted(by_class, key=lambda each: -each[1])[:MOST_CLASSES]
     what = (
@@ -185,25 +221,61 @@ def _tell_if_random(model):
         print(f"note: {model} has random weights; `zoo list` shows the trained ones", file=sys.stderr)
 
 
-def _run(recipe, out, resume, command):
-    cli.start_keras()
-    from training.fitting import fit
+def _changes(settings, **options):
+    """Return what a command line changes of a recipe: by its own options, and by --set, which has the last word."""
+    from training import recipe as recipes
 
-    return _resumable(lambda: fit(recipe, out, resume=resume), out, command)
+    given = {key: value for key, value in options.items() if value is not None}
+    return {**given, **dict(map(recipes.parse_setting, settings or ()))}
 
 
-def _resumable(run, out, command):
+def _placement(devices):
+    """Return where a run computes: `training.placement.Placement`."""
+    from training.placement import Placement
+
+    if devices is None:
+        return Placement()
+    import keras
+
+    if keras.backend.backend() == "jax":
+        from training.cluster import Parallel
+
+        return Parallel(devices)
+    from training.devices import Mirrored
+
+    return Mirrored(devices)
+
+
+def _typed():
+    """Return the command that was typed, less --resume, with which it can be given again."""
+    return shlex.join(["zoo", *(word for word in sys.argv[1:] if word != "--resume")])
+
+
+def _resumable(out, run, *given, **named):
     """Run, and on Ctrl-C or SIGTERM say how to go on."""
     try:
-        return run()
+        return run(*given, **named)
     except KeyboardInterrupt:
-        if (out / "last.npz").exists():
-            print(f"\nstopped; what is learned is kept. To go on: {command} --resume")
+        if not named["placement"].writes:
+            print("\nstopped, as all processes of the run")
+        elif (out / "last.npz").exists():
+            print(f"\nstopped; what is learned is kept. To go on: {_typed()} --resume")
         else:
             print("\nstopped before the first step was taken; there is nothing to keep")
         # TensorFlow's threads are still at work, and the interpreter's own end may crash beside them.
         sys.stdout.flush()
         os._exit(1)
+
+
+def _conclude(metrics, out):
+    """Say what a run has reached, how sure that is, and what to do next."""
+    from training.answers import how_sure
+
+    print(_result(metrics))
+    print(how_sure(metrics["wrong"], metrics["pictures"], metrics["part"]))
+    best = out / "best.keras"
+    print(f"look at {out / 'report.html'}")
+    print(f"next: {shlex.join(['zoo', 'export', str(best), '--to', 'onnx', '--out', str(best.with_suffix('.onnx'))])}")
 
 
 def _result(metrics):

@@ -1,5 +1,6 @@
 """How right a classifier is, and where it is wrong."""
 
+import functools
 import math
 import time
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training import data
+from training.answers import Answers
 from zoo.errors import ZooError
 from zoo.pictures import middle, uncropped
 
@@ -19,7 +21,7 @@ VIEWS = (1, 10)
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Answers):
     """The scores of a classifier on samples, and all that follows from them."""
 
     class_names: tuple
@@ -29,7 +31,7 @@ class Evaluation:
     part: str = "all"
     views: int = 1
 
-    @property
+    @functools.cached_property
     def predictions(self):
         return self.scores.argmax(axis=1)
 
@@ -41,11 +43,6 @@ class Evaluation:
         return wrong[np.argsort(-lead, kind="stable")]
 
     @property
-    def error(self):
-        """Share of wrong answers, in percent."""
-        return 100 * float(np.mean(self.predictions != self.labels))
-
-    @property
     def top5_error(self):
         """Share of pictures whose class is not among the best five, in percent; of equal scores the first is the better."""
         own = self.scores[np.arange(len(self.labels)), self.labels][:, None]
@@ -53,27 +50,20 @@ class Evaluation:
         better = (self.scores > own) | ((self.scores == own) & earlier)
         return 100 * float(np.mean(better.sum(axis=1) >= 5))
 
-    def confusion(self):
-        """Return (classes, classes) counts, a row a true class, a column an answer."""
-        counts = np.zeros((len(self.class_names),) * 2, int)
-        np.add.at(counts, (self.labels, self.predictions), 1)
-        return counts
-
     def summary(self):
-        """Return what a program would read, as a dict of plain values; errors in percent."""
-        confusion = self.confusion()
-        shown = confusion.sum(axis=1)
+        """Return what a program would read, as a dict of plain values; errors, and the 95 % interval of one, in percent."""
         return {
             "part": self.part,
             "pictures": len(self.labels),
             "wrong": len(self.wrong),
             "error": round(self.error, 4),
             "accuracy": round(100 - self.error, 4),
+            "interval": [round(bound, 4) for bound in self.interval],
             **({"top5_error": round(self.top5_error, 4)} if len(self.class_names) > MANY_CLASSES else {}),
             **({"views": self.views} if self.views > 1 else {}),
             "error_by_class": {
-                name: round(100 * (1 - float(confusion[i, i] / shown[i])), 4) if shown[i] else None
-                for i, name in enumerate(self.class_names)
+                name: None if each["recall"] is None else round(100 - each["recall"], 4)
+                for name, each in self.by_class().items()
             },
             "seconds": round(self.seconds, 3),
         }

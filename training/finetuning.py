@@ -1,31 +1,48 @@
 """Fine-tuning: a model of the zoo, or a user's own, on a user's own pictures."""
 
-import json
-from pathlib import Path
+import math
 
 import keras
 
 from training import data, recipe
 from training.evaluation import score
-from training.fitting import fit, shown
+from training.fitting import fit
+from training.recipe import shown
+from training.running import CHECKPOINT_SECONDS
 from zoo import registry
 from zoo.errors import ZooError
-from zoo.files import atomic
+
+# Pictures that an epoch shows at least, of few each several times: else a small folder would be left after few steps.
+SHOWN = 1000
+# How they are distorted, unless something else is asked for; what that is worth is in the header of the recipe.
+AUGMENTATION = "light"
 
 
-def finetune(name_or_path, folder, out, resume=False, strict=False, console=None, **changes):
-    """Fine-tune a classifier on the pictures of a folder.
+def finetune(
+    name_or_path,
+    folder,
+    out,
+    resume=False,
+    strict=False,
+    console=None,
+    command="",
+    checkpoint_every=CHECKPOINT_SECONDS,
+    placement=None,
+    **changes,
+):
+    """Fine-tune a classifier on a user's pictures.
 
-    If the folder's classes are the classifier's, all of it goes on learning; otherwise it gets a new output layer, and what
-    it has learned before is kept below.
+    If the data's classes are the classifier's, all of it goes on learning; otherwise it gets a new output layer, which at
+    first learns alone, above what was learned before.
 
     Args:
         name_or_path: what `zoo.load` takes.
-        folder: a folder with a folder of pictures a class, or a TFDS name.
+        folder: what `training.data.load` takes: a folder with a folder of pictures a class, a list, or a TFDS name.
         out: the run folder.
         resume: go on from the run folder's last checkpoint.
         strict: refuse unreadable pictures instead of leaving them out.
         console: rich console for progress.
+        command, checkpoint_every, placement: as for `training.fit`.
         **changes: values of the recipe "finetune" to change, such as epochs=5.
 
     Returns:
@@ -41,16 +58,27 @@ def finetune(name_or_path, folder, out, resume=False, strict=False, console=None
     source = data.load(str(folder), shown(checked, before.picture), strict)
     same = set(source.class_names) in (set(before.class_names), set(before.class_ids or ()))
     keras.utils.set_random_seed(checked.seed)  # fit sets it again, too late for a new head
-    classifier = before if same else _new_head(before, source)
+    classifier, new = (before, ()) if same else _new_head(before, source)
     source = source.in_order(classifier.class_names, classifier.class_ids)
-    # Measured before a weight moves; fit makes the same split from the same seed.
-    *_, test = data.split(source, checked.data.validation, checked.data.test, checked.seed)
+    train, _, test = data.split(source, checked.data.validation, checked.data.test, checked.seed)  # as fit will
     accuracy = 100 - score(classifier, test).error if same and test is not None else None
-    metrics = fit(checked, out, resume, classifier, source, console)
-    metrics["accuracy_before"] = accuracy
-    with atomic(Path(out) / "metrics.json") as temporary:
-        temporary.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
-    return metrics
+    defaults = {"data.repeat": math.ceil(SHOWN / len(train)), "augmentation": recipe.augmentation(AUGMENTATION)}
+    if same:
+        defaults["thaw"] = None  # nothing is new, so nothing has to wait
+    checked = recipe.load("finetune", **{**defaults, **settings})
+    return fit(
+        checked,
+        out,
+        resume,
+        classifier,
+        source,
+        console,
+        new_layers=new,
+        command=command,
+        about={"accuracy_before": accuracy},
+        checkpoint_every=checkpoint_every,
+        placement=placement,
+    )
 
 
 def _check_gradient(before):
@@ -67,16 +95,16 @@ def _check_gradient(before):
 
 
 def _new_head(before, source):
-    """Return a classifier for other classes: the same net, with new weights in the last layer that learns.
+    """Return a classifier for other classes, and the names of its new layers: the same net, with a new last one that learns.
 
     What follows that layer, if anything, is fixed: the targets that its units have for the old classes.
     """
     net = registry.build(before.card, classes=len(source.class_names), **before.options)
-    *body, _ = [layer for layer in net.layers if layer.trainable_weights]
+    *body, head = [layer for layer in net.layers if layer.trainable_weights]
     fixed = [layer for layer in net.layers if layer.weights and not layer.trainable_weights]
     for layer in [*body, *fixed]:
         layer.set_weights(before.net.get_layer(layer.name).get_weights())
-    return type(before)(
+    classifier = type(before)(
         net,
         before.preprocessing,
         before.picture,
@@ -86,3 +114,4 @@ def _new_head(before, source):
         before.options,
         name=before.name,
     )
+    return classifier, (head.name,)

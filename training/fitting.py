@@ -1,25 +1,24 @@
 """Training: from a recipe to a run folder, whose files `training.run_folder` lists."""
 
 import datetime
+import functools
 import json
-import os
-import platform
 import time
-from pathlib import Path
+from importlib.metadata import version
 
 import keras
 import numpy as np
 from rich.console import Console
 
-from training import data, keras_objects, report, run_folder
+from training import data, devices, keras_objects, precision, report, run_folder, sheet
 from training import trainer as trainers
 from training.evaluation import score
 from training.placement import Placement
-from training.recipe import Recipe
+from training.recipe import Recipe, shown
 from training.recipe import load as load_recipe
 from training.running import CHECKPOINT_SECONDS, Running, rank
 from training.thaw import Thaw
-from zoo import pictures, registry
+from zoo import machine, registry
 from zoo.errors import ZooError
 from zoo.files import atomic
 
@@ -33,6 +32,7 @@ def fit(
     console=None,
     new_layers=(),
     command="",
+    about=None,
     checkpoint_every=CHECKPOINT_SECONDS,
     placement=None,
 ):
@@ -48,11 +48,12 @@ def fit(
         console: rich console for progress; a quiet one says nothing.
         new_layers: names of the classifier's layers that are new, above others that have learned before.
         command: what was typed, for the report.
+        about: dict of what else metrics.json is to hold.
         checkpoint_every: seconds between two checkpoints within an epoch; the end of an epoch is one, too.
         placement: `training.placement.Placement`, for more than one device.
 
     Returns:
-        dict: what metrics.json holds.
+        dict: what metrics.json holds; None in a process that does not write the run folder.
 
     Raises:
         ZooError: if the folder holds a run already, the data or recipe cannot be used, or the checkpoint is of other ones.
@@ -61,35 +62,36 @@ def fit(
     """
     start = time.perf_counter()
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    console = console or Console()
     placement = placement or Placement()
-    with run_folder.opened(out, recipe, resume) as out:
+    console = console or Console(quiet=not placement.writes)
+    with run_folder.opened(out, recipe, resume) if placement.writes else run_folder.scratch() as out:
+        devices.prepare()
         keras.utils.set_random_seed(recipe.seed)
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            tf.config.experimental.enable_op_determinism()
-
         with placement.scope():
-            source, validation, test, trainer = _prepare(recipe, classifier, source, new_layers, placement)
+            placement.compare({"recipe": lambda: f"{recipe.model_dump_json()} {resume}"})
+            source, parts, trainer = _prepare(recipe, classifier, source, new_layers, placement)
             run = Running(out, recipe, trainer, source.fingerprint(), console, checkpoint_every)
+            placement.share(run.last)
             if resume and run.last.exists():
+                _check_data(run, source)
                 run.take_up()
-            console.print(
-                f"{recipe.model} on {trainer.rows:,} pictures, {len(validation or ()):,} for validation; "
-                f"{trainer.how} on {keras.backend.backend()}{placement.how}; run folder {out}",
-                soft_wrap=True,
-            )
+            _introduce(run, source, parts, placement)
             earlier = sum(row["seconds"] for row in run.history) + run.spent
-            run.run(**(trainer.validation(validation.pictures, validation.labels) if validation else {}))
-        return _finish(recipe, run, source, validation, test, time.perf_counter() - start + earlier, command)
+            validation = parts["validation"]
+            with precision.using(trainer.classifier, recipe.precision):
+                run.run(**(trainer.validation(validation.pictures, validation.labels) if validation else {}))
+        if not placement.writes:
+            return None
+        about = {"command": command, **(about or {})}
+        return _finish(run, source, parts, time.perf_counter() - start + earlier, about)
 
 
 def _prepare(recipe, classifier, source, new_layers, placement):
-    """Return what a run needs: source, validation and test samples, and the trainer, ready to fit."""
+    """Return what a run needs: the source, its parts by name, and the trainer, ready to fit."""
     card = registry.card(classifier.card if classifier else recipe.model)
     picture = classifier.picture if classifier else (recipe.picture or card.picture).model_dump()
     source = source or data.load(recipe.data.name, shown(recipe, picture))
+    placement.compare({"data": source.fingerprint})
     train, validation, test = data.split(source, recipe.data.validation, recipe.data.test, recipe.seed)
     if validation is None and test is None:
         raise ZooError(f"{recipe.data.name} has no test part, and data.validation and data.test are 0: set one of them")
@@ -97,6 +99,9 @@ def _prepare(recipe, classifier, source, new_layers, placement):
     if described is None and recipe.optimizer is None:
         raise ZooError(f"the recipe for {recipe.model} has no [optimizer], and its card no rule to learn by")
     rule = keras_objects.rule(described) if described else None
+    precision.check(recipe.precision, recipe.model, rule)
+    batch_size = min(recipe.batch_size, len(train))
+    placement.check(batch_size, rule)
     if classifier is None:
         options = {**(rule.options(len(train)) if rule else {}), **recipe.options}
         net = _built(recipe.model, len(source.class_names), options)
@@ -111,22 +116,53 @@ def _prepare(recipe, classifier, source, new_layers, placement):
         augmentation,
         train.pictures,
         train.labels,
-        min(recipe.batch_size, len(train)),
+        batch_size,
         placement=placement,
         repeat=recipe.data.repeat,
         rule=rule,
         balance=recipe.data.balance,
     )
     optimizer = None if rule else keras_objects.optimizer(recipe.optimizer, trainer.steps, recipe.epochs)
+    optimizer = optimizer and precision.optimizer(optimizer, recipe.precision)
     thaw = Thaw(new_layers, recipe.thaw.epochs * trainer.steps, recipe.thaw.share) if new_layers and recipe.thaw else None
     trainer.prepare(optimizer, keras_objects.loss(recipe.loss or card.loss), recipe.epochs, thaw)
-    return source, validation, test, trainer
+    return source, {"train": train, "validation": validation, "test": test}, trainer
 
 
-def shown(recipe, picture):
-    """Return the format in which a recipe's pictures are read: whole, where its augmentation cuts out of them."""
-    cuts = any(each.class_name == "training>RandomCrop" for each in recipe.augmentation)
-    return pictures.uncropped(picture) if cuts else picture
+def _check_data(run, source):
+    """Raise `ZooError` if the pictures are others than those that a run has learned from.
+
+    They would be split anew, and what was kept for the test could be learned from.
+    """
+    if run.began_with() == run.fingerprint:
+        return
+    split = run.last.parent / "split.csv"
+    named = split.exists() and all(samples.names is not None for samples in source.parts.values())
+    what = f": {data.changes(split, source)}" if named else ""
+    raise ZooError(
+        f"the pictures have changed since {run.last.parent} was begun{what}; put them back, or start anew with another --out"
+    )
+
+
+def _introduce(run, source, parts, placement):
+    """Say what is about to be trained on what, and draw what the net will see."""
+    out, recipe, trainer, train = run.last.parent, run.recipe, run.trainer, parts["train"]
+    say = functools.partial(run.console.print, soft_wrap=True, markup=False, highlight=False)
+    held = ", ".join(f"{len(parts[name] or ()):,} for {name}" for name in ("validation", "test"))
+    say(
+        f"{recipe.model} on {trainer.rows:,} pictures of {len(source.class_names):,} classes, {held}; "
+        f"{trainer.how} on {keras.backend.backend()}{placement.how}; run folder {out}"
+    )
+    counts = data.class_counts(train, source.class_names)
+    uneven = "" if recipe.data.balance else data.imbalance(counts)
+    words = [devices.arithmetic(recipe.precision), precision.warning(recipe.precision), uneven, *data.leaks(**parts)]
+    for each in filter(None, words):
+        say(f"note: {each}")
+    if train.names is not None:
+        data.write_split(out / "split.csv", source, **parts)
+    shape = trainer.classifier.input_picture_shape
+    title = sheet.describe(recipe.model, recipe.augmentation)
+    sheet.draw(trainer.augmentation, train, source.class_names, shape, out / "seen.png", title, source.root)
 
 
 def _built(name, classes, options):
@@ -139,33 +175,36 @@ def _built(name, classes, options):
         raise ZooError(f"{name} cannot be built with {options}: {error}") from error
 
 
-def _finish(recipe, run, source, validation, test, seconds, command):
+def _finish(run, source, parts, seconds, about):
     """Measure the best epoch once on the test part, or on validation where there is none, and write the report."""
     run.write_table()  # again, as a kill may have come between the last state and its table
-    out, samples = run.best.parent, validation if test is None else test
-    best = min(run.history, key=rank)
-    evaluation = score(registry.load(run.best), samples, "validation" if test is None else "test")
+    out, best = run.best.parent, min(run.history, key=rank)
+    part = "validation" if parts["test"] is None else "test"
+    evaluation = score(registry.load(run.best), parts[part], part)
     metrics = {
-        "command": command,
-        "recipe": recipe.model_dump(mode="json", exclude_none=True),
+        "recipe": run.recipe.model_dump(mode="json", exclude_none=True),
+        "card": run.trainer.classifier.card,
         "epochs": len(run.history),
         "best_epoch": best["epoch"],
         **({"validation_error": round(best["val_error"], 4)} if "val_error" in best else {}),
-        **({} if test is None else {"test_error": round(evaluation.error, 4)}),
+        **({"test_error": round(evaluation.error, 4)} if part == "test" else {}),
         **evaluation.summary(),
+        **about,
         "images_per_second": round(float(np.median([row["images_per_second"] for row in run.history]))),
         "wall_seconds": round(seconds, 1),
         "device": device(),
         "backend": f"{keras.backend.backend()}, keras {keras.__version__}",
+        "versions": {name: version(name) for name in ("history-zoo", "keras", keras.backend.backend(), "numpy")},
         "date": datetime.date.today().isoformat(),
         "data_fingerprint": run.fingerprint,
+        "class_counts": {name: data.class_counts(each, source.class_names) for name, each in parts.items() if each},
         "left_out": source.problems,
     }
-    report.curves(run.history, out / "curves.png")
-    report.confusion(evaluation, out / "confusion.png")
-    report.mistakes(evaluation, samples, out / "mistakes.png")
+    report.mistakes(evaluation, parts[part], out / "mistakes.png")
+    report.predictions(evaluation, parts[part], out / "predictions.csv")
     with atomic(out / "metrics.json") as temporary:
         temporary.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
+    report.write(out)
     return metrics
 
 
@@ -181,10 +220,5 @@ def device():
 
         for gpu in tf.config.list_physical_devices("GPU"):
             return tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} core{'s' * (cores > 1)}"
+    cpu = machine.cpu()
+    return f"{cpu['name']}, {cpu['cores']} core{'s' * (cpu['cores'] > 1)}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from zoo import schema
+from zoo import pictures, schema
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import read_toml
 from zoo.schema import KerasObject, Picture, Preprocessing, Strict
@@ -98,6 +98,27 @@ def load(name_or_path, **changes):
     for key, value in changes.items():
         _put(values, key.split("."), value, key)
     return schema.validate(values, Recipe, source)
+
+
+def augmentation(name):
+    """Return the layers of a named set, as a recipe writes them: those of augmentations.toml, and none of "none".
+
+    Raises:
+        ZooError: if there is no such set.
+    """
+    sets = {
+        "none": [],
+        **read_toml(resources.files("training").joinpath("augmentations.toml").read_text("utf-8"), "augmentations.toml"),
+    }
+    if name not in sets:
+        raise ZooError(f"no set of distortions '{name}'{did_you_mean(name, sets)} There are {', '.join(sets)}")
+    return sets[name]
+
+
+def shown(recipe, picture):
+    """Return the format in which a recipe's pictures are read: whole, where its augmentation cuts out of them."""
+    cuts = any(each.class_name == "training>RandomCrop" for each in recipe.augmentation)
+    return pictures.uncropped(picture) if cuts else picture
 
 
 def _put(table, path, value, key):

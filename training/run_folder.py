@@ -14,6 +14,7 @@ report.html     all of it on a page, and its pictures: curves.png, confusion.png
 
 import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 import tomli_w
@@ -60,6 +61,13 @@ def opened(out, recipe, resume):
 def _is_left_over(path):
     """Tell what a run leaves that could not begin, or that was killed while it wrote: it is no run to keep."""
     return path.name in ("recipe.toml", "logs", "split.csv", "seen.png") or path.name.startswith(PART)
+
+
+@contextlib.contextmanager
+def scratch():
+    """Yield a folder for a process that takes part in a run and does not keep it; it is removed on leaving."""
+    with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
+        yield Path(folder)
 
 
 @contextlib.contextmanager

@@ -11,13 +11,11 @@ import keras
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from training import checkpoint
-from zoo.errors import CheckFailed, ZooError
+from training import checkpoint, precision
+from zoo.errors import CheckFailed
 from zoo.files import atomic
 
-# Within an epoch the state is written once in so many seconds; less often where that would take a twentieth of the time.
-CHECKPOINT_SECONDS = 60.0
-WRITING = 20
+CHECKPOINT_SECONDS = 60.0  # between two checkpoints within an epoch
 
 
 class Running(keras.callbacks.Callback):
@@ -37,6 +35,7 @@ class Running(keras.callbacks.Callback):
         self.best, self.last, self.table = out / "best.keras", out / "last.npz", out / "history.csv"
         self.recipe = recipe
         self.trainer = trainer
+        self.placement = trainer.placement
         self.fingerprint = fingerprint
         self.every = every
         self.console = console
@@ -62,14 +61,13 @@ class Running(keras.callbacks.Callback):
         """All that the rest of a run depends on: weights, metrics, seed states and optimizer slots."""
         return [*self.trainer.variables, *self.trainer.metrics_variables, *self.trainer.optimizer.variables]
 
-    def take_up(self):
-        """Put the last checkpoint into the trainer, if the pictures are still those that it has learned from.
+    def began_with(self):
+        """Return the fingerprint of the data that the last checkpoint has learned from."""
+        return checkpoint.notes(self.last)["data_fingerprint"]
 
-        Others would be split anew, and what was kept for the test could be learned from.
-        """
+    def take_up(self):
+        """Put the last checkpoint into the trainer."""
         notes = checkpoint.restore(self.last, self.state)
-        if notes["data_fingerprint"] != self.fingerprint:
-            raise ZooError(f"the pictures have changed since {self.last.parent} was begun; start anew with another --out")
         self.history, self.step, self.spent = notes["history"], notes["step"], notes["spent"]
         if self.step:
             self._metrics = [np.asarray(variable).copy() for variable in self.trainer.metrics_variables]
@@ -116,7 +114,7 @@ class Running(keras.callbacks.Callback):
         if threading.current_thread() is not threading.main_thread():  # where Python knows no signals
             yield
             return
-        before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+        before = {each: signal.getsignal(each) for each in self.placement.signals}
         # What ignores them, such as what a shell runs in its background, goes on to.
         before = {each: handler for each, handler in before.items() if handler not in (signal.SIG_IGN, None)}
         try:
@@ -130,7 +128,6 @@ class Running(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.first = self.step
         self.started = self.saved = time.perf_counter()
-        self.writing = 0.0
         self.bar.update(self.task, completed=epoch + self.step / self.trainer.steps)
         if self._metrics is not None:  # Keras has just reset them, and the epoch goes on
             for variable, value in zip(self.trainer.metrics_variables, self._metrics, strict=True):
@@ -141,12 +138,13 @@ class Running(keras.callbacks.Callback):
         self.step = min(self.trainer.steps, self.first + (batch + 1) * self.trainer.stretch)
         if bad := self.trainer.bad_step(logs, self.step):
             self._fail(f"the loss is {float(logs['loss'])}", f" at step {bad:,} of {self.trainer.steps:,}")
+        number = len(self.history) * self.trainer.steps + self.step
+        self._interrupted = self.placement.stopped(self._interrupted, number)
         now = time.perf_counter()
         self.bar.update(self.task, completed=len(self.history) + self.step / self.trainer.steps)
         if self.step < self.trainer.steps:  # else the epoch is about to end, and will be written
-            if self._interrupted or now - self.saved >= max(self.every, WRITING * self.writing):
+            if self._interrupted or now - self.saved >= self.every:
                 self._save()
-                self.writing = time.perf_counter() - now
                 self.saved = time.perf_counter()
             if self._interrupted:
                 raise KeyboardInterrupt
@@ -174,6 +172,7 @@ class Running(keras.callbacks.Callback):
             "images_per_second": shown / ((self.trained if validated else now) - self.started),
             "seconds": now - self.started + self.spent,
         }
+        logs["images_per_second"] = row["images_per_second"]  # for TensorBoard, which is called next
         # The loss is measured before each step; what the last step of an epoch did shows on validation.
         if not all(map(math.isfinite, row.values())):
             on_validation = f" ({row['val_loss']} on validation)" if validated else ""
@@ -182,8 +181,8 @@ class Running(keras.callbacks.Callback):
         self.history.append(row)
         self.step, self.spent = 0, 0.0
         # In this order a kill between any two lines loses at most this epoch, which a resumed run does again, to the bit.
-        if rank(row) < earlier:
-            with atomic(self.best) as temporary:
+        if rank(row) < earlier and self.placement.writes:
+            with atomic(self.best) as temporary, precision.using(self.trainer.classifier, "float32"):
                 self.trainer.classifier.save(temporary)
         self._save()
         self.write_table()
@@ -208,7 +207,9 @@ class Running(keras.callbacks.Callback):
             )
 
     def _save(self):
-        """Write the state, where it is, and the history to the last checkpoint."""
+        """Write the state, where it is, and the history to the last checkpoint, if this process is the one that writes."""
+        if not self.placement.writes:
+            return
         if keras.backend.backend() == "jax":
             self.trainer.jax_state_sync()  # within an epoch Keras has it
         notes = {

@@ -110,10 +110,13 @@ class Trainer(keras.Model):
         xla = keras.backend.backend() != "tensorflow"
         accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
         self.compile(optimizer, loss, weighted_metrics=[accuracy], jit_compile=xla)
-        pictures, labels = self._data
+        # One for each device. TensorFlow's arrays can be cut, but not indexed by others.
+        few = max(2, self.placement.parts)
+        own = self.placement.own(np.arange(few))
+        pictures, labels = (np.asarray(part[:few])[own] for part in self._data)
         # One evaluated batch builds metrics and loss; the loop in the graph of ResidentTrainer may not make variables.
         try:
-            self.evaluate(self._middle(pictures[:2]), labels[:2], verbose=0)
+            self.evaluate(self._middle(pictures), labels, verbose=0)
             optimizer.build(self.trainable_variables)
         except Exception as error:  # Keras and its backends raise errors of many kinds here
             reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -239,8 +242,23 @@ class Trainer(keras.Model):
         return None if math.isfinite(logs["loss"]) else step
 
     def validation(self, pictures, labels):
-        """Return samples as the keywords with which Keras' `fit` validates on them; of larger ones the middle counts."""
-        return {"validation_data": (self._middle(pictures), labels), "validation_batch_size": at_a_time(pictures.shape[1:])}
+        """Return samples as the keywords with which Keras' `fit` validates on them; of larger ones the middle counts.
+
+        Where several devices share a batch all have one size, as in `feed`, and rows of weight 0 fill them up.
+        """
+        pictures, size = self._middle(pictures), at_a_time(pictures.shape[1:])
+        if self.placement.parts == 1:
+            return {"validation_data": (pictures, labels), "validation_batch_size": size}
+        batches = math.ceil(len(labels) / size)
+        size = math.ceil(len(labels) / batches / self.placement.parts) * self.placement.parts
+        weights = np.zeros(batches * size, "float32")
+        weights[: len(labels)] = batches * size / len(labels) if self._mean else 1.0
+        own = np.concatenate([self.placement.own(batch) for batch in np.arange(batches * size).reshape(batches, size)])
+        rows = own % len(labels)
+        return {
+            "validation_data": (pictures[rows], labels[rows], weights[own]),
+            "validation_batch_size": len(own) // batches,
+        }
 
     def _middle(self, pictures):
         """Return what the classifier sees of pictures that it does not learn from."""

@@ -123,19 +123,41 @@ def _classes(names):
 
 
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME-or-FILE", help="Such as linear.mnist, or a .keras file.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME-or-FILE", help="Such as linear.mnist, or a .keras file; with --augmented a recipe or run folder."
+        ),
+    ],
     layer: Annotated[str | None, typer.Option(help="The layer; by default the first one with weights.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw what the layer makes of this picture.")] = None,
     unit: Annotated[int | None, typer.Option(help="One unit or map of the layer, from 1; with --picture or --data.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Draw the pictures of this folder that the unit likes best.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Draw the pictures of this folder that the unit likes best; with --augmented, distort these."),
+    ] = None,
+    augmented: Annotated[
+        bool,
+        typer.Option("--augmented", help="Draw what a recipe shows the net in training, beside the pictures."),
+    ] = False,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the distortions; by default the recipe's.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="The PNG to write; by default NAME.png here, with what is shown in its name.")
     ] = None,
 ):
-    """Draw what a layer has learned: templates, kernels, memorised pictures; or what it makes of pictures.
+    """Draw what a layer has learned: templates, kernels, memorised pictures; what it makes of pictures; what it learns from.
 
     Example: zoo show lenet5.mnist --layer c3 --picture seven.png
     """
+    if augmented:
+        if (layer, picture, unit) != (None, None, None):
+            raise ZooError("--augmented shows what a recipe does to pictures; leave out --layer, --picture and --unit")
+        (drawer,) = entry_points(group="zoo.show", name="augmented")
+        cli.start_keras()
+        drawer.load()(name, str(data or ""), seed, out)
+        return
+    if seed is not None:
+        raise ZooError("--seed is of the distortions that --augmented shows")
     _check_combination(layer, picture, unit, data)
     cli.start_keras(name)
     from zoo import drawing

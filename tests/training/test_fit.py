@@ -1,16 +1,9 @@
-import csv
 import json
 import os
-import random
-import re
-import resource
-import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import keras
@@ -18,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from runs import assert_bit_equal, fit, left, rows_of, write_recipe
 
 import training
 import zoo
@@ -28,69 +22,10 @@ from zoo.errors import CheckFailed, ZooError
 
 QUIET = Console(quiet=True)
 
-RECIPE = """
-model = "MODEL"
-epochs = 2
-batch_size = 32
-seed = 3
-[data]
-name = "FOLDER"
-validation = 0.2
-test = 0.2
-[optimizer]
-class_name = "AdamW"
-[optimizer.config.learning_rate]
-class_name = "CosineDecay"
-config = { initial_learning_rate = 0.003 }
-"""
-
 DISTORTED = """
 [[augmentation]]
 class_name = "training>AffineDistortion"
 """
-
-
-@pytest.fixture(scope="module")
-def few(digits, tmp_path_factory):
-    """Thirty scans of each digit."""
-    folder = tmp_path_factory.mktemp("few")
-    for name in "0123456789":
-        (folder / name).mkdir()
-        for path in sorted((digits / name).iterdir())[:30]:
-            shutil.copy(path, folder / name)
-    return folder
-
-
-def write_recipe(path, folder, model="lenet5-modern", more=""):
-    path.write_text(RECIPE.replace("MODEL", model).replace("FOLDER", str(folder)) + more)
-    return path
-
-
-def fit(path, out, resume=False, **changes):
-    return training.fit(recipe.load(path, **changes), out, resume=resume, console=QUIET)
-
-
-def rows_of(out):
-    with (out / "history.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def left(out):
-    """What a run leaves, less the times that a row of its history states: the state, the best weights, the history."""
-    with np.load(out / "last.npz") as stored:
-        arrays = {name: stored[name] for name in stored.files if name != "notes"}
-    rows = [
-        {key: value for key, value in row.items() if key not in ("images_per_second", "seconds")} for row in rows_of(out)
-    ]
-    return arrays, zoo.load(out / "best.keras").get_weights(), rows
-
-
-def assert_bit_equal(first, second):
-    (arrays, best, rows), (other_arrays, other_best, other_rows) = first, second
-    assert rows == other_rows
-    # Keras counts optimizers and generators in their names; their order is what a checkpoint goes by.
-    for one, two in zip([*arrays.values(), *best], [*other_arrays.values(), *other_best], strict=True):
-        assert one.tobytes() == two.tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -436,107 +371,6 @@ def test_a_rate_for_a_layer_that_the_net_lacks_is_told_before_the_first_epoch(tm
 
 
 # The whole command in a process of its own, disturbed in every way.
-
-
-@pytest.fixture(scope="module")
-def undisturbed(few, tmp_path_factory):
-    """A long run with random distortions, which a disturbed one has to equal: the recipe's file and the run folder."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    path = write_recipe(folder / "long.toml", few, "lenet5", DISTORTED)
-    path.write_text(path.read_text().replace("epochs = 2", "epochs = 16"))
-    fit(path, folder / "run")
-    assert len(rows_of(folder / "run")) == 16
-    return path, folder / "run"
-
-
-@pytest.fixture
-def started(tmp_path):
-    """Start `zoo train` in a process of its own, which ends with the test."""
-    processes = []
-
-    def start(*words, **options):
-        command = [sys.executable, "-c", "import sys; from zoo.cli import main; sys.argv[0] = 'zoo'; main()", "train"]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        # A shell starts what runs in its background deaf to Ctrl-C, and so would these tests be there.
-        pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-        processes.append(subprocess.Popen([*command, *map(str, words)], cwd=tmp_path, **pipes, **options))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-
-
-def wait_for_epochs(process, out, number):
-    deadline = time.monotonic() + 120
-    while not (out / "history.csv").exists() or len(rows_of(out)) < number:
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-@pytest.mark.slow
-def test_a_run_that_is_killed_twice_and_resumed_ends_bit_identical(undisturbed, started, tmp_path):
-    path, expected = undisturbed
-    out = tmp_path / "run"
-    resume = ()
-    for _ in range(2):
-        process = started(path, "--out", out, *resume)
-        wait_for_epochs(process, out, 1 + len(rows_of(out)) if resume else 1)
-        time.sleep(random.uniform(0, 0.5))
-        process.kill()
-        process.wait()
-        assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
-        assert not (out / "metrics.json").exists()
-        resume = ("--resume",)
-    process = started(path, "--out", out, *resume)
-    printed, problems = process.communicate(timeout=120)
-    assert process.returncode == 0, problems
-    assert f"next: zoo export {out / 'best.keras'}" in printed
-    assert_bit_equal(left(out), left(expected))
-    measured, wanted = (json.loads((folder / "metrics.json").read_text()) for folder in (out, expected))
-    for key in ("error", "error_by_class", "best_epoch", "data_fingerprint", "recipe"):
-        assert measured[key] == wanted[key]
-
-
-@pytest.mark.slow
-def test_ctrl_c_keeps_the_finished_epochs_and_prints_the_command_to_go_on(undisturbed, started, tmp_path):
-    path, expected = undisturbed
-    process = started(path, "--set", "batch_size=32", "--out", "my run")
-    wait_for_epochs(process, tmp_path / "my run", 2)
-    process.send_signal(signal.SIGINT)
-    printed, problems = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "Traceback" not in problems
-    (command,) = re.findall(r"To go on: (.*)", printed)
-    program, word, *words = shlex.split(command)
-    assert (program, word) == ("zoo", "train") and "--resume" in words
-    assert 2 <= len(rows_of(tmp_path / "my run")) < 16
-    process = started(*words)
-    _, problems = process.communicate(timeout=120)
-    assert process.returncode == 0, problems
-    assert_bit_equal(left(tmp_path / "my run"), left(expected))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can take space from a running process")
-def test_a_full_disk_ends_the_run_in_one_line_and_leaves_the_epochs_before(undisturbed, started, tmp_path):
-    path, expected = undisturbed
-    out = tmp_path / "run"
-    process = started(path, "--out", out)
-    wait_for_epochs(process, out, 2)
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))  # from here on no file can be larger
-    _, problems = process.communicate(timeout=60)
-    assert process.returncode == 1
-    lines = [line for line in problems.splitlines() if "Warning" not in line and "warnings.warn" not in line]
-    assert len(lines) == 1 and lines[0].startswith("zoo: File too large")
-    assert not list(out.glob(".part-*"))
-    kept = rows_of(out)
-    assert 2 <= len(kept) < 16
-    assert len(left(out)[1]) == len(left(expected)[1])  # both files can be read
-    fit(path, out, resume=True)
-    assert_bit_equal(left(out), left(expected))
 
 
 WITHOUT_RIGHTS = """

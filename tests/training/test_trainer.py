@@ -7,7 +7,9 @@ import pytest
 import zoo
 from training import trainer as trainers
 from training.augment import AffineDistortion, BatchShift, RandomCrop
+from training.thaw import Thaw
 from zoo.losses import MulticlassHinge
+from zoo.optimizers import MomentumWithDecay
 
 ROWS, BATCH, EPOCHS, SEED = 23, 8, 3, 5  # 23 = 8 + 8 + 7: the last batch is an odd one
 
@@ -192,6 +194,39 @@ def test_to_be_prepared_takes_none_of_the_random_numbers(kind, samples):
     trainer.fit(trainer.feed(SEED, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=1, verbose=0)
     for layer, state in zip(layers, before, strict=True):
         assert not np.array_equal(layer.variables[0], state)
+
+
+@pytest.mark.parametrize("kind", [trainers.Trainer, trainers.ResidentTrainer])
+def test_what_was_learned_before_rests_and_then_learns_at_a_share_of_the_rate(kind, samples):
+    """As with a rate for each layer that is 0 at first and then a share of the others'."""
+    start = zoo.load("lenet5-modern").get_weights()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    late = {"class_name": "PiecewiseConstantDecay", "config": {"boundaries": [3], "values": [0.0, 0.01]}}
+    trained = []
+    for rates, thaw in (({}, Thaw(["scores"], steps=4, share=0.2)), (dict.fromkeys(("c1", "c3", "f5", "f6"), late), None)):
+        classifier = zoo.load("lenet5-modern")
+        classifier.set_weights(start)
+        trainer = kind(classifier, (), *samples, BATCH)
+        optimizer = MomentumWithDecay(0.05, momentum=0.0, weight_decay=0.0, bias_rate=1.0, rates=rates)
+        trainer.prepare(optimizer, loss, thaw=thaw)
+        trainer.fit(trainer.feed(SEED, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=EPOCHS, shuffle=False, verbose=0)
+        trained.append(classifier.get_weights())
+    same(*trained, rtol=1e-5, atol=1e-6)
+    assert all(np.abs(new - old).max() > 1e-5 for new, old in zip(trained[0], start, strict=True))
+
+
+def test_balanced_every_class_is_shown_as_often_and_every_picture_in_its_turn():
+    labels = np.repeat([0, 1, 2], [40, 7, 3])
+    trainer = trainers.Trainer(zoo.load("linear"), (), np.zeros((50, 28, 28, 1), "uint8"), labels, 8, balance=True)
+    for epoch in range(3):
+        order = trainer.order(SEED, epoch)
+        assert len(order) == 50
+        assert max(np.bincount(labels[order])) - min(np.bincount(labels[order])) <= 1
+        shown = np.bincount(order, minlength=50)
+        for rare in (1, 2):  # of the rare classes all pictures come, as often as each other or once more
+            assert np.ptp(shown[labels == rare]) <= 1 <= shown[labels == rare].min()
+        assert shown[labels == 0].max() == 1
+    assert not np.array_equal(trainer.order(SEED, 0), trainer.order(SEED, 1))
 
 
 def test_what_was_augmented_does_not_leave_with_it(tmp_path, samples):

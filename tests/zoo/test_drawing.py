@@ -288,6 +288,8 @@ def test_a_contact_sheet_takes_any_names(seven, tmp_path):
         (["--layer", "c1", "--data", "photos"], "name it with --unit"),
         (["--picture", "a.png"], "name it with --layer"),
         (["--layer", "c1", "--unit", "1", "--picture", "a.png", "--data", "photos"], "give one of them"),
+        (["--augmented", "--layer", "c1"], "leave out --layer"),
+        (["--seed", "1"], "that --augmented shows"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )

@@ -1,0 +1,126 @@
+"""COCO's JSON lists as a source."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from training import data
+from zoo.errors import ZooError
+
+GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
+
+
+def coco(path, classes, folder, first=0):
+    """Write a list, and the pictures, whose first pixel is their number; `classes` has the class names of each picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    categories = sorted({name for names in classes.values() for name in names})
+    annotations = [
+        {"id": 1, "image_id": 100 + image, "category_id": 7 + categories.index(name), "bbox": [0, 0, 1, 1], "iscrowd": 0}
+        for image, names in enumerate(classes.values())
+        for name in names
+    ]
+    for number, name in enumerate(classes):
+        Image.new("L", (5, 6), first + number).save(folder / name)
+    images = [{"id": 100 + number, "file_name": name, "width": 5, "height": 6} for number, name in enumerate(classes)]
+    known = [{"id": 7 + number, "name": name, "supercategory": "part"} for number, name in enumerate(categories)]
+    known.append({"id": 99, "name": "never used"})
+    path.write_text(json.dumps({"info": {}, "images": images, "annotations": annotations, "categories": known}))
+    return str(path)
+
+
+def numbers(samples):
+    return samples.pictures[:, 0, 0, 0].tolist()
+
+
+def test_a_list_beside_its_pictures_and_what_has_no_class_or_two(tmp_path):
+    classes = {"a.png": ["nut"], "b.png": ["bolt", "bolt"], "c.png": [], "d.png": ["nut", "bolt"], "e.png": ["bolt"]}
+    path = coco(tmp_path / "list.json", classes, tmp_path)
+    source = data.load(path, GREY)
+    assert source.class_names == ("bolt", "nut") and list(source.parts) == ["all"] and source.root == tmp_path
+    samples = source.parts["all"]
+    assert samples.names.tolist() == ["a.png", "b.png", "e.png"]
+    assert numbers(samples) == [0, 1, 4] and samples.labels.tolist() == [1, 0, 0]
+    assert source.problems == [
+        f"{path}: 1 picture is of no class: c.png",
+        f"{path}: 1 picture is of several classes: d.png (bolt, nut)",
+    ]
+    with pytest.raises(ZooError, match=r"1 picture is of no class: c\.png"):
+        data.load(path, GREY, strict=True)
+
+
+def test_many_pictures_of_two_classes_are_counted(tmp_path):
+    classes = {"a.png": ["nut"], **{f"{row}.png": ["nut", "bolt"] for row in range(9)}}
+    (problem,) = data.load(coco(tmp_path / "list.json", classes, tmp_path), GREY).problems
+    assert "9 pictures are of several classes: 0.png (bolt, nut), 1.png (bolt, nut), 2.png (bolt, nut) and 6 more" in problem
+
+
+@pytest.mark.parametrize("pictures", ["{part}2017", "images/{part}2017", "images", "annotations"])
+def test_a_folder_as_cocos(tmp_path, pictures):
+    """With the pictures where people have them."""
+    for number, part in enumerate(("val", "train")):
+        path = tmp_path / "annotations" / f"instances_{part}2017.json"
+        classes = {f"{part}_a.png": ["nut"], f"{part}_b.png": ["bolt"]}
+        coco(path, classes, tmp_path / pictures.format(part=part), first=10 * number)
+    (tmp_path / "annotations" / "captions_train2017.json").write_text("{}")
+    source = data.load(str(tmp_path), GREY)
+    assert source.class_names == ("bolt", "nut") and source.problems == [] and source.root == tmp_path
+    assert {part: numbers(samples) for part, samples in source.parts.items()} == {"train": [10, 11], "validation": [0, 1]}
+    names = [name for samples in source.parts.values() for name in samples.names]
+    assert all((tmp_path / name).is_file() for name in names)
+    alone = data.load(str(tmp_path / "annotations" / "instances_val2017.json"), GREY)
+    assert list(alone.parts) == ["all"] and numbers(alone.parts["all"]) == [0, 1]
+
+
+def test_a_folder_of_parts_with_a_list_in_each(tmp_path):
+    for number, part in enumerate(("train", "valid", "test")):
+        coco(tmp_path / part / "_annotations.coco.json", {"a.png": ["x"]}, tmp_path / part, first=number)
+    source = data.load(str(tmp_path), GREY)
+    assert {part: numbers(samples) for part, samples in source.parts.items()} == {
+        "train": [0],
+        "validation": [1],
+        "test": [2],
+    }
+    assert source.parts["validation"].names.tolist() == ["valid/a.png"]
+
+
+def test_lists_of_unknown_or_double_parts_are_refused(tmp_path):
+    for name in ("instances_train.json", "instances_rest.json"):
+        coco(tmp_path / "annotations" / name, {"a.png": ["x"]}, tmp_path / "images")
+    with pytest.raises(ZooError, match=r"instances_rest\.json: no telling which part"):
+        data.load(str(tmp_path), GREY)
+    (tmp_path / "annotations" / "instances_rest.json").rename(tmp_path / "annotations" / "instances_train2017.json")
+    with pytest.raises(ZooError, match=r"instances_train\.json and .*instances_train2017\.json list one part, train"):
+        data.load(str(tmp_path), GREY)
+
+
+def test_missing_pictures_are_left_out_and_named_and_where_all_are_missing_the_folders_are(tmp_path):
+    path = coco(tmp_path / "list.json", {"a.png": ["x"], "b.png": ["y"]}, tmp_path / "images")
+    (tmp_path / "images" / "a.png").unlink()
+    source = data.load(path, GREY)
+    assert source.problems == [f"no file {tmp_path / 'images' / 'a.png'}"] and len(source.parts["all"]) == 1
+    (tmp_path / "images" / "b.png").unlink()
+    with pytest.raises(ZooError, match=rf"nowhere, such as a\.png; looked in {tmp_path}, {tmp_path}/images"):
+        data.load(path, GREY)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is no list as COCO's: it: Invalid JSON"),
+        ("[1, 2]", "is no list as COCO's"),
+        ('{"images": [], "annotations": [], "categories": []}', "lists no images"),
+        ('{"images": [{"id": 1}], "annotations": [], "categories": []}', r"images\.0\.file_name: Field required"),
+        (
+            '{"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 2, "category_id": 3}],"categories": []}',
+            "an annotation is of image 2 and category 3; one of them is not listed",
+        ),
+        ("[" * 100_000, "is no list as COCO's"),
+        ('{"images": [{"id": 1, "file_name": "a"}], "annotations": [], "categories": []}', "its pictures are nowhere"),
+    ],
+)
+def test_files_that_are_no_such_list(tmp_path, text, message):
+    (tmp_path / "list.json").write_text(text)
+    with pytest.raises(ZooError, match=message):
+        data.load(str(tmp_path / "list.json"), GREY)

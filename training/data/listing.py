@@ -1,0 +1,110 @@
+"""What a folder or a list says is there, and how it is read: the same way for all of them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from training.data.decoding import progress, room
+from training.data.samples import PARTS, Samples, Source, hashed
+from zoo import pictures
+from zoo.errors import ZooError
+
+# What people call the parts, in lower case.
+PART_OF = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+LIST_BYTES = 2**29  # of the longest list that is read; COCO's own of 118,287 pictures has 448 MB
+BATCH = 1024  # pictures decoded between two looks at the store
+NAMED = 3  # files or reasons that a message names before it counts
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Files and their classes, before any is read.
+
+    Attributes:
+        source: what the user named, for messages.
+        root: the folder that names are below.
+        parts: dict from "all", or from "train" and perhaps others, to lists of (name, class name); a name is a path.
+        problems: list of str, what was left out and why.
+    """
+
+    source: Path
+    root: Path
+    parts: dict
+    problems: list = field(default_factory=list)
+
+
+def read(listing, picture, strict):
+    """Decode the pictures of a listing on all cores.
+
+    Args:
+        listing: `Listing`.
+        picture: dict of height, width, channels and resize, as a card's [picture].
+        strict: raise for the first file that cannot be read, instead of leaving it out.
+
+    Returns:
+        `training.data.Source` with names.
+
+    Raises:
+        ZooError: if strict and something is to be left out, or if nothing can be read of a part, or it has no training part.
+    """
+    if strict and listing.problems:
+        raise ZooError(listing.problems[0])
+    if not {"all", "train"} & set(listing.parts):
+        raise ZooError(f"{listing.source} has a part {' and '.join(listing.parts)}, but no part train")
+    class_names = sorted({label for listed in listing.parts.values() for _, label in listed})
+    index = {label: number for number, label in enumerate(class_names)}
+    total = sum(map(len, listing.parts.values()))
+    store = room((total, picture["height"], picture["width"], picture["channels"]))
+    parts, problems, filled = {}, list(listing.problems), 0
+    with progress() as bar:
+        task = bar.add_task("reading pictures", total=total)
+        for part, listed in listing.parts.items():
+            kept, digests, unreadable = [], [], []
+            for start in range(0, len(listed), BATCH):
+                batch = listed[start : start + BATCH]
+                paths = [listing.root / name for name, _ in batch]
+                found, rows, bad = pictures.read_all(paths, picture, strict, lambda: bar.advance(task))
+                store[filled + len(kept) : filled + len(kept) + len(found)] = found
+                digests.append(hashed(found))
+                kept += [batch[row] for row in rows]
+                unreadable += bad
+            if not kept:
+                raise ZooError(_nothing(listing, part, unreadable or listing.problems))
+            names = np.array([name for name, _ in kept], object)
+            labels = np.array([index[label] for _, label in kept], "int32")
+            parts[part] = Samples(store[filled : filled + len(kept)], labels, names, np.concatenate(digests))
+            filled += len(kept)
+            problems += unreadable
+    return Source(tuple(class_names), parts, problems, listing.root)
+
+
+def _nothing(listing, part, problems):
+    """Say that no picture of a part can be read, and why."""
+    where = listing.source if part == "all" else f"{listing.source}, part {part},"
+    return f"no picture in {where} can be read: {some(problems, '; ') if problems else 'there is none'}"
+
+
+def some(words, comma=", "):
+    """Return the first few of many words, and how many more there are."""
+    more = f" and {len(words) - NAMED:,} more" if len(words) > NAMED else ""
+    return comma.join(words[:NAMED]) + more
+
+
+def how_many(names):
+    """Return "1 picture is" or "2 pictures are"."""
+    return "1 picture is" if len(names) == 1 else f"{len(names):,} pictures are"
+
+
+def by_part(rows):
+    """Return (part, entry) pairs as a dict from each part to its entries, in the order of `PARTS`."""
+    found = {}
+    for part, entry in rows:
+        found.setdefault(part, []).append(entry)
+    return {part: found[part] for part in ("all", *PARTS) if part in found}
+
+
+def check_size(path):
+    """Refuse a list that is too long to be one."""
+    if (size := path.stat().st_size) > LIST_BYTES:
+        raise ZooError(f"{path} has {size / 2**20:,.0f} MiB, more than a list of pictures may, {LIST_BYTES / 2**20:,.0f}")
