@@ -7,6 +7,7 @@ loss and metrics are those of whole batches; all devices hold the same weights. 
 import contextlib
 import hashlib
 import importlib.util
+import math
 import os
 import signal
 import socket
@@ -26,15 +27,16 @@ HEARTBEAT = 20
 # Who ends with an error of its own waits so many seconds for the others, who may be about to tell the same one: without
 # process 0 JAX ends them at once. Any other error may come from a dead process, which JAX finds out after HEARTBEAT.
 PARTING = 5
+ATTEMPTS = 2  # that JAX makes to join, each as long as it is told
 PIECE = 2**26  # bytes sent at once
 HOST = 64  # bytes of the name of a machine
 
 # What all processes of a run must have alike, and what to do where they have not.
 ALIKE = {
-    "number of processes": "give each the same --num-processes",
-    "versions": "install the same ones on all machines",
+    "--num-processes": "give each the same",
+    "versions": "install the same of history-zoo, keras, jax and numpy on all machines",
     "recipe": "give each the same command, but for --process-id",
-    "data": "give all the same pictures, for one in a folder that the machines share",
+    "data": "give each the same pictures, such as those of a folder that the machines share",
 }
 
 
@@ -95,7 +97,7 @@ class Cluster(Parallel):
         packages = ("history-zoo", "keras", "jax", "numpy")
         try:
             with super().scope():
-                self.compare({"number of processes": lambda: self.processes, "versions": lambda: [*map(version, packages)]})
+                self.compare({"--num-processes": lambda: self.processes, "versions": lambda: [*map(version, packages)]})
                 yield
         except BaseException as error:
             parting = threading.Thread(target=_part, daemon=True)
@@ -119,7 +121,7 @@ class Cluster(Parallel):
             others = np.flatnonzero((gathered[:, place] != gathered[0, place]).any(axis=1))
             if len(others):
                 named = " and ".join(f"process {number} ({hosts[number]})" for number in others)
-                raise ZooError(f"{named}: not the {fact} of process 0 ({hosts[0]}); {ALIKE[fact]}")
+                raise ZooError(f"{named} and process 0 ({hosts[0]}) do not have the same {fact}: {ALIKE[fact]}")
 
     def share(self, path):
         from jax.experimental.multihost_utils import broadcast_one_to_all
@@ -133,13 +135,13 @@ class Cluster(Parallel):
             with atomic(path) as temporary:
                 np.concatenate(pieces).tofile(temporary)
 
-    def stopped(self, interrupted, step):
+    def stopped(self, interrupted, moment):
         from jax.experimental.multihost_utils import reached_preemption_sync_point
 
         if interrupted and not self._asked:
             self._asked = True
             signal.raise_signal(signal.SIGTERM)
-        return reached_preemption_sync_point(step)
+        return reached_preemption_sync_point(moment)
 
 
 def _digest(text):
@@ -198,18 +200,26 @@ def join(processes, number, coordinator, within, heartbeat=HEARTBEAT):
     os.environ["KERAS_BACKEND"] = "jax"
     import jax
 
+    if number == 0:
+        _check_port(coordinator)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    try:
-        jax.distributed.initialize(
-            coordinator,
-            processes,
-            number,
-            initialization_timeout=within,
-            heartbeat_timeout_seconds=heartbeat,
-            cluster_detection_method="deactivate",
-        )
-    except jax.errors.JaxRuntimeError as error:
-        port = coordinator.rpartition(":")[2]
-        raise ZooError(f"--coordinator {coordinator}: port {port} cannot be had here ({error}); name a free one") from error
+    jax.distributed.initialize(
+        coordinator,
+        processes,
+        number,
+        initialization_timeout=math.ceil(within / ATTEMPTS),
+        heartbeat_timeout_seconds=heartbeat,
+        cluster_detection_method="deactivate",
+    )
     cli.start_keras()
     return Cluster(processes, number)
+
+
+def _check_port(coordinator):
+    port = coordinator.rpartition(":")[2]
+    try:
+        socket.create_server(("", int(port))).close()
+    except OSError as error:
+        raise ZooError(
+            f"--coordinator {coordinator}: process 0 cannot have port {port} ({error.strerror}); take another"
+        ) from error

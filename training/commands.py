@@ -25,9 +25,11 @@ Precision = Annotated[
 ]
 Devices = Annotated[int | None, typer.Option(min=1, help="How many GPUs of this machine share each batch.")]
 Every = Annotated[float, typer.Option(metavar="SECONDS", help="Between two checkpoints within an epoch.")]
+DATA = "A folder with a folder of pictures a class, a list (.csv, COCO's .json), a TFDS name, or drawn:NAME."
 Model = Annotated[str, typer.Argument(metavar="NAME-or-FILE", help="Such as lenet5.mnist, or a .keras file.")]
 
 MOST_CLASSES = 30  # of which each has its error printed
+MOST_PROBLEMS = 30
 
 
 def train(
@@ -100,7 +102,7 @@ def experiment(
 
 def finetune(
     model: Model,
-    data: Annotated[str, typer.Option(help="A folder with a folder of pictures a class, a list of pictures, a TFDS name.")],
+    data: Annotated[str, typer.Option(help=DATA)],
     out: Annotated[Path, typer.Option(help="The run folder.")],
     settings: Settings = None,
     augment: Annotated[
@@ -118,12 +120,11 @@ def finetune(
     Example: zoo finetune lenet5.mnist --data photos --out runs/photos
     """
     cli.start_keras(model)
-    from training import recipe as recipes
+    from training import augmentations
     from training.finetuning import finetune as run
 
-    augmentation = None if augment is None else recipes.augmentation(augment)
-    options = {"precision": precision, "augmentation": augmentation, "data.balance": balance or None}
-    changes = _changes(settings, **options)
+    distortions = None if augment is None else augmentations.get(augment)
+    changes = _changes(settings, precision=precision, augmentation=distortions, **{"data.balance": balance or None})
     where = {"checkpoint_every": checkpoint_every, "placement": _placement(devices)}
     metrics = _resumable(out, run, model, data, out, resume, strict, command=_typed(), **where, **changes)
     _name_problems(metrics["left_out"])
@@ -134,7 +135,7 @@ def finetune(
 
 def evaluate(
     model: Model,
-    data: Annotated[str, typer.Option(help="A TFDS name such as mnist, or a folder with a folder a class.")],
+    data: Annotated[str, typer.Option(help=DATA)],
     part: Annotated[str, typer.Option(help="The part of the data; a folder without parts is used whole.")] = "test",
     views: Annotated[
         int, typer.Option(metavar="1|10", help="10: mean probabilities of corners, middle and their mirror images.")
@@ -161,7 +162,7 @@ def evaluate(
     by_views = f", {views} views of each" if views > 1 else ""
     print(f"{model} on {data} ({evaluation.part}): {summary['wrong']} wrong of {summary['pictures']:,}{by_views}")
     if evaluation.part == "all":
-        print("these are all pictures of the folder; had the model learned from some of them, this says too much")
+        print("these are all of the pictures; had the model learned from some of them, this says too much")
     top5 = f"top-5 error {summary['top5_error']:.2f} %, " if "top5_error" in summary else ""
     print(f"error {summary['error']:.2f} %, {top5}accuracy {summary['accuracy']:.2f} %, {summary['seconds']:.1f} s")
     print(evaluation.how_sure())
@@ -287,5 +288,7 @@ def _result(metrics):
 
 
 def _name_problems(problems):
-    for problem in problems:
+    for problem in problems[:MOST_PROBLEMS]:
         print(f"left out: {problem}")
+    if len(problems) > MOST_PROBLEMS:
+        print(f"left out: {len(problems) - MOST_PROBLEMS:,} more")

@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from training import data, recipe
+from training import augmentations, data, recipe
 from training.evaluation import score
 from training.fitting import fit
 from training.recipe import shown
@@ -13,7 +13,7 @@ from zoo import registry
 from zoo.errors import ZooError
 
 # Pictures that an epoch shows at least, of few each several times: else a small folder would be left after few steps.
-SHOWN = 1000
+SHOWN = 2000
 # How they are distorted, unless something else is asked for; what that is worth is in the header of the recipe.
 AUGMENTATION = "light"
 
@@ -62,7 +62,7 @@ def finetune(
     source = source.in_order(classifier.class_names, classifier.class_ids)
     train, _, test = data.split(source, checked.data.validation, checked.data.test, checked.seed)  # as fit will
     accuracy = 100 - score(classifier, test).error if same and test is not None else None
-    defaults = {"data.repeat": math.ceil(SHOWN / len(train)), "augmentation": recipe.augmentation(AUGMENTATION)}
+    defaults = {"data.repeat": math.ceil(SHOWN / len(train)), "augmentation": augmentations.get(AUGMENTATION)}
     if same:
         defaults["thaw"] = None  # nothing is new, so nothing has to wait
     checked = recipe.load("finetune", **{**defaults, **settings})

@@ -50,11 +50,11 @@ class Placement:
     def share(self, path):
         """Give each process of a run a file like the one that the writing process has at a path, if it has one."""
 
-    def stopped(self, interrupted, step):
-        """Return whether a run stops after this step: all of its processes stop after the same one.
+    def stopped(self, interrupted, moment):
+        """Return whether a run stops now: all of its processes do so at the same moment.
 
         Args:
             interrupted: whether this process was asked to.
-            step: number of the step in the whole run; each must be told.
+            moment: number of this call, from 1.
         """
         return interrupted

@@ -29,7 +29,7 @@ class DataRecipe(Strict):
     no such part of its own. The test part is looked at once, at the end.
     """
 
-    name: str = Field(default="", description="a TFDS name, drawn:NAME, or a folder of pictures with a folder a class")
+    name: str = Field(default="", description="what training.data.load takes: a TFDS name, drawn:NAME, a folder, a list")
     validation: Amount = Field(ge=0, description="0 keeps the last epoch, where the data have no part of that name")
     test: Amount = Field(default=0, ge=0)
     repeat: int = Field(default=1, gt=0, description="how often an epoch shows the training part")
@@ -98,21 +98,6 @@ def load(name_or_path, **changes):
     for key, value in changes.items():
         _put(values, key.split("."), value, key)
     return schema.validate(values, Recipe, source)
-
-
-def augmentation(name):
-    """Return the layers of a named set, as a recipe writes them: those of augmentations.toml, and none of "none".
-
-    Raises:
-        ZooError: if there is no such set.
-    """
-    sets = {
-        "none": [],
-        **read_toml(resources.files("training").joinpath("augmentations.toml").read_text("utf-8"), "augmentations.toml"),
-    }
-    if name not in sets:
-        raise ZooError(f"no set of distortions '{name}'{did_you_mean(name, sets)} There are {', '.join(sets)}")
-    return sets[name]
 
 
 def shown(recipe, picture):

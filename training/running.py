@@ -43,7 +43,8 @@ class Running(keras.callbacks.Callback):
         self.step = 0  # of the epoch that is not finished
         self.spent = 0.0  # seconds, by an earlier process, on that epoch
         self._metrics = None
-        self._interrupted = False
+        self._interrupted = self._stops = False
+        self._moments = 0
         self.bar = Progress(
             TextColumn("epoch"),
             MofNCompleteColumn(),
@@ -138,16 +139,20 @@ class Running(keras.callbacks.Callback):
         self.step = min(self.trainer.steps, self.first + (batch + 1) * self.trainer.stretch)
         if bad := self.trainer.bad_step(logs, self.step):
             self._fail(f"the loss is {float(logs['loss'])}", f" at step {bad:,} of {self.trainer.steps:,}")
-        number = len(self.history) * self.trainer.steps + self.step
-        self._interrupted = self.placement.stopped(self._interrupted, number)
+        self._ask_to_stop()
         now = time.perf_counter()
         self.bar.update(self.task, completed=len(self.history) + self.step / self.trainer.steps)
         if self.step < self.trainer.steps:  # else the epoch is about to end, and will be written
-            if self._interrupted or now - self.saved >= self.every:
+            if self._stops or now - self.saved >= self.every:
                 self._save()
                 self.saved = time.perf_counter()
-            if self._interrupted:
+            if self._stops:
                 raise KeyboardInterrupt
+
+    def _ask_to_stop(self):
+        """Find out whether to stop at this moment of the run, of which there is one after each step and one after each epoch."""
+        self._moments += 1
+        self._stops = self._stops or self.placement.stopped(self._interrupted, self._moments)
 
     def on_test_begin(self, logs=None):
         self.trained = time.perf_counter()
@@ -187,7 +192,8 @@ class Running(keras.callbacks.Callback):
         self._save()
         self.write_table()
         self._tell(row)
-        if self._interrupted:
+        self._ask_to_stop()
+        if self._stops:
             raise KeyboardInterrupt
         if self.over:
             self.trainer.stop_training = True

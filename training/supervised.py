@@ -21,9 +21,12 @@ TOGETHER = (
     "not all {processes} processes came together within {within} s: can {coordinator} be reached from here, is it the "
     "machine of process 0, and was each --process-id from 0 to {last} given once?"
 )
+TWICE = "two processes have the same --process-id; give each one of its own"
+GONE = "process {who} has died or cannot be reached any more"
 REASONS = (
-    (r"unhealthy \(stopped sending heartbeats\):\s*([\d, ]*\d)", "process {0} has died or cannot be reached any more"),
-    (r"ALREADY_EXISTS|different incarnation", "two processes have the same --process-id; give each one of its own"),
+    (r"unhealthy \(stopped sending heartbeats\):\s*((?:\d+\s+)+)", GONE),
+    (r"Task (\d+) heartbeat timeout", GONE),
+    (r"ALREADY_EXISTS|different incarnation", TWICE),
     (r"DEADLINE_EXCEEDED[^/]*RPC: \S*/RegisterTask", TOGETHER),
     (r"UNAVAILABLE|CANCELLED", "process 0 has ended or cannot be reached any more; see what it said"),
 )
@@ -72,9 +75,9 @@ def run(work, processes, number, coordinator, within, again):
     elif stopped:
         _tell(f"{name} was ended at once", again)
     elif code == -signal.SIGABRT:
-        sys.stderr.write("DBG " + said + "DBG\n")
-        known = {"processes": processes, "coordinator": coordinator, "within": within}
-        _tell(f"{name} ends: {_reason(said, **known)}", again)
+        words = _reason(said)
+        why = words.format(processes=processes, last=processes - 1, coordinator=coordinator, within=within)
+        _tell(f"{name} ends: {why}", "" if words in (TOGETHER, TWICE) else again)
     else:
         _tell(f"{name} was ended by signal {-code}; so a system ends what takes too much memory", again)
     sys.stderr.flush()
@@ -82,7 +85,7 @@ def run(work, processes, number, coordinator, within, again):
 
 
 def _tell(what, again):
-    print(f"zoo: {what}\nto go on, with any number of processes: {again}", file=sys.stderr)
+    print(f"zoo: {what}" + (f"\nto go on, with any number of processes: {again}" if again else ""), file=sys.stderr)
 
 
 def _end_with(alive):
@@ -121,8 +124,8 @@ def _relay(read):
     return b"".join(said).decode(errors="replace")
 
 
-def _reason(said, **known):
+def _reason(said):
     for pattern, words in REASONS:
         if found := re.search(pattern, said):
-            return words.format(*found.groups(), **known, last=known["processes"] - 1)
-    return f"JAX met an error:\n{said}"
+            return words.replace("{who}", ", ".join(" ".join(found.groups()).split()))
+    return "JAX met an error:\n" + said.replace("{", "{{").replace("}", "}}")

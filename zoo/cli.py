@@ -97,8 +97,15 @@ def _hidden(packages):
 def main():
     """Run the command line; end with 0, 1 (the answer is no, or the machine failed) or 2 (what was asked cannot be)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
+    with speaking():
         get_command(app).main(prog_name="zoo")
+
+
+@contextlib.contextmanager
+def speaking():
+    """Within it, an error that the user can mend is told in words and ends the process with the exit code of its kind."""
+    try:
+        yield
     except ZooError as error:
         _end(error, error.exit_code)
     except OSError as error:
