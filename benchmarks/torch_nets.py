@@ -36,8 +36,10 @@ def _modules(layer, maps):
         maps: (height, width, channels) of what was flattened before it, or None.
     """
     kind = type(layer).__name__
-    if kind in ("InputLayer", "Dropout"):
+    if kind == "InputLayer":
         return []
+    if kind == "Dropout":
+        return [nn.Dropout(layer.rate)]
     if kind in ("Conv2D", "GroupedConv2D", "MaskedConv2D"):
         kernel = _tensor(layer.full_kernel() if kind == "MaskedConv2D" else layer.kernel).permute(3, 2, 0, 1)
         groups, strides, padding = (

@@ -221,5 +221,5 @@ def _check_port(coordinator):
         socket.create_server(("", int(port))).close()
     except OSError as error:
         raise ZooError(
-            f"--coordinator {coordinator}: process 0 cannot have port {port} ({error.strerror}); take another"
+            f"--coordinator {coordinator}: process 0 cannot have port {port} ({os.strerror(error.errno)}); take another"
         ) from error

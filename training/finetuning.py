@@ -7,6 +7,7 @@ import keras
 from training import augmentations, data, recipe
 from training.evaluation import score
 from training.fitting import fit
+from training.placement import Placement
 from training.recipe import shown
 from training.running import CHECKPOINT_SECONDS
 from zoo import registry
@@ -51,14 +52,17 @@ def finetune(
     Raises:
         ZooError: as `training.fit`; if the model does not learn by gradients.
     """
-    before = registry.load(name_or_path)
+    placement = placement or Placement()
+    with placement.scope():
+        before = registry.load(name_or_path)
     _check_gradient(before)
     settings = {"model": str(name_or_path), "data.name": str(folder), **changes}
     checked = recipe.load("finetune", **settings)
     source = data.load(str(folder), shown(checked, before.picture), strict)
     same = set(source.class_names) in (set(before.class_names), set(before.class_ids or ()))
     keras.utils.set_random_seed(checked.seed)  # fit sets it again, too late for a new head
-    classifier, new = (before, ()) if same else _new_head(before, source)
+    with placement.scope():
+        classifier, new = (before, ()) if same else _new_head(before, source)
     source = source.in_order(classifier.class_names, classifier.class_ids)
     train, _, test = data.split(source, checked.data.validation, checked.data.test, checked.seed)  # as fit will
     accuracy = 100 - score(classifier, test).error if same and test is not None else None

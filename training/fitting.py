@@ -125,7 +125,8 @@ def _prepare(recipe, classifier, source, new_layers, placement):
     optimizer = None if rule else keras_objects.optimizer(recipe.optimizer, trainer.steps, recipe.epochs)
     optimizer = optimizer and precision.optimizer(optimizer, recipe.precision)
     thaw = Thaw(new_layers, recipe.thaw.epochs * trainer.steps, recipe.thaw.share) if new_layers and recipe.thaw else None
-    trainer.prepare(optimizer, keras_objects.loss(recipe.loss or card.loss), recipe.epochs, thaw)
+    with precision.using(classifier, recipe.precision):
+        trainer.prepare(optimizer, keras_objects.loss(recipe.loss or card.loss), recipe.epochs, thaw)
     return source, {"train": train, "validation": validation, "test": test}, trainer
 
 

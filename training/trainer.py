@@ -281,6 +281,10 @@ class ResidentTrainer(Trainer):
         self.how = f"{self.stretch} steps in one graph" if self.stretch > 1 else super().how
         self._bad = self.add_weight((), "zeros", dtype="int32", trainable=False, name="bad_step")
 
+    def prepare(self, optimizer, loss, epochs=1, thaw=None):
+        super().prepare(optimizer, loss, epochs, thaw)
+        self.optimizer.apply = _in_one_pass(self.optimizer.apply)
+
     def feed(self, seed, epoch, step=0):
         import tensorflow as tf
 
@@ -323,6 +327,20 @@ class ResidentTrainer(Trainer):
 
 def _size(shape):
     return "x".join(map(str, shape))
+
+
+def _in_one_pass(apply):
+    """Return an optimizer's `apply`, compiled by XLA.
+
+    It reads and writes each variable once, not once for each operation: for AlexNet that was a quarter of a step on the CPU.
+    """
+    import tensorflow as tf
+
+    def compiled(gradients, variables):
+        variables = list(variables)
+        tf.function(lambda *values: apply(list(values), variables), jit_compile=True)(*gradients)
+
+    return compiled
 
 
 def _untuned(dataset):

@@ -97,6 +97,7 @@ def _hidden(packages):
 def main():
     """Run the command line; end with 0, 1 (the answer is no, or the machine failed) or 2 (what was asked cannot be)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # others can use the GPU, too
     with speaking():
         get_command(app).main(prog_name="zoo")
 
