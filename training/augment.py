@@ -20,20 +20,35 @@ class AffineDistortion(keras.layers.Layer):
 
     Args:
         translation: largest shift in each direction, in pixels.
+        drift: the same as a share of the side, for pictures of any size; it is added.
         scaling: largest relative change of size, 0.1 for ±10 %.
         squeezing: largest relative compression of one axis with elongation of the other.
         shearing: largest horizontal shear, in pixels a pixel of height.
         rotation: largest turn, in radians; 0 in 1998.
+        fill_mode: what comes in from outside: "constant" for 0, as in 1998, or "nearest" for what lies at the border.
         seed: int.
 
     References:
         LeCun et al. (1998), section III: translation, scaling, squeezing and shearing. The amounts are a reconstruction.
     """
 
-    def __init__(self, translation=2.0, scaling=0.1, squeezing=0.1, shearing=0.2, rotation=0.0, seed=None, **kwargs):
+    def __init__(
+        self,
+        translation=2.0,
+        drift=0.0,
+        scaling=0.1,
+        squeezing=0.1,
+        shearing=0.2,
+        rotation=0.0,
+        fill_mode="constant",
+        seed=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        self.fill_mode = fill_mode
         self.amounts = {
             "translation": translation,
+            "drift": drift,
             "scaling": scaling,
             "squeezing": squeezing,
             "shearing": shearing,
@@ -56,17 +71,18 @@ class AffineDistortion(keras.layers.Layer):
         a, b = across * ops.cos(turn) + shear * ops.sin(turn), -across * ops.sin(turn) + shear * ops.cos(turn)
         c, d = down * ops.sin(turn), down * ops.cos(turn)
         centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-        shift_x = centre_x - a * centre_x - b * centre_y + self.amounts["translation"] * draw[4]
-        shift_y = centre_y - c * centre_x - d * centre_y + self.amounts["translation"] * draw[5]
+        most_x, most_y = (self.amounts["translation"] + self.amounts["drift"] * side for side in (width, height))
+        shift_x = centre_x - a * centre_x - b * centre_y + most_x * draw[4]
+        shift_y = centre_y - c * centre_x - d * centre_y + most_y * draw[5]
         zero = ops.zeros_like(a)
         transform = ops.stack([a, b, shift_x, c, d, shift_y, zero, zero], axis=-1)
-        return ops.image.affine_transform(pictures, transform, "bilinear", "constant", data_format="channels_last")
+        return ops.image.affine_transform(pictures, transform, "bilinear", self.fill_mode, data_format="channels_last")
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
-        return {**super().get_config(), **self.amounts, "seed": self.seed}
+        return {**super().get_config(), **self.amounts, "fill_mode": self.fill_mode, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable("training")

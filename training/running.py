@@ -150,7 +150,7 @@ class Running(keras.callbacks.Callback):
                 raise KeyboardInterrupt
 
     def _ask_to_stop(self):
-        """Find out whether to stop at this moment of the run, of which there is one after each step and one after each epoch."""
+        """Find out whether to stop at this moment of the run; there is one after each step, and one after each epoch."""
         self._moments += 1
         self._stops = self._stops or self.placement.stopped(self._interrupted, self._moments)
 

@@ -38,7 +38,7 @@ def distorted(picture, matrix, shift):
     return result
 
 
-NONE = {"translation": 0.0, "scaling": 0.0, "squeezing": 0.0, "shearing": 0.0, "rotation": 0.0}
+NONE = {"translation": 0.0, "drift": 0.0, "scaling": 0.0, "squeezing": 0.0, "shearing": 0.0, "rotation": 0.0}
 
 
 def test_no_amounts_no_change(pictures):
@@ -70,6 +70,7 @@ def test_outside_of_training_nothing_happens(make, pictures):
     "amounts",
     [
         {"translation": 3.0},
+        {"drift": 0.25},
         {"scaling": 0.3},
         {"squeezing": 0.3},
         {"shearing": 0.4},
@@ -87,8 +88,16 @@ def test_a_distortion_is_the_affine_map_of_its_random_numbers(amounts, pictures)
         angle = amounts["rotation"] * draw[3]
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         shear_and_scale = np.array([[scale * squeeze, amounts["shearing"] * draw[2]], [0, scale / squeeze]])
-        expected = distorted(pictures[number, ..., 0], shear_and_scale @ turn, amounts["translation"] * draw[4:])
+        most = amounts["translation"] + amounts["drift"] * np.array([pictures.shape[2], pictures.shape[1]])  # x, y
+        expected = distorted(pictures[number, ..., 0], shear_and_scale @ turn, most * draw[4:])
         np.testing.assert_allclose(given[number, ..., 0], expected, atol=0.05)
+
+
+def test_what_comes_in_from_outside_is_black_or_what_lies_at_the_border():
+    white = np.full((8, 16, 16, 1), 255.0, "float32")
+    for mode, darkest in (("constant", 0.0), ("nearest", 255.0)):
+        moved = AffineDistortion(translation=4.0, rotation=0.3, fill_mode=mode, seed=1)(white, training=True)
+        assert np.asarray(moved).min() == pytest.approx(darkest, abs=1e-3)
 
 
 def test_a_shear_moves_rows_sideways_in_proportion_to_their_height():
