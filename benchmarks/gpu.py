@@ -1,13 +1,14 @@
-"""Training speed of AlexNet on a GPU: Keras on JAX beside PyTorch, both in bfloat16, in one run.
+"""Speed of one training step of AlexNet on a GPU: Keras on JAX beside PyTorch, both in bfloat16, in one run.
 
     python benchmarks/gpu.py
 
 Both train the net of the paper (227 pixels, 60,965,224 parameters, dropout) by SGD with momentum and weight decay on one
-batch of raw pictures that lies in the GPU's memory: the net is timed, not the disk. Weights and loss are float32, products
-bfloat16. PyTorch is used as its own guide to performance says: channels_last, autocast, torch.compile, fused SGD, cuDNN's
-search for the fastest kernels, TF32. Its normalization across maps is PyTorch's own, and once more a product with a band of
-ones as the zoo's is; the faster of the two counts. Each contender has a process of its own; they take turns, some steps
-each.
+batch of raw pictures that lies in the GPU's memory. The step alone is timed, on both sides: no pictures are fed or
+distorted, and no callback comes between two steps, all of which `zoo train` does besides. Weights and loss are float32,
+products bfloat16. PyTorch is used as its own guide to performance says: channels_last, autocast, torch.compile, fused SGD,
+cuDNN's search for the fastest kernels, TF32. Its normalization across maps is PyTorch's own, and once more a product with a
+band of ones as the zoo's is; the faster of the two counts. Each contender has a process of its own; they take turns, some
+steps each.
 
 A share is what the step's multiplications would take at the speed of one large product in bfloat16, timed in the same
 process, over what the step takes. Without a GPU it runs on the CPU, which shows that it runs and nothing else: use --size
@@ -121,7 +122,7 @@ def peak(multiply, side, gpu):
 
 
 def on_jax(options):
-    """Return AlexNet of the zoo as Keras trains it on JAX: one compiled step, all variables donated to it."""
+    """Return steps of the zoo's AlexNet alone, written as Keras compiles them on JAX: all variables are donated to each."""
     import jax
     import jax.numpy as jnp
     import keras

@@ -5,6 +5,8 @@ training.finetune("lenet5.mnist", "photos", "runs/photos")    a user's own pictu
 training.evaluate(classifier, "mnist")                        how often it is right
 """
 
+CHECKPOINT_SECONDS = 60.0  # between two checkpoints within an epoch
+
 _HOME = {"fit": "fitting", "finetune": "finetuning", "evaluate": "evaluation"}
 
 

@@ -9,9 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from training.evaluation import at_a_time
 from zoo.layers.whitening import Fitted
-from zoo.pictures import middle
+from zoo.pictures import at_a_time, middle
 
 
 @keras.saving.register_keras_serializable("training")
@@ -173,7 +172,7 @@ class PCAColour(keras.layers.Layer):
 
     Args:
         deviation: of a.
-        until: after how many passes over the training part it stops; None for never.
+        until: after how many passes over the training part it stops, to the step; None for never.
         seed: int.
 
     Raises:
@@ -198,14 +197,17 @@ class PCAColour(keras.layers.Layer):
         self.last = self.add_weight((), "zeros", dtype="int32", trainable=False, name="last")
         self.seen = self.add_weight((), "zeros", dtype="int32", trainable=False, name="seen")
 
-    def adapt(self, pictures):
+    def adapt(self, pictures, steps=None):
         """Fit the layer: to the training part, and to nothing else.
 
         The sums are exact, as they are whole numbers below 2^53, and so the same in whatever order they are taken.
 
         Args:
             pictures: (n, height, width, channels) uint8; a part at a time is looked at.
+            steps: how many calls show all of them once, for `until`.
         """
+        if self.until is not None and steps is None:
+            raise ValueError(f"{self.name} stops after {self.until} passes: tell `adapt` how many steps one has")
         channels = pictures.shape[-1]
         if not self.built:
             self.build(pictures.shape)
@@ -222,7 +224,7 @@ class PCAColour(keras.layers.Layer):
         self.axes.assign(axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(channels)]))
         self.deviations.assign(np.sqrt(variances.clip(0)))
         if self.until is not None:
-            self.last.assign(round(self.until * len(pictures)))
+            self.last.assign(round(self.until * steps))
 
     def call(self, pictures, training=None):
         if not self.axes.given:
@@ -234,7 +236,7 @@ class PCAColour(keras.layers.Layer):
         colour = ops.matmul(draw * self.deviations, ops.transpose(self.axes))
         if self.until is not None:
             colour = colour * ops.cast(self.seen < self.last, colour.dtype)
-            self.seen.assign_add(batch)
+            self.seen.assign_add(1)
         return ops.cast(pictures, colour.dtype) + colour[:, None, None]
 
     def compute_output_shape(self, input_shape):

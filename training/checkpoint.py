@@ -28,29 +28,26 @@ def save(path, variables, notes):
 
 
 def restore(path, variables):
-    """Put the values of a checkpoint into variables and return its notes.
+    """Put the values of a checkpoint into variables.
 
     Raises:
         ZooError: if the file is damaged or holds the state of another net or optimizer.
     """
-    arrays, notes = _read(path)
-    values = list(arrays.values())
+    values = list(_read(path, lambda stored: {name: stored[name] for name in stored.files if name != "notes"}).values())
     if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
         raise ZooError(f"{path} holds the state of another net or optimizer; give the recipe that it was made with")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-    return notes
 
 
 def notes(path):
-    """Return the notes of a checkpoint; raises `ZooError` if it is damaged."""
-    return _read(path)[1]
+    """Return the notes of a checkpoint, of which nothing else is read; raises `ZooError` if they are damaged."""
+    return _read(path, lambda stored: json.loads(str(stored["notes"])))
 
 
-def _read(path):
+def _read(path, what):
     try:
         with np.load(path, allow_pickle=False) as stored:
-            arrays = dict(stored)
-        return arrays, json.loads(str(arrays.pop("notes")))
+            return what(stored)
     except Exception as error:  # a damaged archive raises what zipfile, zlib, NumPy or JSON choose to
         raise ZooError(f"{path} is damaged ({error}); start anew in another folder") from error

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from training import CHECKPOINT_SECONDS
 from zoo import cli
 from zoo.errors import ZooError
 
@@ -24,7 +25,7 @@ Precision = Annotated[
     str | None, typer.Option(metavar="float32|bfloat16|float16", help="In which the net multiplies while it learns.")
 ]
 Devices = Annotated[int | None, typer.Option(min=1, help="How many GPUs of this machine share each batch.")]
-Every = Annotated[float, typer.Option(metavar="SECONDS", help="Between two checkpoints within an epoch.")]
+Every = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Between two checkpoints within an epoch.")]
 DATA = "A folder with a folder of pictures a class, a list (.csv, COCO's .json), a TFDS name, or drawn:NAME."
 Model = Annotated[str, typer.Argument(metavar="NAME-or-FILE", help="Such as lenet5.mnist, or a .keras file.")]
 
@@ -38,7 +39,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run folder; by default runs/RECIPE.")] = None,
     precision: Precision = None,
     devices: Devices = None,
-    checkpoint_every: Every = 60.0,
+    checkpoint_every: Every = CHECKPOINT_SECONDS,
     resume: Resume = False,
     num_processes: Annotated[int | None, typer.Option(min=1, help="How many processes train as one, on JAX.")] = None,
     process_id: Annotated[int | None, typer.Option(help="Which of them this is; 0 writes the run folder.")] = None,
@@ -112,7 +113,7 @@ def finetune(
     strict: Strict = False,
     precision: Precision = None,
     devices: Devices = None,
-    checkpoint_every: Every = 60.0,
+    checkpoint_every: Every = CHECKPOINT_SECONDS,
     resume: Resume = False,
 ):
     """Fine-tune a model on your own pictures; leaves best.keras and a report in the run folder.
@@ -234,7 +235,7 @@ def _placement(devices):
     """Return where a run computes: `training.placement.Placement`."""
     from training.placement import Placement
 
-    if devices is None:
+    if devices in (None, 1):
         return Placement()
     import keras
 

@@ -1,7 +1,6 @@
 """How right a classifier is, and where it is wrong."""
 
 import functools
-import math
 import time
 from dataclasses import dataclass
 
@@ -10,10 +9,8 @@ import numpy as np
 from training import data
 from training.answers import Answers
 from zoo.errors import ZooError
-from zoo.pictures import middle, uncropped
+from zoo.pictures import at_a_time, middle, uncropped
 
-# What runs at once has at most so many raw values: 27 pictures of AlexNet's size, whose maps take 0.1 GB.
-BATCH_PIXELS = 2**22
 # With more classes than this the right one need only be among the first five, which is ImageNet's measure too.
 MANY_CLASSES = 20
 # How many views of a picture can be scored: it, or what `ten_views` cuts.
@@ -134,11 +131,6 @@ def predict_ten_views(classifier, pictures):
         probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
         means.append(probabilities.reshape(len(views), 10, -1).mean(axis=1))
     return np.concatenate(means)
-
-
-def at_a_time(shape):
-    """Return how many pictures of a shape are run at once: 1,000 small ones, fewer large ones, by their pixels."""
-    return max(1, min(1000, BATCH_PIXELS // math.prod(shape)))
 
 
 def evaluate(classifier, source, part="test", strict=False, views=1):

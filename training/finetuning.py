@@ -1,15 +1,15 @@
 """Fine-tuning: a model of the zoo, or a user's own, on a user's own pictures."""
 
 import math
+from pathlib import Path
 
 import keras
 
-from training import augmentations, data, recipe
+from training import CHECKPOINT_SECONDS, augmentations, data, devices, recipe, run_folder
 from training.evaluation import score
 from training.fitting import fit
 from training.placement import Placement
 from training.recipe import shown
-from training.running import CHECKPOINT_SECONDS
 from zoo import registry
 from zoo.errors import ZooError
 
@@ -52,7 +52,9 @@ def finetune(
     Raises:
         ZooError: as `training.fit`; if the model does not learn by gradients.
     """
-    placement = placement or Placement()
+    out, placement = Path(out), placement or Placement()
+    run_folder.check(out, resume)  # before all that takes time
+    devices.prepare()
     with placement.scope():
         before = registry.load(name_or_path)
     _check_gradient(before)
@@ -66,7 +68,9 @@ def finetune(
     source = source.in_order(classifier.class_names, classifier.class_ids)
     train, _, test = data.split(source, checked.data.validation, checked.data.test, checked.seed)  # as fit will
     accuracy = 100 - score(classifier, test).error if same and test is not None else None
-    defaults = {"data.repeat": math.ceil(SHOWN / len(train)), "augmentation": augmentations.get(AUGMENTATION)}
+    # A run goes on with what it began with, whatever has become of the pictures: that fit tells in words of its own.
+    repeat = recipe.load(out / "recipe.toml").data.repeat if resume else math.ceil(SHOWN / len(train))
+    defaults = {"data.repeat": repeat, "augmentation": augmentations.get(AUGMENTATION)}
     if same:
         defaults["thaw"] = None  # nothing is new, so nothing has to wait
     checked = recipe.load("finetune", **{**defaults, **settings})

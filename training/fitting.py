@@ -10,13 +10,14 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from training import data, devices, keras_objects, precision, report, run_folder, sheet
+from training import CHECKPOINT_SECONDS, checkpoint, data, devices, keras_objects, precision, report, run_folder, sheet
 from training import trainer as trainers
 from training.evaluation import score
+from training.history import best
 from training.placement import Placement
 from training.recipe import Recipe, shown
 from training.recipe import load as load_recipe
-from training.running import CHECKPOINT_SECONDS, Running, rank
+from training.running import Running
 from training.thaw import Thaw
 from zoo import machine, registry
 from zoo.errors import ZooError
@@ -73,8 +74,9 @@ def fit(
             run = Running(out, recipe, trainer, source.fingerprint(), console, checkpoint_every)
             placement.share(run.last)
             if resume and run.last.exists():
-                _check_data(run, source)
-                run.take_up()
+                notes = checkpoint.notes(run.last)
+                _check(run, notes, source)
+                run.take_up(notes)
             _introduce(run, source, parts, placement)
             earlier = sum(row["seconds"] for row in run.history) + run.spent
             validation = parts["validation"]
@@ -110,7 +112,7 @@ def _prepare(recipe, classifier, source, new_layers, placement):
     augmentation = keras_objects.augmentation(recipe.augmentation, recipe.seed)
     for layer in augmentation:
         if hasattr(layer, "adapt"):
-            layer.adapt(train.pictures)
+            layer.adapt(train.pictures, len(train) / batch_size)
     trainer = trainers.make(
         classifier,
         augmentation,
@@ -130,12 +132,17 @@ def _prepare(recipe, classifier, source, new_layers, placement):
     return source, {"train": train, "validation": validation, "test": test}, trainer
 
 
-def _check_data(run, source):
-    """Raise `ZooError` if the pictures are others than those that a run has learned from.
+def _check(run, notes, source):
+    """Raise `ZooError` if a run cannot go on here: on another backend, or with other pictures.
 
     They would be split anew, and what was kept for the test could be learned from.
     """
-    if run.began_with() == run.fingerprint:
+    if notes["backend"] != keras.backend.backend():
+        raise ZooError(
+            f"{run.last.parent} was begun on {notes['backend']}, and Keras uses {keras.backend.backend()} now, whose random "
+            f"numbers are others; set KERAS_BACKEND={notes['backend']}"
+        )
+    if notes["data_fingerprint"] == run.fingerprint:
         return
     split = run.last.parent / "split.csv"
     named = split.exists() and all(samples.names is not None for samples in source.parts.values())
@@ -159,6 +166,8 @@ def _introduce(run, source, parts, placement):
     words = [devices.arithmetic(recipe.precision), precision.warning(recipe.precision), uneven, *data.leaks(**parts)]
     for each in filter(None, words):
         say(f"note: {each}")
+    if run.history or run.step:
+        return  # split.csv and seen.png are there, and tell what it began with
     if train.names is not None:
         data.write_split(out / "split.csv", source, **parts)
     shape = trainer.classifier.input_picture_shape
@@ -179,15 +188,15 @@ def _built(name, classes, options):
 def _finish(run, source, parts, seconds, about):
     """Measure the best epoch once on the test part, or on validation where there is none, and write the report."""
     run.write_table()  # again, as a kill may have come between the last state and its table
-    out, best = run.best.parent, min(run.history, key=rank)
+    out, chosen = run.best.parent, best(run.history)
     part = "validation" if parts["test"] is None else "test"
     evaluation = score(registry.load(run.best), parts[part], part)
     metrics = {
         "recipe": run.recipe.model_dump(mode="json", exclude_none=True),
         "card": run.trainer.classifier.card,
         "epochs": len(run.history),
-        "best_epoch": best["epoch"],
-        **({"validation_error": round(best["val_error"], 4)} if "val_error" in best else {}),
+        "best_epoch": chosen["epoch"],
+        **({"validation_error": round(chosen["val_error"], 4)} if "val_error" in chosen else {}),
         **({"test_error": round(evaluation.error, 4)} if part == "test" else {}),
         **evaluation.summary(),
         **about,

@@ -15,6 +15,7 @@ report.html     all of it on a page, and its pictures: curves.png, confusion.png
 import contextlib
 import os
 import tempfile
+import tomllib
 from pathlib import Path
 
 import tomli_w
@@ -39,15 +40,11 @@ def opened(out, recipe, resume):
         ZooError: if it holds a run already, or none to resume, or one of another recipe, or if a process works in it.
     """
     out = Path(out)
+    check(out, resume)
     written = tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
     kept = out / "recipe.toml"
-    if resume:
-        if not kept.is_file():
-            raise ZooError(f"{out} holds no run to resume; leave out --resume to start one")
-        if kept.read_text("utf-8") != written:
-            raise ZooError(f"{out} holds a run of another recipe (see {kept}); resume with the same recipe and settings")
-    elif out.exists() and (not out.is_dir() or any(not _is_left_over(each) for each in out.iterdir())):
-        raise ZooError(f"{out} is not empty; go on there with --resume, or name another folder with --out")
+    if resume and kept.read_text("utf-8") != written:
+        raise ZooError(f"{out} holds a run of another recipe (see {kept}); resume with the same recipe and settings")
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
         if not resume:
@@ -58,9 +55,30 @@ def opened(out, recipe, resume):
         yield out
 
 
-def _is_left_over(path):
-    """Tell what a run leaves that could not begin, or that was killed while it wrote: it is no run to keep."""
-    return path.name in ("recipe.toml", "logs", "split.csv", "seen.png") or path.name.startswith(PART)
+def check(out, resume):
+    """Raise `ZooError` if a folder holds no run to go on with, or, for a new one, anything that is to be kept."""
+    if resume:
+        if not (out / "recipe.toml").is_file():
+            raise ZooError(f"{out} holds no run to resume; leave out --resume to start one")
+    elif out.exists() and (not out.is_dir() or not _is_left_over(out)):
+        raise ZooError(f"{out} is not empty; go on there with --resume, or name another folder with --out")
+
+
+def _is_left_over(out):
+    """Tell what a run leaves that could not begin, or that was killed while it wrote: it is no run to keep.
+
+    A recipe that somebody wrote, with words of their own, is to be kept.
+    """
+    names = {path.name for path in out.iterdir() if not path.name.startswith(PART)}
+    if not names:
+        return True
+    if "recipe.toml" not in names or names - {"recipe.toml", "logs", "split.csv", "seen.png"}:
+        return False
+    text = (out / "recipe.toml").read_text("utf-8", "replace")
+    try:
+        return tomli_w.dumps(tomllib.loads(text)) == text
+    except tomllib.TOMLDecodeError:
+        return False
 
 
 @contextlib.contextmanager

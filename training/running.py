@@ -11,11 +11,10 @@ import keras
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from training import checkpoint, precision
+from training import CHECKPOINT_SECONDS, checkpoint, precision
+from training.history import best, rank
 from zoo.errors import CheckFailed
 from zoo.files import atomic
-
-CHECKPOINT_SECONDS = 60.0  # between two checkpoints within an epoch
 
 
 class Running(keras.callbacks.Callback):
@@ -62,13 +61,13 @@ class Running(keras.callbacks.Callback):
         """All that the rest of a run depends on: weights, metrics, seed states and optimizer slots."""
         return [*self.trainer.variables, *self.trainer.metrics_variables, *self.trainer.optimizer.variables]
 
-    def began_with(self):
-        """Return the fingerprint of the data that the last checkpoint has learned from."""
-        return checkpoint.notes(self.last)["data_fingerprint"]
+    def take_up(self, notes):
+        """Put the last checkpoint into the trainer.
 
-    def take_up(self):
-        """Put the last checkpoint into the trainer."""
-        notes = checkpoint.restore(self.last, self.state)
+        Args:
+            notes: of it, from `checkpoint.notes`.
+        """
+        checkpoint.restore(self.last, self.state)
         self.history, self.step, self.spent = notes["history"], notes["step"], notes["spent"]
         if self.step:
             self._metrics = [np.asarray(variable).copy() for variable in self.trainer.metrics_variables]
@@ -76,7 +75,7 @@ class Running(keras.callbacks.Callback):
     @property
     def over(self):
         """Whether all epochs are done, or none was better for as long as the recipe waits."""
-        waited = len(self.history) - min(self.history, key=rank)["epoch"] if self.history else 0
+        waited = len(self.history) - best(self.history)["epoch"] if self.history else 0
         return len(self.history) >= self.recipe.epochs or 0 < self.recipe.patience <= waited
 
     def run(self, **validation):
@@ -102,6 +101,8 @@ class Running(keras.callbacks.Callback):
                     callbacks=[self, keras.callbacks.TensorBoard(self.last.parent / "logs", write_graph=False)],
                     **validation,
                 )
+                if self._stops:  # only now, as others have something to do at an epoch's end, too
+                    raise KeyboardInterrupt
 
     @contextlib.contextmanager
     def _noting_interrupts(self):
@@ -136,8 +137,8 @@ class Running(keras.callbacks.Callback):
             self._metrics = None
 
     def on_train_batch_end(self, batch, logs=None):
-        self.step = min(self.trainer.steps, self.first + (batch + 1) * self.trainer.stretch)
-        if bad := self.trainer.bad_step(logs, self.step):
+        begun, self.step = self.step, min(self.trainer.steps, self.first + (batch + 1) * self.trainer.stretch)
+        if bad := self.trainer.bad_step(logs, begun, self.step):
             self._fail(f"the loss is {float(logs['loss'])}", f" at step {bad:,} of {self.trainer.steps:,}")
         self._ask_to_stop()
         now = time.perf_counter()
@@ -156,6 +157,11 @@ class Running(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         self.trained = time.perf_counter()
+
+    def on_test_batch_end(self, batch, logs=None):
+        # Validation may take longer than a cluster waits; it is done again with the steps since the last checkpoint.
+        if self._interrupted and self.placement.processes == 1:
+            raise KeyboardInterrupt
 
     def on_epoch_end(self, epoch, logs=None):
         validated = (
@@ -193,10 +199,7 @@ class Running(keras.callbacks.Callback):
         self.write_table()
         self._tell(row)
         self._ask_to_stop()
-        if self._stops:
-            raise KeyboardInterrupt
-        if self.over:
-            self.trainer.stop_training = True
+        self.trainer.stop_training = self._stops or self.over
 
     def _tell(self, row):
         rate = f"{row['images_per_second']:,.0f} images/s"
@@ -207,9 +210,9 @@ class Running(keras.callbacks.Callback):
             soft_wrap=True,
         )
         if self.over and row["epoch"] < self.recipe.epochs:
-            best = min(self.history, key=rank)["epoch"]
+            number = best(self.history)["epoch"]
             self.console.print(
-                f"stops early: no epoch was better than epoch {best} for {self.recipe.patience}", soft_wrap=True
+                f"stops early: no epoch was better than epoch {number} for {self.recipe.patience}", soft_wrap=True
             )
 
     def _save(self):
@@ -223,6 +226,7 @@ class Running(keras.callbacks.Callback):
             "step": self.step,
             "spent": self.spent + (time.perf_counter() - self.started if self.step else 0.0),
             "data_fingerprint": self.fingerprint,
+            "backend": keras.backend.backend(),
         }
         try:
             checkpoint.save(self.last, self.state, notes)
@@ -243,8 +247,3 @@ class Running(keras.callbacks.Callback):
             writer = csv.DictWriter(file, self.history[0])
             writer.writeheader()
             writer.writerows(self.history)
-
-
-def rank(row):
-    """Order epochs by what they reach on validation: fewest errors, then smallest loss; without it the last is the best."""
-    return (row["val_error"], row["val_loss"]) if "val_error" in row else (-row["epoch"],)

@@ -114,7 +114,7 @@ def show_augmented(name, source, seed, out):
     layers = keras_objects.augmentation(checked.augmentation, checked.seed)
     for layer in layers:
         if hasattr(layer, "adapt"):
-            layer.adapt(train.pictures)
+            layer.adapt(train.pictures, len(train) / checked.batch_size)
     out = Path(out or f"{Path(name).stem}-augmented.png")
     title = describe(name, checked.augmentation)
     draw(layers, train, loaded.class_names, shape, out, title, loaded.root)

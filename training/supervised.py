@@ -72,7 +72,7 @@ def run(work, processes, number, coordinator, within, again):
     name = f"process {number} of {processes}"
     if code >= 0:
         sys.stderr.write(said)
-    elif stopped:
+    elif stopped and -code in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         _tell(f"{name} was ended at once", again)
     elif code == -signal.SIGABRT:
         words = _reason(said)

@@ -1,15 +1,12 @@
 """A classifier while it learns: augmentation in front and, for data that fit in memory, many steps in one graph."""
 
-import collections
-import concurrent.futures
 import functools
-import itertools
 import math
-import os
 
 import keras
 import numpy as np
 
+from training import feeding
 from training.evaluation import at_a_time
 from training.placement import Placement
 from zoo import arithmetic
@@ -23,8 +20,8 @@ RESIDENT_BYTES = 2**30
 STRETCH_MACS, STRETCH_STEPS = 10**10, 128
 # XLA compiles for a second or two, which a run with fewer weights does not get back.
 XLA_WEIGHTS = 100_000
-# Layers whose whole step XLA computes in half the time of TensorFlow's own kernels. The gradient of a convolution takes it 20
-# times as long on the CPU.
+# Layers whose whole step XLA computes in half the time of TensorFlow's own kernels. The gradient of a convolution takes it
+# 20 times as long on the CPU.
 XLA_LAYERS = {"InputLayer", "Flatten", "Dense", "ScaledTanh", "RBFOutput"}
 
 
@@ -200,10 +197,8 @@ class Trainer(keras.Model):
 
     def feed(self, seed, epoch, step=0):
         """Return what Keras' `fit` reads: endlessly, from a step of an epoch on, batches in the order of each epoch."""
-        first = epoch * self.steps + step
-        if keras.backend.backend() == "tensorflow":
-            return self._tensorflow_feed(seed, first)
-        return _ahead(functools.partial(self._batch, seed), first)
+        batch = functools.partial(self._batch, seed)
+        return feeding.endless(batch, epoch * self.steps + step, self.batch_size * self._data[0][:1].nbytes)
 
     def _batch(self, seed, number):
         """Return the batch of a step of the run: pictures, labels and, where Keras takes the step, weights.
@@ -222,48 +217,35 @@ class Trainer(keras.Model):
         rows, weights = self.placement.own(np.resize(rows, self.batch_size)), self.placement.own(weights)
         return pictures[rows], labels[rows], weights
 
-    def _tensorflow_feed(self, seed, first):
-        import tensorflow as tf
-
-        shapes = [(None, *self._data[0].shape[1:]), (None,), (None,)]
-        kinds = [tf.as_dtype(each.dtype) for each in self._data] + [tf.float32]
-        given = slice(2 if self.rule is not None else 3)
-
-        def batch(number):
-            made = tf.numpy_function(functools.partial(self._batch, seed), [number], kinds[given])
-            return tuple(tf.ensure_shape(part, shape) for part, shape in zip(made, shapes[given], strict=True))
-
-        # Not from_generator: that sets malloc's trim threshold to 128 KiB, and each step pays for it with page faults.
-        numbers = tf.data.Dataset.range(first, tf.int64.max)
-        return _untuned(numbers.map(batch, num_parallel_calls=os.cpu_count(), deterministic=True).prefetch(2))
-
-    def bad_step(self, logs, step):
-        """Return after which of the steps of an epoch, counted from 1, the loss was no finite number, or None.
+    def bad_step(self, logs, begun, done):
+        """Return in which of the steps of an epoch, counted from 1, the loss was no finite number, or None.
 
         Args:
             logs: what Keras tells callbacks at the end of a batch.
-            step: how many steps of the epoch are done.
+            begun, done: how many steps of the epoch were done before, and are done now.
         """
-        return None if math.isfinite(logs["loss"]) else step
+        return None if math.isfinite(logs["loss"]) else done
 
     def validation(self, pictures, labels):
         """Return samples as the keywords with which Keras' `fit` validates on them; of larger ones the middle counts.
 
-        Where several devices share a batch all have one size, as in `feed`, and rows of weight 0 fill them up.
+        Where several devices share a batch all have one size, as in `feed`, and rows of weight 0 fill them up; the others
+        weigh as much more as makes the mean of all batches theirs.
         """
-        pictures, size = self._middle(pictures), at_a_time(pictures.shape[1:])
-        if self.placement.parts == 1:
-            return {"validation_data": (pictures, labels), "validation_batch_size": size}
-        batches = math.ceil(len(labels) / size)
-        size = math.ceil(len(labels) / batches / self.placement.parts) * self.placement.parts
-        weights = np.zeros(batches * size, "float32")
-        weights[: len(labels)] = batches * size / len(labels) if self._mean else 1.0
-        own = np.concatenate([self.placement.own(batch) for batch in np.arange(batches * size).reshape(batches, size)])
-        rows = own % len(labels)
-        return {
-            "validation_data": (pictures[rows], labels[rows], weights[own]),
-            "validation_batch_size": len(own) // batches,
-        }
+        pictures, parts, rows = self._middle(pictures), self.placement.parts, len(labels)
+        batches = math.ceil(rows / at_a_time(pictures.shape[1:]))
+        size = math.ceil(rows / batches / parts) * parts
+        weight = batches * size / rows if self._mean else 1.0
+
+        def batch(number):
+            places = np.arange(number * size, (number + 1) * size)
+            if parts == 1:
+                places = places[places < rows]
+                return pictures[places], labels[places]
+            own = self.placement.own(places)
+            return pictures[own % rows], labels[own % rows], np.where(own < rows, weight, 0.0).astype("float32")
+
+        return {"validation_data": feeding.numbered(batch, batches)}
 
     def _middle(self, pictures):
         """Return what the classifier sees of pictures that it does not learn from."""
@@ -309,13 +291,7 @@ class ResidentTrainer(Trainer):
             rows = self.stretch * self.batch_size
             return tf.data.Dataset.range(first, self.presentations, rows).map(lambda start: order[start : start + rows])
 
-        return _untuned(tf.data.Dataset.range(epoch, tf.int64.max).flat_map(stretches))
-
-    def validation(self, pictures, labels):
-        import tensorflow as tf
-
-        data = tf.data.Dataset.from_tensor_slices((self._middle(pictures), labels)).batch(at_a_time(pictures.shape[1:]))
-        return {"validation_data": _untuned(data)}
+        return feeding.untuned(tf.data.Dataset.range(epoch, tf.int64.max).flat_map(stretches))
 
     def train_step(self, order):
         import tensorflow as tf
@@ -334,9 +310,9 @@ class ResidentTrainer(Trainer):
         tf.while_loop(lambda start, _: start < end, step, (tf.constant(0), tf.constant(1)), parallel_iterations=1)
         return self.get_metrics_result()
 
-    def bad_step(self, logs, step):
+    def bad_step(self, logs, begun, done):
         bad = int(self._bad)
-        return (step - 1) // self.stretch * self.stretch + bad if bad else None
+        return begun + bad if bad else None
 
 
 def _size(shape):
@@ -355,29 +331,6 @@ def _in_one_pass(apply):
         tf.function(lambda *values: apply(list(values), variables), jit_compile=True)(*gradients)
 
     return compiled
-
-
-def _untuned(dataset):
-    """Return a tf.data set without autotuning.
-
-    The thread that tunes sleeps twice as long each time and does not wake up to be ended: closing the data waits for it, up
-    to as long again as the data were open. Keras' `fit` with one long step stalls by this.
-    """
-    import tensorflow as tf
-
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.with_options(options)
-
-
-def _ahead(batch, first):
-    """Yield `batch(number)` for the numbers from `first` on, made by all cores ahead of their use."""
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        numbers = itertools.count(first)
-        made = collections.deque(pool.submit(batch, next(numbers)) for _ in range(2 * os.cpu_count()))
-        while True:
-            made.append(pool.submit(batch, next(numbers)))
-            yield made.popleft().result()
 
 
 def make(classifier, augmentation, pictures, labels, batch_size, placement=None, **settings):

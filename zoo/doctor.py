@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 
 from zoo import machine
 from zoo.errors import printable
-from zoo.files import cache_folder
+from zoo.files import cache_folder, data_folder
 from zoo.probes import PROBES, ask
 
 PROJECT = "history-zoo"
@@ -50,7 +51,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         "python": platform.python_version(),
         "zoo": importlib.metadata.version(PROJECT),
         "cpu": machine.cpu(),
-        "memory": machine.memory(),
+        "memory": machine.memory() if importlib.util.find_spec("psutil") else {},
         "disk": {str(folder): machine.free_disk(folder) for folder in (Path.cwd(), cache_folder())},
         "nvidia": machine.nvidia(),
         "trtexec": machine.trtexec(),
@@ -85,7 +86,8 @@ def examine(probe, needed, optional):
         return part
     part.version, part.details, part.gpus, part.error = ask(probe)
     if part.error:
-        part.state, part.mend = "broken", _mend(probe.package, wanted, "--force-reinstall ")
+        anew = _mend(probe.package, wanted, "--force-reinstall ")
+        part.state, part.mend = "broken", _backend_mend(part.error, {**optional, **needed}) or anew
     elif wanted and not wanted.specifier.contains(part.version, prereleases=True):
         part.state, part.mend = "other version", _mend(probe.package, wanted)
     else:
@@ -113,9 +115,15 @@ def _mend(package, wanted, options=""):
     return f"pip install {options}'{wanted.name}{wanted.specifier}'"
 
 
-def data_folder():
-    """Return where TensorFlow Datasets looks for data."""
-    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+def _backend_mend(error, wanted):
+    """Return what mends a sound package for which Keras, or it itself, finds no backend; None where the error is another."""
+    if error.startswith("ValueError: Unable to import backend"):
+        return "unset KERAS_BACKEND, or set it to tensorflow or jax"
+    missing = re.match("ModuleNotFoundError: No module named '(tensorflow|jax)'", error)
+    if missing is None:
+        return None
+    chosen = os.environ.get("KERAS_BACKEND") == missing[1]
+    return _mend(missing[1], wanted[missing[1]]) + ("; or unset KERAS_BACKEND" if chosen else "")
 
 
 def prepared(folder):
@@ -164,9 +172,7 @@ def _machine_lines(found):
     yield f"zoo         {found['zoo']}, Python {found['python']}"
     yield f"CPU         {cpu['name']}, {cpu['cores']} cores; {instructions}"
     if memory:
-        yield f"memory      {_gigabytes(memory['total'])}" + (
-            f", {_gigabytes(memory['available'])} available" if "available" in memory else ""
-        )
+        yield f"memory      {_gigabytes(memory['total'])}, {_gigabytes(memory['available'])} available"
     for folder, free in found["disk"].items():
         yield f"disk        {_gigabytes(free)} free for {printable(folder)}"
     for gpu in nvidia["gpus"]:

@@ -67,3 +67,8 @@ def cache_folder():
     import platformdirs
 
     return Path(os.environ.get("ZOO_CACHE") or platformdirs.user_cache_path("zoo", appauthor=False))
+
+
+def data_folder():
+    """Return the folder in which TensorFlow Datasets keeps prepared data: $TFDS_DATA_DIR, else one in the user's home."""
+    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()

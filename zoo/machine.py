@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 CPU = Path("/proc/cpuinfo")
-MEMORY = Path("/proc/meminfo")
+GROUPS = Path("/proc/self/cgroup")
+LIMITS = Path("/sys/fs/cgroup")
 DRIVER = Path("/proc/driver/nvidia/version")
 # Jetson boards have no nvidia-smi, or one that knows little.
 BOARD = Path("/proc/device-tree/model")
@@ -30,21 +31,49 @@ def cpu_flags():
 def cpu():
     """Return name, usable cores and fast instructions of the CPU, a dict."""
     name = re.search(r"^model name\s*:(.*)$", _read(CPU), re.MULTILINE)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     flags = cpu_flags()
     return {
         "name": name[1].strip() if name else platform.processor() or platform.machine(),
-        "cores": cores,
+        "cores": cores(),
         "instructions": [flag for flag in FAST if flag in flags],
     }
 
 
+def cores():
+    """Return how many cores this process may use: as many threads are busy at a time."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def memory():
-    """Return total and available bytes of memory, a dict; empty where the system does not say."""
-    found = dict(re.findall(r"^(MemTotal|MemAvailable):\s+(\d+) kB", _read(MEMORY), re.MULTILINE))
-    return {
-        key: int(found[name]) * 1024 for key, name in (("total", "MemTotal"), ("available", "MemAvailable")) if name in found
-    }
+    """Return total and available bytes of memory, a dict: the machine's, or a container's where it may have less."""
+    import psutil
+
+    found = psutil.virtual_memory()
+    total, available = found.total, found.available
+    for limit, used in _limits():
+        total, available = min(total, limit), min(available, max(0, limit - used))
+    return {"total": total, "available": available}
+
+
+def _limits():
+    """Yield (limit, used) bytes of each control group around this process that has a limit, of either version of Linux's.
+
+    What files were read into is given back when it is needed, and does not count as used.
+    """
+    for line in _read(GROUPS).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            root, names, files = LIMITS, ("memory.max", "memory.current"), "inactive_file"
+        elif "memory" in controllers.split(","):
+            root, names, files = LIMITS / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes"), "total_inactive_file"
+        else:
+            continue
+        group = root / path.lstrip("/")
+        for folder in (group, *group.parents):  # above the root there are no such files
+            limit, used = (_read(folder / name).strip() for name in names)
+            if limit.isdecimal() and used.isdecimal():
+                held = re.search(rf"^{files} (\d+)$", _read(folder / "memory.stat"), re.MULTILINE)
+                yield int(limit), int(used) - (int(held[1]) if held else 0)
 
 
 def free_disk(folder):

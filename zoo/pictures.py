@@ -1,14 +1,17 @@
 """Reading pictures, the same way everywhere: in training, in prediction and in the check of an exported file."""
 
 import concurrent.futures
-import os
+import math
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zoo.errors import ZooError
+from zoo.machine import cores
 
+# What runs at once has at most so many raw values: 27 pictures of AlexNet's size, whose maps take 0.1 GB.
+BATCH_PIXELS = 2**22
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
 
 
@@ -82,6 +85,11 @@ def middle(pictures, height, width):
     return pictures[..., top : top + height, left : left + width, :]
 
 
+def at_a_time(shape):
+    """Return how many pictures of a shape are run at once: 1,000 small ones, fewer large ones, by their pixels."""
+    return max(1, min(1000, BATCH_PIXELS // math.prod(shape)))
+
+
 def _pad(image, size, resampling):
     """Pad as Pillow does, but keep a line of a picture so long that Pillow would round its width to nothing."""
     scale = min(size[0] / image.width, size[1] / image.height)
@@ -137,7 +145,7 @@ def read_all(paths, picture, strict=False, advance=lambda: None):
             return error
 
     pictures, kept, problems = [], [], []
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
         for index, result in enumerate(pool.map(attempt, paths)):
             advance()
             if isinstance(result, PictureError):

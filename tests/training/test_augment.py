@@ -133,7 +133,7 @@ def test_a_seed_decides_and_a_saved_layer_keeps_it(make, pictures):
     first = np.asarray(layer(pictures, training=True))
     again = type(layer).from_config(layer.get_config())
     if hasattr(again, "adapt"):
-        again.adapt(pictures)
+        again.adapt(pictures, 1)
     np.testing.assert_array_equal(again(pictures, training=True), first)
     others = [np.asarray(make(seed=seed)(pictures, training=True)) for seed in range(8, 14)]
     assert any(not np.array_equal(other, first) for other in others)
@@ -250,7 +250,7 @@ def by_channels(pictures):
 
 def fitted(pictures, **settings):
     layer = PCAColour(**settings)
-    layer.adapt(pictures)
+    layer.adapt(pictures, len(pictures) / 10)
     return layer
 
 
@@ -328,3 +328,5 @@ def test_the_colours_stay_after_the_last_epoch_of_noise(coloured):
     ten = coloured[:10].astype("float32")
     changed = [not np.array_equal(layer(ten, training=True), ten) for _ in range(9)]
     assert changed == [True] * 6 + [False] * 3
+    with pytest.raises(ValueError, match="stops after 2 passes: tell `adapt` how many steps one has"):
+        PCAColour(until=2).adapt(coloured)

@@ -37,9 +37,6 @@ hidden = [12]
 [[augmentation]]
 class_name = "RandomFlip"
 config = { mode = "horizontal" }
-[[augmentation]]
-class_name = "RandomTranslation"
-config = { height_factor = 0.1, width_factor = 0.1 }
 """
 # The command, in a process that a signal meets at the end of an epoch: "9 2" is SIGKILL in the second.
 ZOO = """

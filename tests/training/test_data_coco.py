@@ -105,6 +105,38 @@ def test_missing_pictures_are_left_out_and_named_and_where_all_are_missing_the_f
         data.load(path, GREY)
 
 
+def test_a_file_that_is_listed_twice(tmp_path):
+    """With two categories it is of several classes, with one it is one picture."""
+    path = tmp_path / "list.json"
+    coco(path, {"a.png": ["nut"], "b.png": ["bolt"], "c.png": ["nut"]}, tmp_path)
+    listed = json.loads(path.read_text())
+    listed["images"] += [{"id": 1, "file_name": "./a.png"}, {"id": 2, "file_name": "b.png"}]
+    listed["annotations"] += [{"image_id": number, "category_id": 7} for number in (1, 2)]  # 7 is bolt
+    path.write_text(json.dumps(listed))
+    source = data.load(str(path), GREY)
+    assert source.parts["all"].names.tolist() == ["b.png", "c.png"]
+    assert source.problems == [f"{path}: 1 picture is of several classes: a.png (bolt, nut)"]
+
+
+@pytest.mark.parametrize(("table", "name"), [("images", "file_name"), ("categories", "name")])
+def test_an_id_of_two_is_refused(tmp_path, table, name):
+    path = tmp_path / "list.json"
+    coco(path, {"a.png": ["nut"], "b.png": ["bolt"]}, tmp_path)
+    listed = json.loads(path.read_text())
+    listed[table].append({"id": listed[table][0]["id"], name: "other"})
+    path.write_text(json.dumps(listed))
+    with pytest.raises(ZooError, match=rf"two {table} have the id \d+: .* and other"):
+        data.load(str(path), GREY)
+
+
+def test_pictures_are_where_the_most_of_them_are(tmp_path):
+    """A folder nearer to the list that holds one of the same name is not theirs."""
+    path = coco(tmp_path / "list.json", {f"{number}.png": ["x"] for number in range(5)}, tmp_path / "images", first=10)
+    Image.new("L", (5, 6), 99).save(tmp_path / "3.png")
+    source = data.load(path, GREY)
+    assert source.root == tmp_path / "images" and numbers(source.parts["all"]) == [10, 11, 12, 13, 14]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

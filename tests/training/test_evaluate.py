@@ -70,7 +70,7 @@ def test_scores_are_the_classifiers_whatever_the_batch(classifier, monkeypatch):
     kernel, bias = classifier.get_weights()
     expected = pictures.reshape(11, -1) / 255 @ kernel + bias
     for batch_size in (1, 4, 1000):
-        monkeypatch.setattr("training.evaluation.BATCH_PIXELS", batch_size * 28 * 28)
+        monkeypatch.setattr("zoo.pictures.BATCH_PIXELS", batch_size * 28 * 28)
         found = score(classifier, Samples(pictures, labels))
         np.testing.assert_allclose(found.scores, expected, rtol=1e-4, atol=1e-4)
         assert found.class_names == NAMES and found.labels is labels and found.seconds > 0
@@ -91,7 +91,7 @@ class Noted:
 
 def test_large_pictures_are_run_a_few_at_a_time(classifier, monkeypatch):
     assert [at_a_time(shape) for shape in ((28, 28, 1), (64, 64, 3), (227, 227, 3), (3000, 3000, 3))] == [1000, 341, 27, 1]
-    monkeypatch.setattr("training.evaluation.BATCH_PIXELS", 4 * 28 * 28 + 1)
+    monkeypatch.setattr("zoo.pictures.BATCH_PIXELS", 4 * 28 * 28 + 1)
     noted = Noted(classifier)
     score(noted, Samples(np.zeros((11, 28, 28, 1), "uint8"), np.zeros(11, "int32")))
     assert noted.sizes == [4, 4, 3]
@@ -161,7 +161,7 @@ def test_ten_views_are_scored_by_their_mean_probabilities(cutting, monkeypatch):
         expected.append(total / 10)
     samples = Samples(pictures, np.zeros(7, "int32"))
     for at_once, sizes in ((20, [20, 20, 20, 10]), (1, [10] * 7), (1000, [70])):
-        monkeypatch.setattr("training.evaluation.BATCH_PIXELS", at_once * 28 * 28)
+        monkeypatch.setattr("zoo.pictures.BATCH_PIXELS", at_once * 28 * 28)
         noted = Noted(cutting)
         found = score(noted, samples, views=10)
         np.testing.assert_allclose(found.scores, expected, rtol=1e-4, atol=1e-6)

@@ -38,8 +38,9 @@ def finished(few, tmp_path_factory):
 
 def test_a_run_folder_holds_all_of_the_run(finished):
     path, out, metrics = finished
-    names = {"recipe.toml", "history.csv", "logs", "best.keras", "last.npz", "metrics.json"}
-    assert {file.name for file in out.iterdir()} == names | {"curves.png", "confusion.png", "mistakes.png"}
+    names = {"recipe.toml", "split.csv", "history.csv", "logs", "best.keras", "last.npz", "metrics.json", "predictions.csv"}
+    drawn = {"seen.png", "curves.png", "confusion.png", "mistakes.png", "report.html"}
+    assert {file.name for file in out.iterdir()} == names | drawn
     assert recipe.load(out / "recipe.toml") == recipe.load(path, epochs=3)
     rows = rows_of(out)
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
@@ -122,7 +123,9 @@ def test_to_resume_with_other_pictures_is_refused(few, tmp_path):
     fit(path, tmp_path / "run", epochs=1)
     before = (tmp_path / "run" / "last.npz").read_bytes()
     next((tmp_path / "digits" / "3").iterdir()).unlink()
-    with pytest.raises(ZooError, match=r"the pictures have changed since .*run was begun; start anew"):
+    with pytest.raises(
+        ZooError, match=r"the pictures have changed since .*run was begun: 1 picture is gone .*; put them back"
+    ):
         fit(path, tmp_path / "run", resume=True, epochs=1)
     assert (tmp_path / "run" / "last.npz").read_bytes() == before
 

@@ -1,121 +1,21 @@
+"""The page of a run, its figures, and what is read back of its folder."""
+
 import csv
 import json
-import math
 import re
 import shutil
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-import tomli_w
 from PIL import Image
+from reports import HOSTILE, Page, evaluated, history, write_run
 from runs import fit, write_recipe
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
 from training import report
-from training.data import Samples
-from training.evaluation import Evaluation
 from zoo.errors import ZooError
-
-HOSTILE = ("<script>alert(1)</script>", "a & b", "$x$", '"quoted", with comma', "猫", "line\nbreak")
-VOID = {"meta", "img", "br", "hr", "link"}
-OPTIONAL = {"th", "td"}
-
-
-class Page(HTMLParser):
-    """Reads a page strictly: every element is closed, and in order; keeps text, attributes and tags."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.words, self.tags, self.addresses = [], [], [], []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.addresses += [value for name, value in attributes if name in ("src", "href", "action", "data", "srcset")]
-        if tag not in VOID:
-            if tag in OPTIONAL and self.open[-1] in OPTIONAL:
-                self.open.pop()
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if self.open[-1] in OPTIONAL and tag == "tr":
-            self.open.pop()
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
-
-
-def history(epochs=4, validated=True):
-    return [
-        {
-            "epoch": epoch,
-            "loss": 2 / epoch,
-            "error": 40 / epoch,
-            **({"val_loss": 2.5 / epoch, "val_error": 50 / epoch} if validated else {}),
-            "images_per_second": 1000.0,
-            "seconds": 1.5,
-        }
-        for epoch in range(1, epochs + 1)
-    ]
-
-
-def evaluated(class_names, pictures=60, seed=0, named=False):
-    generator = np.random.default_rng(seed)
-    labels = np.arange(pictures, dtype="int32") % len(class_names)
-    scores = generator.normal(size=(pictures, len(class_names)))
-    scores[np.arange(pictures), labels] += 2.5
-    drawn = np.random.default_rng(7).integers(0, 256, (pictures, 12, 12, 1), "uint8")
-    names = np.array([f"{class_names[label]}/{row:03}.png" for row, label in enumerate(labels)])
-    samples = Samples(drawn, labels, names if named else None)
-    return Evaluation(tuple(class_names), labels, scores, 0.5, "test"), samples
-
-
-def write_run(folder, class_names=("a", "b", "c"), seed=0, named=False, changes=None, epochs=4, **more):
-    """A run folder such as training leaves, of made-up scores."""
-    folder.mkdir(parents=True)
-    evaluation, samples = evaluated(class_names, seed=seed, named=named)
-    recipe = {
-        "model": "linear",
-        "epochs": 4,
-        "batch_size": 32,
-        "seed": 1,
-        "data": {"name": "photos", "validation": 0.2, "test": 0.2},
-        "optimizer": {"class_name": "AdamW", "config": {"learning_rate": 0.001}},
-        **(changes or {}),
-    }
-    (folder / "recipe.toml").write_text(tomli_w.dumps(recipe))
-    rows = history(epochs)
-    with (folder / "history.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    metrics = {
-        "recipe": recipe,
-        "best_epoch": 4,
-        "validation_error": 12.5,
-        **evaluation.summary(),
-        "images_per_second": 1000,
-        "wall_seconds": 75.0,
-        "device": "a processor, 2 cores",
-        "backend": "tensorflow, keras 3",
-        "date": "2026-01-02",
-        "data_fingerprint": "f" * 64,
-        "left_out": [],
-        **more,
-    }
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    report.predictions(evaluation, samples, folder / "predictions.csv")
-    report.mistakes(evaluation, samples, folder / "mistakes.png")
-    return evaluation
 
 
 def page_of(folder):
@@ -172,6 +72,15 @@ def test_the_page_is_one_file_that_tells_the_result_and_how_to_get_it_again(tmp_
         assert f"{evaluation.class_names[evaluation.labels[index]]}/{index:03}.png" in page.text
     assert {"curves.png", "confusion.png"} <= {file.name for file in out.iterdir()}
     assert report.write(out).folder == out  # again
+
+
+def test_what_was_left_out_is_told_without_a_count_of_messages(tmp_path):
+    several = "list.json: 9 pictures are of several classes: 0.png (bolt, nut)"
+    write_run(tmp_path / "one", left_out=[several])
+    write_run(tmp_path / "many", left_out=[several, *(f"{number}.png is no picture" for number in range(60))])
+    one, many = page_of(tmp_path / "one"), page_of(tmp_path / "many")
+    assert f"Left out: {several} How it learned" in one.text and "1 file" not in one.text
+    assert "1.png is no picture; and more" in many.text and "and 11 more; metrics.json names all" in many.text
 
 
 def test_names_of_strangers_stay_text(tmp_path):
@@ -297,128 +206,6 @@ def test_the_command_names_the_page_and_what_comes_next(tmp_path, zoo_command):
     shutil.rmtree(tmp_path / "run")
     done = zoo_command("report", tmp_path / "run")
     assert done.returncode == 2 and done.stderr.startswith("zoo: no folder ")
-
-
-def by_mcnemar(only_first, only_second):
-    """The exact test, summed as in a textbook: twice the smaller tail of tosses of a fair coin."""
-    tosses = only_first + only_second
-    tail = sum(math.comb(tosses, heads) for heads in range(min(only_first, only_second) + 1)) / 2**tosses
-    return min(1.0, 2 * tail)
-
-
-def test_runs_side_by_side_show_what_differs_alone(tmp_path):
-    slow = {"seed": 2, "optimizer": {"class_name": "AdamW", "config": {"learning_rate": 0.5}}}
-    write_run(tmp_path / "one", named=True)
-    write_run(tmp_path / "two", named=True, seed=5, changes=slow)
-    write_run(tmp_path / "three", named=True, changes={"augmentation": [{"class_name": "RandomFlip", "config": {}}]})
-    folders = [tmp_path / name for name in ("one", "two", "three")]
-    compared = report.compare(folders, tmp_path / "comparison.html")
-    flip = [{"class_name": "RandomFlip", "config": {}}]
-    assert compared["settings"] == {
-        "seed": [1, 2, 1],
-        "learning_rate": [0.001, 0.5, 0.001],
-        "augmentation": [None, None, flip],
-    }
-    assert compared["warnings"] == [] and [each["runs"][1] for each in compared["tests"]] == list(map(str, folders[1:]))
-    page = Page((tmp_path / "comparison.html").read_text("utf-8"))
-    assert all(each.startswith("data:image/png;base64,") for each in page.addresses) and page.tags.count("img") == 1
-    assert "batch_size" not in page.text and page.text.count("photos") == page.text.count("a processor") == 1
-    for each in compared["runs"]:
-        assert f"{each['error']:.2f} %" in page.text and each["run"] in page.text
-    assert json.loads(json.dumps(compared)) == compared
-
-
-def test_whether_a_difference_can_be_chance_is_what_mcnemar_says(tmp_path):
-    evaluations = [write_run(tmp_path / str(seed), seed=seed) for seed in range(4)]
-    compared = report.compare([tmp_path / str(seed) for seed in range(4)], tmp_path / "comparison.html")
-    first = evaluations[0].predictions == evaluations[0].labels
-    for test, evaluation in zip(compared["tests"], evaluations[1:], strict=True):
-        right = evaluation.predictions == evaluation.labels
-        counts = sum(first & ~right), sum(right & ~first)
-        assert (test["only_first_right"], test["only_second_right"]) == counts and sum(counts) > 3
-        assert test["p"] == pytest.approx(by_mcnemar(*map(int, counts)), abs=1e-12)
-        assert ("can be chance" in test["words"]) == (test["p"] > 0.05)
-    shutil.copytree(tmp_path / "0", tmp_path / "same")
-    (test,) = report.compare([tmp_path / "0", tmp_path / "same"], tmp_path / "comparison.html")["tests"]
-    assert test["p"] == 1 and "can be chance" in test["words"]
-
-
-def test_a_clear_difference_is_called_one(tmp_path):
-    write_run(tmp_path / "good")
-    evaluation, samples = evaluated(("a", "b", "c"))
-    worse = replace(evaluation, scores=-evaluation.scores)
-    shutil.copytree(tmp_path / "good", tmp_path / "bad")
-    report.predictions(worse, samples, tmp_path / "bad" / "predictions.csv")
-    metrics = json.loads((tmp_path / "bad" / "metrics.json").read_text())
-    (tmp_path / "bad" / "metrics.json").write_text(json.dumps({**metrics, **worse.summary()}))
-    (test,) = report.compare([tmp_path / "bad", tmp_path / "good"], tmp_path / "comparison.html")["tests"]
-    assert test["p"] < 0.001 and f"{tmp_path}/good is better, and chance alone would hardly do that" in test["words"]
-
-
-def write_other_pictures(run, names=False):
-    """Let a run have been asked other pictures of the same classes: of other pixels, and under other names."""
-    rows = list(csv.reader((run / "predictions.csv").read_text().splitlines()))
-    rows[1:] = [
-        [f"{picture}x" if names else picture, *rest, f"{int(pixels, 16) ^ 1:016x}"] for picture, *rest, pixels in rows[1:]
-    ]
-    with (run / "predictions.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
-
-
-@pytest.mark.parametrize(
-    ("named", "renamed", "fingerprint", "warning"),
-    [
-        (False, False, "f" * 64, "not measured on the same pictures"),  # numbers are no names: another split has the same
-        (True, True, "f" * 64, "not measured on the same pictures"),
-        (True, False, "e" * 64, "on the same pictures; but others are not the same, or were read in another size"),
-    ],
-)
-def test_other_pictures_are_told_and_not_compared(tmp_path, named, renamed, fingerprint, warning):
-    write_run(tmp_path / "one", named=named)
-    write_run(tmp_path / "two", named=named, data_fingerprint=fingerprint)
-    write_other_pictures(tmp_path / "two", renamed)
-    compared = report.compare([tmp_path / "one", tmp_path / "two"], tmp_path / "comparison.html")
-    (told,) = compared["warnings"]
-    assert warning in told and bool(compared["tests"]) == ("not measured" not in told)
-    assert told in Page((tmp_path / "comparison.html").read_text("utf-8")).text
-
-
-def test_what_else_weakens_a_comparison_is_told(tmp_path):
-    for name in ("one", "validation", "unfinished", "old"):
-        write_run(
-            tmp_path / name,
-            device="another" if name == "old" else "a processor",
-            part="validation" if name == "validation" else "test",
-        )
-    (tmp_path / "unfinished" / "metrics.json").unlink()
-    (tmp_path / "old" / "predictions.csv").unlink()
-    folders = [tmp_path / name for name in ("one", "validation", "unfinished", "old")]
-    compared = report.compare(folders, tmp_path / "comparison.html")
-    unfinished, validation, old, device = compared["warnings"]
-    assert "unfinished is not finished, 4 of 4 epochs" in unfinished and "not measured on the same" in validation
-    assert "without predictions.csv" in old and "different devices" in device
-    assert compared["tests"] == [] and compared["runs"][2]["finished"] is False
-    with pytest.raises(ZooError, match="is named twice"):
-        report.compare([tmp_path / "one", tmp_path / "old" / ".." / "one"], tmp_path / "comparison.html")
-
-
-def test_the_command_compares_in_any_width(tmp_path, zoo_command, monkeypatch):
-    folders = [tmp_path / name for name in ("first", "[red]second", "third")]
-    for seed, folder in enumerate(folders):
-        write_run(folder, seed=seed, changes={"seed": seed})
-    for columns in ("60", "300"):
-        monkeypatch.setenv("COLUMNS", columns)
-        done = zoo_command("report", *[folder.name for folder in folders], "--out", "comparison.html", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert "[red]second" in done.stdout and "can be chance" in done.stdout
-        assert done.stdout.splitlines()[-2:][0] == "the page is comparison.html"
-        header = next(line for line in done.stdout.splitlines() if line.startswith("run "))
-        assert ("validation error" in header) == (columns == "300")
-    done = zoo_command("report", *[folder.name for folder in folders], "--json", cwd=tmp_path)
-    told = json.loads(done.stdout)
-    assert told["file"] == "comparison.html" and [each["run"] for each in told["runs"]] == [
-        folder.name for folder in folders
-    ]
 
 
 @pytest.fixture(scope="module")

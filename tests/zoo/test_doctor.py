@@ -88,6 +88,24 @@ def test_a_part_that_is_broken_is_said_in_a_line(monkeypatch, code, error):
         assert "--force-reinstall" in part.mend
 
 
+def test_keras_without_a_backend_is_not_to_be_installed_anew(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "bogus")
+    for package in ("keras", "tensorflow"):  # which imports Keras, too
+        (real,) = [each for each in probes.PROBES if each.package == package]
+        part = doctor.examine(real, *doctor._requirements())
+        assert part.state == "broken" and "bogus" in part.error
+        assert part.mend == "unset KERAS_BACKEND, or set it to tensorflow or jax"
+
+
+@pytest.mark.parametrize("backend, other_way", [("jax", "; or unset KERAS_BACKEND"), ("tensorflow", "")])
+def test_a_backend_that_is_missing_is_what_is_to_be_installed(monkeypatch, backend, other_way):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    part = doctor.examine(
+        probe("raise ModuleNotFoundError(\"No module named 'jax'\")"), {}, doctor._requirements()[1] | NEEDED
+    )
+    assert part.state == "broken" and part.mend == f"pip install 'jax<0.11,>=0.10'{other_way}"
+
+
 def fake(monkeypatch, folder, answer, status=0):
     """Put an nvidia-smi on the PATH that answers, but only if it is asked rightly."""
     script = folder / "nvidia-smi"
@@ -141,17 +159,57 @@ def test_a_jetson(monkeypatch, tmp_path):
 
 
 def test_a_system_that_tells_nothing(monkeypatch, tmp_path):
-    for name in ("CPU", "MEMORY", "DRIVER", "BOARD", "BOARD_RELEASE", "TRTEXEC"):
+    for name in ("CPU", "GROUPS", "DRIVER", "BOARD", "BOARD_RELEASE", "TRTEXEC"):
         monkeypatch.setattr(machine, name, tmp_path / "nothing")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert machine.memory() == {} and machine.trtexec() is None and machine.cpu()["instructions"] == []
+    assert machine.memory()["available"] > 0 and machine.trtexec() is None and machine.cpu()["instructions"] == []
     assert machine.nvidia() == {"gpus": [], "driver": None, "board": None, "release": None, "error": None}
 
 
-def test_memory_and_disk_are_those_that_other_tools_tell(tmp_path):
+def test_memory_and_disk_are_those_that_other_tools_tell(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "GROUPS", tmp_path / "nothing")
     assert machine.memory()["total"] == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     stat = os.statvfs(tmp_path)
     assert machine.free_disk(tmp_path / "not" / "yet") == pytest.approx(stat.f_bavail * stat.f_frsize, rel=0.05)
+
+
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+@pytest.mark.parametrize(
+    "groups, folder, names",
+    [
+        ("0::/a/b", ".", ("memory.max", "memory.current", "inactive_file")),
+        ("4:cpu,memory:/a/b\n1:name=systemd:/\n0::/", "memory", V1),
+        ("4:memory:/not/in/this/container", "memory", V1),
+    ],
+)
+def test_the_memory_of_a_container(monkeypatch, tmp_path, groups, folder, names):
+    """The least of its groups counts; what it read from files is not taken, and one without a limit has none."""
+    limit, used, files = names
+    for place, most in ((".", 50_000_000), ("a", 40_000_000), ("a/b", "max" if limit == "memory.max" else 2**63 - 4096)):
+        if place == "." or "not" not in groups:
+            group = tmp_path / folder / place
+            group.mkdir(parents=True, exist_ok=True)
+            (group / limit).write_text(f"{most}\n")
+            (group / used).write_text("30000000\n")
+            (group / "memory.stat").write_text(f"{files}_of_another 9\nx{files} 9\n{files} 5000000\nanon 1\n")
+    (tmp_path / "groups").write_text(f"{groups}\n")
+    monkeypatch.setattr(machine, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(machine, "LIMITS", tmp_path)
+    most = 50_000_000 if "not" in groups else 40_000_000
+    assert machine.memory() == {"total": most, "available": most - 25_000_000}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes are not bound to cores there")
+def test_cores_are_those_that_a_process_may_use():
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert machine.cores() == machine.cpu()["cores"] == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert machine.cores() == len(allowed)
 
 
 GPU = {"name": "Tesla T4", "memory.total": "15360 MiB", "driver_version": "550.54.15", "compute_cap": "7.5"}

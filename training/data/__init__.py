@@ -14,6 +14,7 @@ from training.data.parts import class_counts, imbalance, leaks, split
 from training.data.samples import PARTS, Samples, Selection, Source
 from training.data.split_file import changes, write_split
 from zoo.errors import ZooError
+from zoo.files import data_folder
 
 __all__ = [
     "PARTS",
@@ -85,4 +86,4 @@ def labelled(name, picture, part):
 
 def place(name):
     """Return " in FOLDER" for a data set that TFDS keeps there, for messages; "" for what names its place, or has none."""
-    return "" if name.startswith(drawn.PREFIX) or Path(name).exists() else f" in {tfds.home()}"
+    return "" if name.startswith(drawn.PREFIX) or Path(name).exists() else f" in {data_folder()}"

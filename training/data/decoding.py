@@ -1,20 +1,18 @@
 """What decoding many pictures needs: room for them, and a bar for who waits."""
 
-import contextlib
 import math
 import os
 import shutil
 import tempfile
-from pathlib import Path
 
 import numpy as np
-import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from zoo.errors import ZooError
 from zoo.files import cache_folder
+from zoo.machine import memory
 
 # What takes a larger share of the free memory is kept in a file, of which the system holds in memory what is in use.
 SHARE = 1 / 4
@@ -58,11 +56,8 @@ def _reserve(file, size):
 
 
 def fits_memory(size):
-    """Tell whether so many bytes are a small share of the memory that is free, and of what a container may have."""
-    free = psutil.virtual_memory().available
-    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit
-        free = min(free, int(Path("/sys/fs/cgroup/memory.max").read_text("utf-8")))
-    return size <= SHARE * free
+    """Tell whether so many bytes are a small share of the memory that is free."""
+    return size <= SHARE * memory()["available"]
 
 
 class _Rate(ProgressColumn):

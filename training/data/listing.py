@@ -96,6 +96,19 @@ def how_many(names):
     return "1 picture is" if len(names) == 1 else f"{len(names):,} pictures are"
 
 
+def left_out(source, classes):
+    """Return messages about pictures that are of no class, or of several.
+
+    Args:
+        source: what lists them.
+        classes: dict from a picture's name to the set of its classes.
+    """
+    without = [name for name, labels in classes.items() if not labels]
+    several = [f"{name} ({', '.join(sorted(labels))})" for name, labels in classes.items() if len(labels) > 1]
+    kinds = (("of no class", without), ("of several classes", several))
+    return [f"{source}: {how_many(names)} {what}: {some(names)}" for what, names in kinds if names]
+
+
 def by_part(rows):
     """Return (part, entry) pairs as a dict from each part to its entries, in the order of `PARTS`."""
     found = {}

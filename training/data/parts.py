@@ -93,15 +93,20 @@ def leaks(train, validation, test):
         if samples is None or samples.digests is None:
             continue
         digests = [digest.tobytes() for digest in samples.digests]
-        names = [f"row {row}" for row in range(len(samples))] if samples.names is None else samples.names
-        same = [f"{name} as {seen[digest]}" for digest, name in zip(digests, names, strict=True) if digest in seen]
-        seen |= {digest: f"{name} of {part}" for digest, name in zip(digests, names, strict=True) if digest not in seen}
+        hits = [(row, *seen[digest]) for row, digest in enumerate(digests) if digest in seen]
+        same = [f"{_name(samples, row)} as {_name(parts[first], at)} of {first}" for row, first, at in hits]
+        for row, digest in enumerate(digests):
+            seen.setdefault(digest, (part, row))
         if same:
             messages.append(
                 f"{how_many(same)} in {part} and in an earlier part too, pixel by pixel: {some(same)}; what is measured "
                 "there is better than it will be on new pictures: remove one of each two"
             )
     return messages
+
+
+def _name(samples, row):
+    return f"row {row}" if samples.names is None else samples.names[row]
 
 
 def class_counts(samples, class_names):

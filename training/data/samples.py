@@ -2,13 +2,13 @@
 
 import concurrent.futures
 import hashlib
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from zoo.errors import ZooError, did_you_mean
+from zoo.machine import cores
 
 PARTS = ("train", "validation", "test")
 FEW = 50  # classes that a message may list
@@ -88,7 +88,7 @@ def hashed(pictures):
         chunk = np.ascontiguousarray(pictures[start : start + CHUNK])
         return b"".join(hashlib.sha256(picture).digest() for picture in chunk)
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
         digests = b"".join(pool.map(some, range(0, len(pictures), CHUNK)))
     return np.frombuffer(digests, "uint8").reshape(-1, 32)
 

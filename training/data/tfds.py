@@ -17,7 +17,8 @@ from training.data.decoding import fits_memory, progress, room
 from training.data.samples import PARTS, Samples, Source
 from zoo import pictures
 from zoo.errors import ZooError, did_you_mean
-from zoo.files import atomic, cache_folder
+from zoo.files import atomic, cache_folder, data_folder
+from zoo.machine import cores
 
 HOST = "storage.googleapis.com"
 BATCH = 1000  # pictures decoded at a time
@@ -95,7 +96,7 @@ def _decode(name, folder, picture):
     def conform(example):
         return pictures.conform(Image.fromarray(example["image"].squeeze()), picture)
 
-    with progress() as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with progress() as bar, ThreadPoolExecutor(cores()) as pool:
         for part, count in rows.items():
             task = bar.add_task(f"decoding {name} {part}", total=count)
             read, labels, row = store[first : first + count], np.empty(count, "int32"), 0
@@ -118,11 +119,6 @@ def _decode(name, folder, picture):
     return arrays
 
 
-def home():
-    """Return the folder in which TFDS keeps prepared data sets."""
-    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-
-
 def _prepared(name):
     """Return the folder of a prepared data set, preparing it where the network allows.
 
@@ -130,7 +126,7 @@ def _prepared(name):
     """
     import tensorflow_datasets as tfds
 
-    versions = [found.parent for found in home().glob(f"{glob.escape(name)}/*/dataset_info.json")] if name else []
+    versions = [found.parent for found in data_folder().glob(f"{glob.escape(name)}/*/dataset_info.json")] if name else []
     if versions:
         return max(versions, key=lambda folder: [int(number) for number in re.findall(r"\d+", folder.name)])
     if name not in tfds.list_builders(with_community_datasets=False):
@@ -141,9 +137,9 @@ def _prepared(name):
             socket.create_connection((HOST, 443), timeout=5).close()
         except OSError as error:
             raise ZooError(
-                f"{name} is not prepared in {home()} and cannot be fetched ({HOST}: {error}); on a machine with a "
+                f"{name} is not prepared in {data_folder()} and cannot be fetched ({HOST}: {error}); on a machine with a "
                 f"network run `tfds build {name} --data_dir DIR`, copy DIR and set TFDS_DATA_DIR=DIR"
             ) from error
-    builder = tfds.builder(name, data_dir=home())
+    builder = tfds.builder(name, data_dir=data_folder())
     builder.download_and_prepare()
     return Path(builder.data_dir)

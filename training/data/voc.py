@@ -5,8 +5,7 @@ A line is the name of a picture without its ending and 1 if the class is in it, 
 
 import re
 
-from training.data.coco import left_out
-from training.data.listing import PART_OF, Listing, check_size
+from training.data.listing import PART_OF, Listing, check_size, left_out
 from training.data.samples import PARTS
 from zoo.errors import ZooError
 from zoo.pictures import SUFFIXES

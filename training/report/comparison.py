@@ -4,13 +4,9 @@ import itertools
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 from training.answers import interval
-from training.report import figures, page, runs
+from training.report import chance, figures, page, runs
 from zoo.errors import ZooError
-
-CHANCE = 0.05  # a difference that chance alone makes more often than this proves nothing
 
 
 def compare(folders, path):
@@ -36,7 +32,7 @@ def compare(folders, path):
         "runs": [_reached(run) for run in found],
         "settings": differences([run.recipe for run in found]),
         "warnings": warnings(found),
-        "tests": [test for run in found[1:] if (test := chance(found[0], run))],
+        "tests": chance.tests(found[0], found[1:]),
         "next": following(found),
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -105,65 +101,20 @@ def warnings(found):
         both = f"{first.folder} and {run.folder}"
         if not (first.answers and run.answers):
             told.append(f"{both}: without predictions.csv of both nobody can tell whether they were asked the same pictures")
-        elif not same_pictures(first, run):
-            told.append(f"{both} were not measured on the same pictures: their numbers cannot be compared")
+        elif (same := chance.same_pictures(first, run)) is None:
+            told.append(f"cannot tell whether {both} were measured on the same pictures: they did not read them in one size")
+        elif not same:
+            told.append(f"{both} were not measured on the same pictures and classes: their numbers cannot be compared")
         elif first.metrics["data_fingerprint"] != run.metrics["data_fingerprint"]:
-            told.append(
-                f"{both} were measured on the same pictures; but others are not the same, or were read in another size"
-            )
+            told.append(f"{both} were measured on the same pictures; but the rest of their data is not the same")
+    if chosen := [str(run.folder) for run in found if run.metrics and run.metrics["part"] == "validation"]:
+        told.append(
+            f"{', '.join(chosen)}: the epoch was chosen on these pictures, the validation part, so the result is a little "
+            "too good, and no test of chance knows that"
+        )
     if len({run.metrics.get("device") for run in found if run.metrics}) > 1:
         told.append("the runs are of different devices: their images/s say nothing about the models")
     return told
-
-
-def same_pictures(first, second):
-    """Tell whether two runs answered the same pictures: of the same pixels, or files of the same data and names."""
-    one, other = first.answers, second.answers
-    if one.part != other.part or _true(one) != _true(other):
-        return False
-    files = not all(picture.isdecimal() for picture in one.pictures)
-    same_files = files and first.recipe["data"].get("name") == second.recipe["data"].get("name")
-    return one.hashes == other.hashes or (same_files and one.pictures == other.pictures)
-
-
-def _true(answers):
-    return [answers.class_names[label] for label in answers.labels]
-
-
-def chance(first, second):
-    """Tell whether the difference of two runs can be chance, by McNemar's exact test on what one alone has right.
-
-    Returns:
-        dict of plain values, or None where they cannot be compared picture by picture.
-
-    References:
-        McNemar (1947), Note on the sampling error of the difference between correlated proportions or percentages.
-    """
-    if not (first.answers and second.answers and same_pictures(first, second)):
-        return None
-    from scipy.stats import binomtest
-
-    right = [run.answers.predictions == run.answers.labels for run in (first, second)]
-    only_first, only_second = int(np.sum(right[0] & ~right[1])), int(np.sum(right[1] & ~right[0]))
-    p = float(binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.0
-    better = second if only_second > only_first else first
-    names = (
-        f"{second.folder} is right on {only_second:,} that {first.folder} has wrong, "
-        f"and wrong on {only_first:,} that it has right"
-    )
-    verdict = (
-        f"this can be chance (p = {p:.2g})"
-        if p > CHANCE
-        else f"{better.folder} is better, and chance alone would hardly do that (p = {p:.2g})"
-    )
-    return {
-        "runs": [str(first.folder), str(second.folder)],
-        "pictures": len(right[0]),
-        "only_first_right": only_first,
-        "only_second_right": only_second,
-        "p": p,
-        "words": f"of {len(right[0]):,} pictures {names}: {verdict}",
-    }
 
 
 def columned(compared):

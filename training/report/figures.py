@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.colors import to_rgba
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from training.history import best
 from zoo.errors import printable
 from zoo.files import atomic
 
@@ -70,11 +71,10 @@ def curves(history, path, marks=()):
                 place = {"xy": (epoch + 0.5, 0.98), "xycoords": ("data", "axes fraction"), "va": "top"}
                 axis.annotate(f" {words}", **place, color=QUIET, fontsize=8)
     if "val_error" in history[0]:
-        best = min(history, key=lambda row: (row["val_error"], row["val_loss"]))
-        words = f"best on validation: {best['val_error']:.2f} %, epoch {best['epoch']}"
-        axes[1].plot(
-            best["epoch"], best["val_error"], "*", color=VALIDATION, markersize=14, markeredgecolor="white", label=words
-        )
+        top = best(history)
+        words = f"best on validation: {top['val_error']:.2f} %, epoch {top['epoch']}"
+        star = {"color": VALIDATION, "markersize": 14, "markeredgecolor": "white"}
+        axes[1].plot(top["epoch"], top["val_error"], "*", **star, label=words)
     axes[1].legend()
     save(figure, path)
 

@@ -12,7 +12,7 @@ from training.report import figures, runs
 from zoo import registry
 from zoo.files import atomic
 
-NAMED = 50  # files that were left out, and are told by name
+NAMED = 50  # messages about what was left out that are shown
 
 
 def write(out, path=None):

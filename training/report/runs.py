@@ -13,6 +13,7 @@ import numpy as np
 from training.answers import Answers
 from training.data.samples import hashed
 from training.data.split_file import HEX
+from training.history import best
 from zoo.errors import ZooError, printable
 from zoo.files import atomic
 
@@ -53,16 +54,13 @@ class Run:
     @property
     def best(self):
         """The epoch that is best on validation, or the last where there is none, as a dict."""
-        return min(
-            self.history, key=lambda row: (row["val_error"], row["val_loss"]) if "val_error" in row else (-row["epoch"],)
-        )
+        return best(self.history)
 
     @property
     def marks(self):
         """What happened after an epoch that its curves should show: list of (epoch, words)."""
-        thaw = [(self.recipe["thaw"]["epochs"], "thawed")] if "thaw" in self.recipe else []
-        resumed = [(epoch, "resumed") for epoch in (self.metrics or {}).get("resumed", ())]
-        return [(epoch, words) for epoch, words in thaw + resumed if 0 < epoch < len(self.history)]
+        thawed = self.recipe["thaw"]["epochs"] if "thaw" in self.recipe else 0
+        return [(thawed, "thawed")] if 0 < thawed < len(self.history) else []
 
     @property
     def next(self):
