@@ -54,6 +54,8 @@ def main():
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--child", choices=sorted(CHILDREN), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.precision == "bfloat16" and not options.child and "amx_bf16" not in Path("/proc/cpuinfo").read_text():
+        print("This CPU has no AMX, whose matrix units bfloat16 is for: here it is emulated.")
     for net in options.nets:
         if net not in NETS:
             parser.error(f"no net '{net}'; there are {', '.join(NETS)}")

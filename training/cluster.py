@@ -127,7 +127,8 @@ class Cluster(Parallel):
         from jax.experimental.multihost_utils import broadcast_one_to_all
 
         content = np.fromfile(path, "uint8") if self.writes and path.exists() else np.empty(0, "uint8")
-        size = int(broadcast_one_to_all(np.array(len(content), "uint32")))
+        halves = broadcast_one_to_all(np.array(divmod(len(content), 2**32), "uint32"))  # JAX has no larger integers
+        size = int(halves[0]) * 2**32 + int(halves[1])
         if not self.writes:
             content = np.zeros(size, "uint8")
         pieces = [broadcast_one_to_all(content[start : start + PIECE]) for start in range(0, size, PIECE)]
