@@ -31,7 +31,7 @@ test-arm: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch]'
-	$(BIN)/python benchmarks/train_lenet.py
+	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/nearest_neighbor.py
 	$(BIN)/python benchmarks/alexnet.py
 	$(BIN)/python benchmarks/export.py
