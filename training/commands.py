@@ -120,12 +120,15 @@ def finetune(
 
     Example: zoo finetune lenet5.mnist --data photos --out runs/photos
     """
-    cli.start_keras(model)
     from training import augmentations
-    from training.finetuning import finetune as run
+    from training import recipe as recipes
 
     distortions = None if augment is None else augmentations.get(augment)
     changes = _changes(settings, precision=precision, augmentation=distortions, **{"data.balance": balance or None})
+    recipes.load("finetune", **changes)  # a wrong word is told before Keras is there
+    cli.start_keras(model)
+    from training.finetuning import finetune as run
+
     where = {"checkpoint_every": checkpoint_every, "placement": _placement(devices)}
     metrics = _resumable(out, run, model, data, out, resume, strict, command=_typed(), **where, **changes)
     _name_problems(metrics["left_out"])
@@ -267,6 +270,10 @@ def _resumable(out, run, *given, **named):
         # TensorFlow's threads are still at work, and the interpreter's own end may crash beside them.
         sys.stdout.flush()
         os._exit(1)
+    except OSError:  # a full disk, for one
+        if (out / "last.npz").exists():
+            print(f"what was kept before stays. To go on, once that is mended: {_typed()} --resume")
+        raise
 
 
 def _conclude(metrics, out):

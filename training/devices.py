@@ -7,6 +7,8 @@ import keras
 from training.placement import Placement
 from zoo.errors import ZooError
 
+BACKENDS = ("tensorflow", "jax")
+
 
 def prepare():
     """Prepare GPUs for a run; before anything computes on one, as they take no settings later.
@@ -15,6 +17,8 @@ def prepare():
     deterministic, so that a resumed run is the undisturbed one; on a GPU that costs time. XLA stays off on TensorFlow: on a
     CPU its gradient of a convolution is far slower than oneDNN's, and on a GPU not all of its kernels are deterministic.
     """
+    if keras.backend.backend() not in BACKENDS:
+        raise ZooError(f"training runs on {' or '.join(BACKENDS)}, not on {keras.backend.backend()}: set KERAS_BACKEND=jax")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

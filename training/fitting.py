@@ -163,7 +163,10 @@ def _introduce(run, source, parts, placement):
     )
     counts = data.class_counts(train, source.class_names)
     uneven = "" if recipe.data.balance else data.imbalance(counts)
-    words = [devices.arithmetic(recipe.precision), precision.warning(recipe.precision), uneven, *data.leaks(**parts)]
+    repeated = f"an epoch shows each picture {recipe.data.repeat} times" if recipe.data.repeat > 1 else ""
+    left_out = "what cannot be read is left out; the report and metrics.json name it" if source.problems else ""
+    rounding = devices.arithmetic(recipe.precision), precision.warning(recipe.precision)
+    words = [*rounding, repeated, left_out, uneven, *data.leaks(**parts)]
     for each in filter(None, words):
         say(f"note: {each}")
     if run.history or run.step:

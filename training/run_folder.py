@@ -44,7 +44,10 @@ def opened(out, recipe, resume):
     written = tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
     kept = out / "recipe.toml"
     if resume and kept.read_text("utf-8") != written:
-        raise ZooError(f"{out} holds a run of another recipe (see {kept}); resume with the same recipe and settings")
+        raise ZooError(
+            f"{out} holds a run of another recipe: {_differences(kept, written)}; resume with the same recipe and settings, "
+            f"or begin from what it has learned: zoo finetune {out / 'best.keras'}"
+        )
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
         if not resume:
@@ -56,12 +59,37 @@ def opened(out, recipe, resume):
 
 
 def check(out, resume):
-    """Raise `ZooError` if a folder holds no run to go on with, or, for a new one, anything that is to be kept."""
+    """Raise `ZooError` if a folder holds no run to go on with, or, for a new one, anything to keep; or if one is at work."""
+    if out.is_dir():
+        with _alone(out):
+            pass
     if resume:
         if not (out / "recipe.toml").is_file():
             raise ZooError(f"{out} holds no run to resume; leave out --resume to start one")
     elif out.exists() and (not out.is_dir() or not _is_left_over(out)):
         raise ZooError(f"{out} is not empty; go on there with --resume, or name another folder with --out")
+
+
+def _differences(kept, written):
+    """Return in words which values of a recipe.toml are others than those of TOML text."""
+
+    def flat(table, path=""):
+        for key, value in table.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{path}{key}.")
+            else:
+                yield f"{path}{key}", value
+
+    try:
+        there, here = dict(flat(tomllib.loads(kept.read_text("utf-8")))), dict(flat(tomllib.loads(written)))
+    except tomllib.TOMLDecodeError as error:
+        return f"{kept} is damaged ({error})"
+    nothing = object()
+    return ", ".join(
+        f"{key} is {there.get(key, 'not given')} there and {here.get(key, 'not given')} here"
+        for key in sorted({*there, *here})
+        if there.get(key, nothing) != here.get(key, nothing)
+    )
 
 
 def _is_left_over(out):
