@@ -89,7 +89,7 @@ def untuned(dataset):
     """Return a tf.data set without autotuning.
 
     The thread that tunes sleeps twice as long each time and does not wake up to be ended: closing the data waits for it, up
-    to as long again as the data were open. Keras' `fit` with one long step stalls by this.
+    to as long again as the data were open. Keras' `fit` may stall by this at the end of each epoch.
     """
     import tensorflow as tf
 

@@ -135,7 +135,7 @@ def _prepare(recipe, classifier, source, new_layers, placement):
 def _check(run, notes, source):
     """Raise `ZooError` if a run cannot go on here: on another backend, or with other pictures.
 
-    They would be split anew, and what was kept for the test could be learned from.
+    Other pictures would be split anew, and what was kept for the test could be learned from.
     """
     if notes["backend"] != keras.backend.backend():
         raise ZooError(

@@ -11,14 +11,12 @@ class Placement:
 
     Attributes:
         parts: how many devices share a batch; its size must be a multiple.
-        processes: how many of them there are.
         writes: whether this process is the one that writes the run folder and speaks.
         how: words about it for the first line of a run; "" for one device.
         signals: those on which a run stops once its state is written.
     """
 
     parts = 1
-    processes = 1
     writes = True
     how = ""
     signals = signal.SIGINT, signal.SIGTERM

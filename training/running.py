@@ -103,6 +103,8 @@ class Running(keras.callbacks.Callback):
                 )
                 if self._stops:  # only now, as others have something to do at an epoch's end, too
                     raise KeyboardInterrupt
+        if self._interrupted and self.placement.writes:  # after the last moment at which the run could ask
+            raise KeyboardInterrupt
 
     @contextlib.contextmanager
     def _noting_interrupts(self):
@@ -157,11 +159,6 @@ class Running(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         self.trained = time.perf_counter()
-
-    def on_test_batch_end(self, batch, logs=None):
-        # Validation may take longer than a cluster waits; it is done again with the steps since the last checkpoint.
-        if self._interrupted and self.placement.processes == 1:
-            raise KeyboardInterrupt
 
     def on_epoch_end(self, epoch, logs=None):
         validated = (

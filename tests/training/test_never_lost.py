@@ -16,6 +16,7 @@ from runs import assert_bit_equal, fit, left, rows_of, write_recipe
 
 from training import checkpoint, recipe, run_folder
 from training import trainer as trainers
+from training.running import Running
 from zoo.errors import CheckFailed, ZooError
 
 DISTORTED = """
@@ -189,6 +190,28 @@ def test_a_run_that_ends_after_any_checkpoint_goes_on_from_there(kind, few, tmp_
     assert saved == [
         each for epoch in range(3) for each in [*((epoch, step) for step in range(stretch, STEPS, stretch)), (epoch + 1, 0)]
     ]
+    assert_bit_equal(left(tmp_path / "parts"), left(tmp_path / "whole"))
+
+
+def test_ctrl_c_during_validation_keeps_the_epoch(few, tmp_path, monkeypatch):
+    path = write_recipe(tmp_path / "mine.toml", few, "lenet5-modern", DISTORTED)
+    fit(path, tmp_path / "whole")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run deaf to it, too
+    begin = Running.on_test_begin
+
+    def begin_and_meet_a_signal(run, logs=None):
+        begin(run, logs)
+        signal.raise_signal(signal.SIGINT)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(Running, "on_test_begin", begin_and_meet_a_signal)
+            with pytest.raises(KeyboardInterrupt):
+                fit(path, tmp_path / "parts", checkpoint_every=3600)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(rows_of(tmp_path / "parts")) == 1
+    fit(path, tmp_path / "parts", resume=True)
     assert_bit_equal(left(tmp_path / "parts"), left(tmp_path / "whole"))
 
 
