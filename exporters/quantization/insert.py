@@ -4,6 +4,8 @@ INT8, symmetric about a zero point of 0: weights with a scale for each output ch
 Biases stay float32.
 """
 
+from collections import Counter
+
 import numpy as np
 import onnx_ir as ir
 
@@ -174,9 +176,15 @@ def _bias_behind(node):
 
 
 def _quantize_weights(graph, nodes):
-    """Let layers read their weights as INT8 with a scale for each output channel; one that several share stays one."""
-    for value, axis in dict.fromkeys((node.inputs[1], _channel_axis(node)) for node in nodes):
-        weight, name = constant(value), value.name
+    """Let layers read their weights as INT8 with a scale for each output channel.
+
+    What several layers share is written for each: onnxruntime refuses shared ones where its session is to sum exactly.
+    """
+    written = Counter()
+    for node in nodes:
+        value, axis = node.inputs[1], _channel_axis(node)
+        written[value.name] += 1
+        weight, name = constant(value), value.name + (f"_{written[value.name]}" if written[value.name] > 1 else "")
         others = tuple(each for each in range(weight.ndim) if each != axis)
         scales = scale(np.abs(weight).max(axis=others))
         inputs = (
@@ -184,13 +192,11 @@ def _quantize_weights(graph, nodes):
             _constant(graph, f"{name}_scale", scales),
             _constant(graph, f"{name}_zero_point", np.zeros(scales.shape, "int8")),
         )
-        readers = [node for node in nodes if node.inputs[1] is value and _channel_axis(node) == axis]
         result = _output("DequantizeLinear", inputs, f"{name}_dequantized", value, ir.DataType.FLOAT, axis)
-        graph.insert_before(readers[0], result.producer())
-        for node in readers:
-            node.replace_input_with(1, result)
+        graph.insert_before(node, result.producer())
+        node.replace_input_with(1, result)
         if not value.uses():
-            del graph.initializers[name]
+            del graph.initializers[value.name]
 
 
 def _quantize_activation(graph, value, scale, zero):

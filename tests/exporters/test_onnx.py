@@ -25,9 +25,8 @@ LEFT_OUT = ("nearest-neighbor.mnist-k3", "nearest-neighbor.mnist-k5", "nearest-n
 # What half precision or eight bits are too coarse for, so that the gate refuses it: ratios of small differences, and sums of
 # squares beyond what float16 holds.
 REFUSED = {"fp16": ("nearest-neighbor.mnist",), "int8": ("neocognitron.glyphs", "neocognitron.mnist")}
-# What is so near to it that a processor decides: thresholds of untrained nets, one of those ratios, and an untrained mlp,
-# whose sums of products of eight bits are cut off in onnxruntime where there is AVX2 and no VNNI.
-ON_THE_EDGE = ("madaline", "madaline2", "mlp", "neocognitron.glyphs")
+# What is so near to it that a processor decides: thresholds of untrained nets, and one of those ratios.
+ON_THE_EDGE = ("madaline", "madaline2", "neocognitron.glyphs")
 # Machines that know nothing before they learn: whatever the picture, and one weight, their scores are 0.
 BLANK = ("mark1", "neocognitron", "nearest-neighbor")
 

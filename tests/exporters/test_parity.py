@@ -413,7 +413,7 @@ def test_what_only_one_of_the_others_computes_otherwise_is_told_and_not_held_aga
     }
     report = parity.compare(model, candidates, PICTURES)
     assert report.passed and report.runtimes == ("good", "another") and report.flipped_labels == 0
-    assert "a batch of 64 differs" in report.deviating["odd"] and report.largest_difference == 0
+    assert "a batch of 64 differs" in report.deviating["odd"] and report.largest_difference < 1e-6
     assert any("do not run it in odd" in line for line in report.lines())
     candidates["odd"] = Candidate(candidates["odd"].open)
     assert not parity.compare(model, candidates, PICTURES).passed
