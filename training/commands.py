@@ -30,7 +30,6 @@ DATA = "A folder with a folder of pictures a class, a list (.csv, COCO's .json),
 Model = Annotated[str, typer.Argument(metavar="NAME-or-FILE", help="Such as lenet5.mnist, or a .keras file.")]
 
 MOST_CLASSES = 30  # of which each has its error printed
-MOST_PROBLEMS = 30
 
 
 def train(
@@ -131,7 +130,7 @@ def finetune(
 
     where = {"checkpoint_every": checkpoint_every, "placement": _placement(devices)}
     metrics = _resumable(out, run, model, data, out, resume, strict, command=_typed(), **where, **changes)
-    _name_problems(metrics["left_out"])
+    cli.name_left_out(metrics["left_out"])
     before = metrics["accuracy_before"]
     print(f"accuracy before: {f'{before:.2f} %' if before is not None else 'none, the classes are new'}")
     _conclude(metrics, out)
@@ -162,7 +161,7 @@ def evaluate(
     if as_json:
         print(json.dumps({"model": model, "data": data, **summary, "left_out": problems}, indent=2))
         return
-    _name_problems(problems)
+    cli.name_left_out(problems)
     by_views = f", {views} views of each" if views > 1 else ""
     print(f"{model} on {data} ({evaluation.part}): {summary['wrong']} wrong of {summary['pictures']:,}{by_views}")
     if evaluation.part == "all":
@@ -215,7 +214,7 @@ def predict(
             runner_up = f", then {classifier.class_names[second]}" if second is not None else ""
             lead = f"(leads by {row[first] - row[second]:.2f})" if second is not None else ""
             print(f"{answer['picture']}: {answer['class']}{runner_up} {lead}")
-        _name_problems(problems)
+        cli.name_left_out(problems)
 
 
 def _tell_if_random(model):
@@ -293,10 +292,3 @@ def _result(metrics):
         f"{metrics['part']} error {metrics['error']:.2f} % ({metrics['wrong']} of {metrics['pictures']:,}), "
         f"{validation}best epoch {metrics['best_epoch']}, {metrics['wall_seconds']:.0f} s"
     )
-
-
-def _name_problems(problems):
-    for problem in problems[:MOST_PROBLEMS]:
-        print(f"left out: {problem}")
-    if len(problems) > MOST_PROBLEMS:
-        print(f"left out: {len(problems) - MOST_PROBLEMS:,} more")

@@ -205,7 +205,7 @@ def _strongest(classifier, layer, unit, data, out):
     drawing.contact_sheet(tiles, out, f"{drawing.heading(classifier, layer)}, unit {unit}: the strongest responses")
     for path, value in found:
         print(f"{value:10.4g}  {printable(str(path))}")
-    _name_problems(problems)
+    cli.name_left_out(problems)
     print(f"{out}: layer {layer}, unit {unit}, {len(found)} pictures")
 
 
@@ -229,7 +229,7 @@ def features(
 
     found, problems = making.of_folder(registry.load(name), name, folder, layer, strict)
     making.save(found, out)
-    _name_problems(problems)
+    cli.name_left_out(problems)
     print(f"{out}: {len(found.vectors):,} vectors of the {found.vectors.shape[1]:,} features of layer {found.layer}")
     if registry.is_path(name) or "." in name:
         print(f"next: zoo similar PICTURE {shlex.quote(str(out))}")
@@ -289,7 +289,7 @@ def similar(
         return
     for path, distance in nearest:
         print(f"{distance:10.4g}  {printable(path)}")
-    _name_problems(problems)
+    cli.name_left_out(problems)
     print(f"{out}: the {len(nearest)} nearest of {len(found.paths):,} pictures, layer {found.layer} of {name}")
     _tell_if_random(name)
     if among.is_dir():
@@ -373,8 +373,3 @@ def _tell_if_random(name):
     """Say on the standard error that an architecture without weights has learned nothing."""
     if not registry.is_path(name) and "." not in name:
         print(f"note: {name} has random weights; `zoo list` shows the trained ones", file=sys.stderr)
-
-
-def _name_problems(problems):
-    for problem in problems:
-        print(f"left out: {problem}")

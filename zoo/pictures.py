@@ -12,6 +12,7 @@ from zoo.machine import cores
 
 # What runs at once has at most so many raw values: 27 pictures of AlexNet's size, whose maps take 0.1 GB.
 BATCH_PIXELS = 2**22
+MOST_NAMED = 30  # files that a message names before it counts
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
 
 
@@ -128,14 +129,14 @@ def read_all(paths, picture, strict=False, advance=lambda: None):
     Args:
         paths: the files.
         picture: as for `read`.
-        strict: raise for the first file that cannot be read, instead of leaving it out.
+        strict: raise where files cannot be read, instead of leaving them out.
         advance: called once a file, for a progress bar.
 
     Returns:
         ((n, height, width, channels) uint8, indices of the n paths that were read, list of messages about the others).
 
     Raises:
-        PictureError: if strict and a file cannot be read.
+        PictureError: if strict and a file cannot be read; it names all of them.
     """
 
     def attempt(path):
@@ -149,12 +150,17 @@ def read_all(paths, picture, strict=False, advance=lambda: None):
         for index, result in enumerate(pool.map(attempt, paths)):
             advance()
             if isinstance(result, PictureError):
-                if strict:
-                    pool.shutdown(cancel_futures=True)
-                    raise result
                 problems.append(str(result))
             else:
                 pictures.append(result)
                 kept.append(index)
+    if strict and problems:
+        raise PictureError("\n".join(named(problems)))
     shape = picture["height"], picture["width"], picture["channels"]
     return np.stack(pictures) if pictures else np.empty((0, *shape), "uint8"), kept, problems
+
+
+def named(problems, before=""):
+    """Return messages about files as lines to print, with words before each: the first of many, and how many more."""
+    more = [f"{before}{len(problems) - MOST_NAMED:,} more"] if len(problems) > MOST_NAMED else []
+    return [*(f"{before}{problem}" for problem in problems[:MOST_NAMED]), *more]

@@ -40,16 +40,15 @@ def read(listing, picture, strict):
     Args:
         listing: `Listing`.
         picture: dict of height, width, channels and resize, as a card's [picture].
-        strict: raise for the first file that cannot be read, instead of leaving it out.
+        strict: raise where something cannot be read, instead of leaving it out.
 
     Returns:
         `training.data.Source` with names.
 
     Raises:
-        ZooError: if strict and something is to be left out, or if nothing can be read of a part, or it has no training part.
+        ZooError: if strict and something is to be left out, all of which it names; if nothing can be read of a part, or it
+            has no training part.
     """
-    if strict and listing.problems:
-        raise ZooError(listing.problems[0])
     if not {"all", "train"} & set(listing.parts):
         raise ZooError(f"{listing.source} has a part {' and '.join(listing.parts)}, but no part train")
     class_names = sorted({label for listed in listing.parts.values() for _, label in listed})
@@ -64,7 +63,7 @@ def read(listing, picture, strict):
             for start in range(0, len(listed), BATCH):
                 batch = listed[start : start + BATCH]
                 paths = [listing.root / name for name, _ in batch]
-                found, rows, bad = pictures.read_all(paths, picture, strict, lambda: bar.advance(task))
+                found, rows, bad = pictures.read_all(paths, picture, advance=lambda: bar.advance(task))
                 store[filled + len(kept) : filled + len(kept) + len(found)] = found
                 digests.append(hashed(found))
                 kept += [batch[row] for row in rows]
@@ -76,6 +75,8 @@ def read(listing, picture, strict):
             parts[part] = Samples(store[filled : filled + len(kept)], labels, names, np.concatenate(digests))
             filled += len(kept)
             problems += unreadable
+    if strict and problems:
+        raise ZooError("\n".join(pictures.named(problems)))
     return Source(tuple(class_names), parts, problems, listing.root)
 
 
