@@ -10,8 +10,18 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from training import CHECKPOINT_SECONDS, checkpoint, data, devices, keras_objects, precision, report, run_folder, sheet
-from training import trainer as trainers
+from training import (
+    CHECKPOINT_SECONDS,
+    checkpoint,
+    data,
+    devices,
+    keras_objects,
+    precision,
+    report,
+    resident,
+    run_folder,
+    sheet,
+)
 from training.evaluation import score
 from training.history import best
 from training.placement import Placement
@@ -113,7 +123,7 @@ def _prepare(recipe, classifier, source, new_layers, placement):
     for layer in augmentation:
         if hasattr(layer, "adapt"):
             layer.adapt(train.pictures, len(train) / batch_size)
-    trainer = trainers.make(
+    trainer = resident.make(
         classifier,
         augmentation,
         train.pictures,

@@ -17,6 +17,24 @@ from zoo.errors import CheckFailed
 from zoo.files import atomic
 
 
+class Unread(keras.callbacks.CallbackList):
+    """Callbacks that are given the losses of a step as they are: Keras would read them first, and wait for the step."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        for callback in self.callbacks:
+            callback.on_train_batch_end(batch, logs)
+
+
+class Scalars(keras.callbacks.TensorBoard):
+    """TensorBoard's files, with nothing of single steps."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        pass
+
+    def on_train_batch_end(self, batch, logs=None):
+        pass
+
+
 class Running(keras.callbacks.Callback):
     """Shows progress; at the end of each epoch, and within it now and then, writes what a killed run goes on from.
 
@@ -42,6 +60,7 @@ class Running(keras.callbacks.Callback):
         self.step = 0  # of the epoch that is not finished
         self.spent = 0.0  # seconds, by an earlier process, on that epoch
         self._metrics = None
+        self._unread = None  # of the last steps: by what they can be judged, and between which steps they were
         self._interrupted = self._stops = False
         self._moments = 0
         self.bar = Progress(
@@ -91,6 +110,7 @@ class Running(keras.callbacks.Callback):
         with self._noting_interrupts(), self.bar:
             while not self.over:
                 done, step = len(self.history), self.step
+                kept = Scalars(self.last.parent / "logs", write_graph=False)
                 self.trainer.fit(
                     self.trainer.feed(self.recipe.seed, done, step),
                     steps_per_epoch=self.trainer.stretches(step),
@@ -98,7 +118,7 @@ class Running(keras.callbacks.Callback):
                     epochs=done + 1 if step else self.recipe.epochs,
                     shuffle=False,  # the feed is in the epoch's order
                     verbose=0,
-                    callbacks=[self, keras.callbacks.TensorBoard(self.last.parent / "logs", write_graph=False)],
+                    callbacks=Unread([self, kept], add_history=True, model=self.trainer),
                     **validation,
                 )
                 if self._stops:  # only now, as others have something to do at an epoch's end, too
@@ -140,17 +160,26 @@ class Running(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         begun, self.step = self.step, min(self.trainer.steps, self.first + (batch + 1) * self.trainer.stretch)
-        if bad := self.trainer.bad_step(logs, begun, self.step):
-            self._fail(f"the loss is {float(logs['loss'])}", f" at step {bad:,} of {self.trainer.steps:,}")
+        self._judge()  # the steps before, while these are still computed
+        self._unread = logs["loss"], self.trainer.verdict(logs), begun, self.step
         self._ask_to_stop()
         now = time.perf_counter()
         self.bar.update(self.task, completed=len(self.history) + self.step / self.trainer.steps)
         if self.step < self.trainer.steps:  # else the epoch is about to end, and will be written
             if self._stops or now - self.saved >= self.every:
+                self._judge()
                 self._save()
                 self.saved = time.perf_counter()
             if self._stops:
                 raise KeyboardInterrupt
+
+    def _judge(self):
+        """Stop the run if a loss that was not looked at yet is no finite number."""
+        if self._unread is None:
+            return
+        (loss, verdict, begun, done), self._unread = self._unread, None
+        if bad := self.trainer.bad_step(verdict, begun, done):
+            self._fail(f"the loss is {float(loss)}", f" at step {bad:,} of {self.trainer.steps:,}")
 
     def _ask_to_stop(self):
         """Find out whether to stop at this moment of the run; there is one after each step, and one after each epoch."""
@@ -161,6 +190,7 @@ class Running(keras.callbacks.Callback):
         self.trained = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
+        self._judge()
         validated = (
             {}
             if "val_loss" not in logs

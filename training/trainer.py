@@ -1,4 +1,4 @@
-"""A classifier while it learns: augmentation in front and, for data that fit in memory, many steps in one graph."""
+"""A classifier while it learns, with augmentation in front of it."""
 
 import functools
 import math
@@ -9,20 +9,8 @@ import numpy as np
 from training import feeding
 from training.evaluation import at_a_time
 from training.placement import Placement
-from zoo import arithmetic
 from zoo.errors import ZooError
 from zoo.pictures import middle
-
-# Data up to this size are copied into the backend's memory and trained on by ResidentTrainer.
-RESIDENT_BYTES = 2**30
-# Steps that run in one graph have so many multiply-accumulates forward, about a second on two cores: between two such graphs
-# a run can be stopped and kept. Distortions are not counted, and take time, too.
-STRETCH_MACS, STRETCH_STEPS = 10**10, 128
-# XLA compiles for a second or two, which a run with fewer weights does not get back.
-XLA_WEIGHTS = 100_000
-# Layers whose whole step XLA computes in half the time of TensorFlow's own kernels. The gradient of a convolution takes it
-# 20 times as long on the CPU.
-XLA_LAYERS = {"InputLayer", "Flatten", "Dense", "ScaledTanh", "RBFOutput"}
 
 
 class Trainer(keras.Model):
@@ -116,7 +104,7 @@ class Trainer(keras.Model):
         few = max(2, self.placement.parts)
         own = self.placement.own(np.arange(few))
         pictures, labels = (np.asarray(part[:few])[own] for part in self._data)
-        # One evaluated batch builds metrics and loss; the loop in the graph of ResidentTrainer may not make variables.
+        # One evaluated batch builds metrics and loss; a loop in a graph may not make variables.
         try:
             self.evaluate(self._middle(pictures), labels, verbose=0)
             optimizer.build(self.trainable_variables)
@@ -131,6 +119,8 @@ class Trainer(keras.Model):
         shape = (None, *given)
         try:
             for layer in self.augmentation:
+                if not layer.built:  # else Keras would do it in `fit`, by an element of the feed
+                    layer.build(shape)
                 shape = layer.compute_output_shape(shape)
         except ValueError as error:
             raise ZooError(f"the augmentation does not fit pictures of {_size(given)}: {error}") from error
@@ -201,30 +191,45 @@ class Trainer(keras.Model):
         return feeding.endless(batch, epoch * self.steps + step, self.batch_size * self._data[0][:1].nbytes)
 
     def _batch(self, seed, number):
-        """Return the batch of a step of the run: pictures, labels and, where Keras takes the step, weights.
+        """Return the batch of a step of the run: pictures, labels and, where Keras takes the step, weights."""
+        pictures, labels = self._data
+        if self.rule is not None:
+            rows = self._rows(seed, *divmod(number, self.steps))
+            return pictures[rows], labels[rows]
+        rows, weights = map(self.placement.own, self.drawn(seed, *divmod(number, self.steps)))
+        return pictures[rows], labels[rows], weights
+
+    def drawn(self, seed, epoch, step):
+        """Return the rows of a batch and their weights, (batch,) int32 and (batch,) float32.
 
         All batches have one size, so that several devices can share them and XLA compiles one graph: the last of an epoch is
         filled up with rows of weight 0. Those that count weigh as much more as makes the mean of the batch theirs; in what
         `fit` reports of the epoch that batch counts as a full one.
         """
-        pictures, labels = self._data
-        epoch, step = divmod(number, self.steps)
-        rows = self._order(seed, epoch)[step * self.batch_size : (step + 1) * self.batch_size]
-        if self.rule is not None:
-            return pictures[rows], labels[rows]
+        rows = self._rows(seed, epoch, step)
         weights = np.zeros(self.batch_size, "float32")
         weights[: len(rows)] = self.batch_size / len(rows) if self._mean else 1.0
-        rows, weights = self.placement.own(np.resize(rows, self.batch_size)), self.placement.own(weights)
-        return pictures[rows], labels[rows], weights
+        return np.resize(rows, self.batch_size), weights
 
-    def bad_step(self, logs, begun, done):
-        """Return in which of the steps of an epoch, counted from 1, the loss was no finite number, or None.
+    def _rows(self, seed, epoch, step):
+        return self._order(seed, epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+
+    def verdict(self, logs):
+        """Return what `bad_step` judges steps by that were just begun; nothing waits for them yet.
 
         Args:
             logs: what Keras tells callbacks at the end of a batch.
-            begun, done: how many steps of the epoch were done before, and are done now.
         """
-        return None if math.isfinite(logs["loss"]) else done
+        return logs["loss"]
+
+    def bad_step(self, verdict, begun, done):
+        """Return in which of the steps of an epoch, counted from 1, the loss was no finite number, or None.
+
+        Args:
+            verdict: of these steps.
+            begun, done: how many steps of the epoch were done before and after them.
+        """
+        return None if math.isfinite(verdict) else done
 
     def validation(self, pictures, labels):
         """Return samples as the keywords with which Keras' `fit` validates on them; of larger ones the middle counts.
@@ -252,90 +257,5 @@ class Trainer(keras.Model):
         return middle(pictures, *self.classifier.input_picture_shape[:2])
 
 
-class ResidentTrainer(Trainer):
-    """Train with the data resident as uint8 and many steps in one graph: `fit` is fed an order of the rows, not the rows.
-
-    Keras' own training step runs inside a loop of the graph, so losses, metrics, optimizers and callbacks work as ever; only
-    the step from Python to the graph and back is paid once for many. TensorFlow backend, one device.
-    """
-
-    def __init__(self, classifier, augmentation, pictures, labels, *settings, **named):
-        import tensorflow as tf
-
-        super().__init__(classifier, augmentation, tf.constant(pictures), tf.constant(labels), *settings, **named)
-        macs = max(1, arithmetic.totals(arithmetic.table(classifier))["macs"]) * self.batch_size
-        self.stretch = max(1, min(self.steps, STRETCH_STEPS, STRETCH_MACS // macs))
-        self.how = f"{self.stretch} steps in one graph" if self.stretch > 1 else super().how
-        self._bad = self.add_weight((), "zeros", dtype="int32", trainable=False, name="bad_step")
-
-    def prepare(self, optimizer, loss, epochs=1, thaw=None):
-        import tensorflow as tf
-
-        super().prepare(optimizer, loss, epochs, thaw)
-        self._step = super().train_step
-        if self.rule is not None or self.classifier.count_params() < XLA_WEIGHTS:
-            return
-        plain = not self.augmentation and not self.classifier.preprocessing.deskew
-        if plain and {type(layer).__name__ for layer in self.classifier.net.layers} <= XLA_LAYERS:
-            self._step = tf.function(self._step, jit_compile=True)
-        else:
-            self.optimizer.apply = _in_one_pass(self.optimizer.apply)
-
-    def feed(self, seed, epoch, step=0):
-        import tensorflow as tf
-
-        def stretches(number):
-            order = tf.numpy_function(lambda number: self.order(seed, number), [number], tf.int32)
-            order = tf.ensure_shape(order, (self.presentations,))
-            first = tf.where(number == epoch, tf.constant(step, tf.int64), 0) * self.batch_size
-            rows = self.stretch * self.batch_size
-            return tf.data.Dataset.range(first, self.presentations, rows).map(lambda start: order[start : start + rows])
-
-        return feeding.untuned(tf.data.Dataset.range(epoch, tf.int64.max).flat_map(stretches))
-
-    def train_step(self, order):
-        import tensorflow as tf
-
-        pictures, labels = self._data
-        self._bad.assign(0)
-
-        def step(start, number):
-            rows = order[start : start + self.batch_size]
-            logs = self._step((tf.gather(pictures, rows), tf.gather(labels, rows)))
-            worse = (self._bad == 0) & ~tf.math.is_finite(logs["loss"])
-            self._bad.assign(tf.where(worse, number, self._bad))
-            return start + self.batch_size, number + 1
-
-        end = tf.shape(order)[0]
-        tf.while_loop(lambda start, _: start < end, step, (tf.constant(0), tf.constant(1)), parallel_iterations=1)
-        return self.get_metrics_result()
-
-    def bad_step(self, logs, begun, done):
-        bad = int(self._bad)
-        return begun + bad if bad else None
-
-
 def _size(shape):
     return "x".join(map(str, shape))
-
-
-def _in_one_pass(apply):
-    """Return an optimizer's `apply`, compiled by XLA.
-
-    It goes through the memory of a variable once, not once for each operation: that was a quarter of AlexNet's time.
-    """
-    import tensorflow as tf
-
-    def compiled(gradients, variables):
-        variables = list(variables)
-        tf.function(lambda *values: apply(list(values), variables), jit_compile=True)(*gradients)
-
-    return compiled
-
-
-def make(classifier, augmentation, pictures, labels, batch_size, placement=None, **settings):
-    """Return the trainer for these data and the backend in use: `ResidentTrainer` where it can be."""
-    fits = keras.backend.backend() == "tensorflow" and pictures.nbytes <= RESIDENT_BYTES
-    alone = placement is None or placement.parts == 1
-    kind = ResidentTrainer if fits and alone else Trainer
-    return kind(classifier, augmentation, pictures, labels, batch_size, placement=placement, **settings)

@@ -9,8 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from training import augmentations, checkpoint, keras_objects
-from training import trainer as trainers
+from training import augmentations, checkpoint, keras_objects, resident
 from training.sheet import distorted
 from zoo.classifier import Classifier
 from zoo.errors import ZooError
@@ -80,7 +79,7 @@ def made(described, samples):
     for layer in layers:
         if hasattr(layer, "adapt"):
             layer.adapt(samples[0])
-    trainer = trainers.make(classifier, layers, *samples, 4)
+    trainer = resident.make(classifier, layers, *samples, 4)
     trainer.prepare(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True), 2)
     return trainer
 

@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 import zoo
-from training import data, fit, recipe, trainer
+from training import data, fit, recipe, resident
 from training.data import Samples, Selection, decoding
 from zoo.errors import ZooError
 from zoo.pictures import middle
@@ -105,7 +105,7 @@ def test_a_killed_process_leaves_nothing(cache):
 
 def test_a_run_on_mapped_pictures_equals_one_on_pictures_in_memory(photos, cache, tmp_path, monkeypatch):
     """Also where they are never copied into the backend's memory."""
-    monkeypatch.setattr(trainer, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(resident, "RESIDENT_BYTES", 0)
     changes = {"data.name": photos, "data.validation": 0.2, "data.test": 0.2, "epochs": 1, "batch_size": 5}
     checked = recipe.load("perceptron-mnist", **changes)
     errors, weights = [], []

@@ -15,9 +15,9 @@ from runs import assert_bit_equal, fit, left, rows_of, write_recipe
 
 import training
 import zoo
-from training import checkpoint, data, recipe
-from training import trainer as trainers
+from training import checkpoint, data, recipe, resident
 from training.data import Samples, Source
+from training.trainer import Trainer
 from zoo.errors import CheckFailed, ZooError
 
 QUIET = Console(quiet=True)
@@ -292,10 +292,10 @@ def fit_colours(folder, resume=False, source=None, **changes):
     return training.fit(recipe.load(path, **changes), folder, resume=resume, source=source or coloured(), console=QUIET)
 
 
-@pytest.fixture(params=[trainers.ResidentTrainer, trainers.Trainer], ids=["one graph an epoch", "a step at a time"])
+@pytest.fixture(params=[resident.OnTensorFlow, Trainer], ids=["one graph an epoch", "a step at a time"])
 def either_trainer(request, monkeypatch):
-    if request.param is trainers.Trainer:
-        monkeypatch.setattr(trainers, "RESIDENT_BYTES", 0)
+    if request.param is Trainer:
+        monkeypatch.setattr(resident, "RESIDENT_BYTES", 0)
 
 
 def test_pictures_larger_than_the_nets_are_cut_and_measured_in_the_middle(either_trainer, tmp_path):

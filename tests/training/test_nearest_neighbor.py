@@ -7,13 +7,13 @@ import pytest
 import training.evaluation
 import training.trainer as trainers
 import zoo
-from training import recipe
+from training import recipe, resident
 from training.data import Samples
 from zoo import ZooError, registry, rules
 
 
 def kinds():
-    return [trainers.Trainer] + [trainers.ResidentTrainer] * (keras.backend.backend() == "tensorflow")
+    return [trainers.Trainer] + [resident.OnTensorFlow] * (keras.backend.backend() == "tensorflow")
 
 
 @pytest.mark.parametrize("kind", kinds())

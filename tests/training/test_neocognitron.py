@@ -10,8 +10,7 @@ from rich.console import Console
 import training
 import zoo
 from exporters import to_onnx
-from training import recipe
-from training import trainer as trainers
+from training import recipe, resident
 from training.drawn import digits04
 from training.experiments import neocognitron as experiment
 from zoo import registry, rules
@@ -126,7 +125,7 @@ def test_the_first_connections_must_be_small(start, planes):
         layer.a.assign(layer.a * (start / layer.start))
     pictures = np.stack([digits04.draw(digit) for digit in range(5)])
     rule = rules.get(card.rule.model_dump())
-    trainer = trainers.make(classifier, (), pictures, np.zeros(5, "int32"), batch_size=5, repeat=20, rule=rule)
+    trainer = resident.make(classifier, (), pictures, np.zeros(5, "int32"), batch_size=5, repeat=20, rule=rule)
     trainer.prepare(None, keras.losses.deserialize(card.loss.model_dump()))
     trainer.fit(trainer.feed(0, 0), steps_per_epoch=trainer.steps_per_epoch, shuffle=False, verbose=0)
     top = keras.Model(net.input, net.get_layer("flatten").output)

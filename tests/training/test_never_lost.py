@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from runs import assert_bit_equal, fit, left, rows_of, write_recipe
 
-from training import checkpoint, recipe, run_folder
-from training import trainer as trainers
+from training import checkpoint, recipe, resident, run_folder
 from training.running import Running
+from training.trainer import Trainer
 from zoo.errors import CheckFailed, ZooError
 
 DISTORTED = """
@@ -31,8 +31,8 @@ IN_SMALL_CHUNKS = """
 import sys
 from zoo import cli
 cli.start_keras()
-from training import trainer
-trainer.STRETCH_MACS = 1
+from training import resident
+resident.STRETCH_MACS = 1
 sys.argv[0] = "zoo"
 cli.main()
 """
@@ -159,15 +159,13 @@ class Stop(Exception):
     """What ends a run in these tests, in this process."""
 
 
-@pytest.mark.parametrize(
-    "kind", [trainers.ResidentTrainer, trainers.Trainer], ids=["some steps a graph", "a step at a time"]
-)
+@pytest.mark.parametrize("kind", [resident.OnTensorFlow, Trainer], ids=["some steps a graph", "a step at a time"])
 def test_a_run_that_ends_after_any_checkpoint_goes_on_from_there(kind, few, tmp_path, monkeypatch):
     """Ended after each fourth checkpoint; there is one every two steps, and three in an epoch."""
     path = write_recipe(tmp_path / "mine.toml", few, "lenet5-modern", DISTORTED)
-    monkeypatch.setattr(trainers, "STRETCH_MACS", 2 * 32 * 416_520)
-    if kind is trainers.Trainer:
-        monkeypatch.setattr(trainers, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(resident, "STRETCH_MACS", 2 * 32 * 416_520)
+    if kind is Trainer:
+        monkeypatch.setattr(resident, "RESIDENT_BYTES", 0)
     fit(path, tmp_path / "whole", epochs=3)
     save, saved = checkpoint.save, []
 
@@ -185,7 +183,7 @@ def test_a_run_that_ends_after_any_checkpoint_goes_on_from_there(kind, few, tmp_
                 break
             except Stop:
                 assert not (tmp_path / "parts" / "metrics.json").exists()
-    stretch = 1 if kind is trainers.Trainer else 2
+    stretch = 1 if kind is Trainer else 2
     # After each stretch of steps there was a checkpoint, and none twice: a resumed run repeats nothing.
     assert saved == [
         each for epoch in range(3) for each in [*((epoch, step) for step in range(stretch, STEPS, stretch)), (epoch + 1, 0)]
@@ -217,7 +215,7 @@ def test_ctrl_c_during_validation_keeps_the_epoch(few, tmp_path, monkeypatch):
 
 def test_checkpoints_within_an_epoch_come_as_often_as_asked_for(few, tmp_path, monkeypatch):
     path = write_recipe(tmp_path / "mine.toml", few, "lenet5-modern")
-    monkeypatch.setattr(trainers, "STRETCH_MACS", 1)
+    monkeypatch.setattr(resident, "STRETCH_MACS", 1)
     saved = []
     monkeypatch.setattr(checkpoint, "save", lambda path, variables, notes: saved.append(notes["step"]))
     fit(path, tmp_path / "run", checkpoint_every=3600)
@@ -238,7 +236,7 @@ def test_a_loss_that_is_no_number_is_told_with_its_step_and_the_last_good_checkp
     schedule = {"class_name": "PiecewiseConstantDecay", "config": {"boundaries": [STEPS + 1], "values": [0.01, 1e30]}}
     changes = {"optimizer": {"class_name": "SGD", "config": {"learning_rate": schedule}}, "epochs": 4}
     for name, macs, kept in (("each", 1, 3), ("all", 10**10, 0)):  # with a step a graph, and with all of an epoch in one
-        monkeypatch.setattr(trainers, "STRETCH_MACS", macs)
+        monkeypatch.setattr(resident, "STRETCH_MACS", macs)
         with pytest.raises(CheckFailed, match=r"the loss is (nan|inf) in epoch 2 at step 4 of 6"):
             fit(path, tmp_path / name, checkpoint_every=0, **changes)
         notes = checkpoint.notes(tmp_path / name / "last.npz")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import zoo
-from training import checkpoint, keras_objects, precision, trainer
+from training import checkpoint, keras_objects, precision, resident, trainer
 from zoo import machine, registry
 from zoo.errors import ZooError
 from zoo.layers import Deskew, PCAWhitening, RBFOutput
@@ -161,7 +161,7 @@ def test_a_gradient_that_overflows_costs_the_step_and_halves_the_scale():
 def test_a_resumed_run_in_float16_is_the_undisturbed_one(tmp_path):
     """To the bit, the scale of the loss included; in the loop in the graph where there is one."""
     keras.utils.set_random_seed(3)
-    kind = trainer.ResidentTrainer if keras.backend.backend() == "tensorflow" else trainer.Trainer
+    kind = resident.OnTensorFlow if keras.backend.backend() == "tensorflow" else trainer.Trainer
     start = zoo.load("mlp").get_weights()
 
     def run(until, since=None):

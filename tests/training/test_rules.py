@@ -12,7 +12,7 @@ from rich.console import Console
 
 import training
 import zoo
-from training import recipe
+from training import recipe, resident
 from training import trainer as trainers
 from zoo import ZooError, rules
 
@@ -57,7 +57,7 @@ def train(kind, rule, repeat=1, epochs=2):
 
 
 def kinds():
-    return [trainers.Trainer] + [trainers.ResidentTrainer] * (keras.backend.backend() == "tensorflow")
+    return [trainers.Trainer] + [resident.OnTensorFlow] * (keras.backend.backend() == "tensorflow")
 
 
 @pytest.mark.parametrize("kind", kinds())
@@ -71,7 +71,7 @@ def test_a_rule_takes_the_place_of_the_optimizer(kind, repeat):
     for one, two in zip(by_rule[0], by_gradient[0], strict=True):
         np.testing.assert_allclose(one, two, atol=1e-6)
         assert np.abs(one).max() > 1e-3
-    np.testing.assert_allclose(by_rule[1], by_gradient[1], rtol=1e-5 if kind is trainers.ResidentTrainer else 0.1)
+    np.testing.assert_allclose(by_rule[1], by_gradient[1], rtol=1e-5 if kind is resident.OnTensorFlow else 0.1)
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="these tests run on JAX already")

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 
 import zoo
+from training import resident
 from training import trainer as trainers
 from training.augment import AffineDistortion, BatchShift, RandomCrop
 from training.thaw import Thaw
 from zoo.losses import MulticlassHinge
 from zoo.optimizers import MomentumWithDecay
 
+RESIDENT = resident.OnJax if keras.backend.backend() == "jax" else resident.OnTensorFlow
 ROWS, BATCH, EPOCHS, SEED = 23, 8, 3, 5  # 23 = 8 + 8 + 7: the last batch is an odd one
 
 
@@ -45,7 +47,7 @@ def test_an_epoch_in_one_graph_computes_what_keras_fit_computes_step_by_step(nam
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     made = [
         train(kind, name, samples, keras.optimizers.SGD(3e-3, momentum=0.9, weight_decay=0.1), loss, start)
-        for kind in (trainers.Trainer, trainers.ResidentTrainer)
+        for kind in (trainers.Trainer, RESIDENT)
     ]
     (plain, plain_history), (resident, resident_history) = made
     same(resident.get_weights(), plain.get_weights(), rtol=1e-5, atol=2e-6)
@@ -57,17 +59,15 @@ def test_an_epoch_in_one_graph_computes_what_keras_fit_computes_step_by_step(nam
 
 def test_an_epoch_in_one_graph_is_stochastic_gradient_descent_on_the_hinge_loss(samples):
     rate = 0.01
-    classifier, history = train(
-        trainers.ResidentTrainer, "linear", samples, keras.optimizers.SGD(rate), MulticlassHinge(), epochs=2
-    )
+    classifier, history = train(RESIDENT, "linear", samples, keras.optimizers.SGD(rate), MulticlassHinge(), epochs=2)
     pictures, labels = samples
     flat = pictures.reshape(ROWS, -1) * np.float64(1 / 255)
     weights, bias, losses = np.zeros((784, 10)), np.zeros(10), []
     for epoch in range(2):
-        order, total = np.random.default_rng([SEED, epoch]).permutation(ROWS), 0.0
+        order, means, counted = np.random.default_rng([SEED, epoch]).permutation(ROWS), [], []
         for first in range(0, ROWS, BATCH):
             batch = order[first : first + BATCH]
-            gradient_weights, gradient_bias = np.zeros_like(weights), np.zeros_like(bias)
+            gradient_weights, gradient_bias, total = np.zeros_like(weights), np.zeros_like(bias), 0.0
             for row in batch:
                 scores = flat[row] @ weights + bias
                 for wrong in set(range(10)) - {labels[row]}:
@@ -79,7 +79,10 @@ def test_an_epoch_in_one_graph_is_stochastic_gradient_descent_on_the_hinge_loss(
                             gradient_bias[index] += sign / len(batch)
             weights -= rate * gradient_weights
             bias -= rate * gradient_bias
-        losses.append(total / ROWS)
+            means.append(total / len(batch))
+            # Filled up, the last batch counts as a full one in what is reported.
+            counted.append(BATCH if RESIDENT is resident.OnJax else len(batch))
+        losses.append(np.average(means, weights=counted))
     same(classifier.get_weights(), [weights, bias], atol=1e-5)
     np.testing.assert_allclose(history["loss"], losses, rtol=1e-4)
 
@@ -90,9 +93,7 @@ def test_the_odd_last_batch_is_used(samples):
     other = labels.copy()
     other[last] = (other[last] + 1) % 10
     trained = [
-        train(trainers.ResidentTrainer, "linear", (pictures, each), keras.optimizers.SGD(0.1), MulticlassHinge(), epochs=1)[
-            0
-        ]
+        train(RESIDENT, "linear", (pictures, each), keras.optimizers.SGD(0.1), MulticlassHinge(), epochs=1)[0]
         for each in (labels, other)
     ]
     differences = [np.abs(one - two).max() for one, two in zip(*(each.get_weights() for each in trained), strict=True)]
@@ -108,23 +109,30 @@ def test_orders_are_permutations_that_follow_from_seed_and_epoch(samples):
     assert tuple(trainer.order(2, 0)) != tuple(epochs[0])
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the resident trainer is TensorFlow's")
 def test_what_both_trainers_are_fed_is_the_same_and_a_resumed_run_is_fed_its_rest(samples):
     step_by_step = trainers.Trainer(zoo.load("linear"), (), *samples, BATCH)
-    resident = trainers.ResidentTrainer(zoo.load("linear"), (), *samples, BATCH)
+    in_graph = RESIDENT(zoo.load("linear"), (), *samples, BATCH)
     pictures, labels = samples
     for stretch, parts in ((3, ((2, 0, 3), (3, 0, 3))), (2, ((2, 0, 2), (2, 2, 3), (3, 0, 2)))):
-        resident.stretch = stretch
-        for order, (epoch, first, last) in zip(resident.feed(1, 2), parts, strict=False):
-            np.testing.assert_array_equal(order, step_by_step.order(1, epoch)[first * BATCH : last * BATCH])
-    resident.stretch = 1
+        in_graph.stretch = stretch
+        for fed, (epoch, first, last) in zip(in_graph.feed(1, 2), parts, strict=False):
+            np.testing.assert_array_equal(weighty(fed), step_by_step.order(1, epoch)[first * BATCH : last * BATCH])
+    in_graph.stretch = 1
     whole = [[np.asarray(part) for part in batch] for batch in itertools.islice(step_by_step.feed(1, 2, 1), 3)]
-    for rows, (given, answers, weights) in zip(itertools.islice(resident.feed(1, 2, 1), 3), whole, strict=True):
-        rows = np.asarray(rows)
+    for fed, (given, answers, weights) in zip(itertools.islice(in_graph.feed(1, 2, 1), 3), whole, strict=True):
+        rows = weighty(fed)
         assert len(given) == BATCH  # the last is filled up with rows that do not count
         np.testing.assert_array_equal(given[: len(rows)], pictures[rows])
         np.testing.assert_array_equal(answers[: len(rows)], labels[rows])
         np.testing.assert_allclose(weights, [BATCH / len(rows)] * len(rows) + [0] * (BATCH - len(rows)))
+
+
+def weighty(fed):
+    """Return the rows that count of an element that a resident trainer is fed."""
+    if keras.backend.backend() == "tensorflow":
+        return np.asarray(fed)
+    rows, weights = fed
+    return rows[weights > 0]
 
 
 def test_steps(samples):
@@ -133,7 +141,7 @@ def test_steps(samples):
         assert trainer.steps == steps
 
 
-@pytest.mark.parametrize("kind", [trainers.Trainer, trainers.ResidentTrainer])
+@pytest.mark.parametrize("kind", [trainers.Trainer, RESIDENT])
 def test_augmentation_is_at_work_in_training_only(kind, samples):
     pictures, labels = samples
     classifier = zoo.load("lenet5-modern")
@@ -159,14 +167,14 @@ def test_training_with_augmentation_learns_from_the_distorted_pictures(samples):
     trained = []
     for given, augmentation in (((pictures, labels), [layer]), ((moved, labels[first]), [])):
         classifier = zoo.load("linear")
-        trainer = trainers.ResidentTrainer(classifier, augmentation, *given, ROWS)
+        trainer = RESIDENT(classifier, augmentation, *given, ROWS)
         trainer.prepare(keras.optimizers.SGD(0.1), MulticlassHinge())
         trainer.fit(trainer.feed(SEED, 0), steps_per_epoch=1, epochs=1, verbose=0)
         trained.append(classifier.get_weights())
     same(*trained, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [trainers.Trainer, trainers.ResidentTrainer])
+@pytest.mark.parametrize("kind", [trainers.Trainer, RESIDENT])
 def test_outside_of_training_the_middle_of_larger_pictures_is_looked_at(kind, samples):
     """By the trainer as a model too: on JAX, Keras asks it so before the first epoch."""
     pictures, labels = samples
@@ -181,7 +189,7 @@ def test_outside_of_training_the_middle_of_larger_pictures_is_looked_at(kind, sa
     np.testing.assert_array_equal(shown, pictures)
 
 
-@pytest.mark.parametrize("kind", [trainers.Trainer, trainers.ResidentTrainer])
+@pytest.mark.parametrize("kind", [trainers.Trainer, RESIDENT])
 def test_to_be_prepared_takes_none_of_the_random_numbers(kind, samples):
     pictures, labels = samples
     larger = np.pad(pictures, ((0, 0), (2, 2), (2, 2), (0, 0)))
@@ -197,7 +205,7 @@ def test_to_be_prepared_takes_none_of_the_random_numbers(kind, samples):
         assert not np.array_equal(layer.variables[0], state)
 
 
-@pytest.mark.parametrize("kind", [trainers.Trainer, trainers.ResidentTrainer])
+@pytest.mark.parametrize("kind", [trainers.Trainer, RESIDENT])
 def test_what_was_learned_before_rests_and_then_learns_at_a_share_of_the_rate(kind, samples):
     """As with a rate for each layer that is 0 at first and then a share of the others'."""
     start = zoo.load("lenet5-modern").get_weights()
@@ -233,9 +241,7 @@ def test_balanced_every_class_is_shown_as_often_and_every_picture_in_its_turn():
 def test_what_was_augmented_does_not_leave_with_it(tmp_path, samples):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     augmentation = [AffineDistortion(seed=1), BatchShift(seed=2)]
-    classifier, _ = train(
-        trainers.ResidentTrainer, "lenet5", samples, keras.optimizers.SGD(0.01), loss, augmentation=augmentation, epochs=1
-    )
+    classifier, _ = train(RESIDENT, "lenet5", samples, keras.optimizers.SGD(0.01), loss, augmentation=augmentation, epochs=1)
     classifier.save(tmp_path / "trained.keras")
     loaded = zoo.load(tmp_path / "trained.keras")
     for model in (classifier, loaded):
@@ -246,6 +252,6 @@ def test_what_was_augmented_does_not_leave_with_it(tmp_path, samples):
 
 
 def test_data_that_fit_in_memory_are_resident(monkeypatch, samples):
-    assert type(trainers.make(zoo.load("linear"), (), *samples, BATCH)) is trainers.ResidentTrainer
-    monkeypatch.setattr(trainers, "RESIDENT_BYTES", samples[0].nbytes - 1)
-    assert type(trainers.make(zoo.load("linear"), (), *samples, BATCH)) is trainers.Trainer
+    assert type(resident.make(zoo.load("linear"), (), *samples, BATCH)) is RESIDENT
+    monkeypatch.setattr(resident, "RESIDENT_BYTES", samples[0].nbytes - 1)
+    assert type(resident.make(zoo.load("linear"), (), *samples, BATCH)) is trainers.Trainer

@@ -15,8 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from training import data as sources
-from training import keras_objects, report
-from training import trainer as trainers
+from training import keras_objects, report, resident
 from zoo import registry
 from zoo.files import atomic
 
@@ -75,7 +74,7 @@ def _errors(train, activation, rate, seed, epochs, advance):
     card = registry.card("alexnet-cifar")
     net = registry.build("alexnet-cifar", activation=activation, normalization=False)
     machine = registry.wrap(net, card, range(net.output_shape[-1]))
-    trainer = trainers.make(machine, [], train.pictures, train.labels, BATCH)
+    trainer = resident.make(machine, [], train.pictures, train.labels, BATCH)
     trainer.prepare(keras.optimizers.SGD(rate, momentum=0.9), keras_objects.loss(card.loss))
     until = _UntilGoal(advance)
     steps = trainer.steps_per_epoch
