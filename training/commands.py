@@ -29,6 +29,7 @@ Every = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Between tw
 DATA = "A folder with a folder of pictures a class, a list (.csv, COCO's .json), a TFDS name, or drawn:NAME."
 Model = Annotated[str, typer.Argument(metavar="NAME-or-FILE", help="Such as lenet5.mnist, or a .keras file.")]
 
+FOR_DATA = ("tensorflow",)  # by which TFDS reads and TensorBoard's files are written, on JAX too
 MOST_CLASSES = 30  # of which each has its error printed
 
 
@@ -67,7 +68,7 @@ def train(
         cluster.check(num_processes, process_id, coordinator, devices)
         where = num_processes, process_id, coordinator, join_within
         supervised.run(lambda: run(cluster.join(*where)), *where, again=f"{_typed()} --resume")
-    cli.start_keras()
+    cli.start_keras(also=FOR_DATA)
     run(_placement(devices))
 
 
@@ -125,7 +126,7 @@ def finetune(
     distortions = None if augment is None else augmentations.get(augment)
     changes = _changes(settings, precision=precision, augmentation=distortions, **{"data.balance": balance or None})
     recipes.load("finetune", **changes)  # a wrong word is told before Keras is there
-    cli.start_keras(model)
+    cli.start_keras(model, FOR_DATA)
     from training.finetuning import finetune as run
 
     where = {"checkpoint_every": checkpoint_every, "placement": _placement(devices)}
@@ -150,7 +151,7 @@ def evaluate(
 
     Example: zoo evaluate lenet5.mnist --data mnist
     """
-    cli.start_keras(model)
+    cli.start_keras(model, FOR_DATA)
     from training.evaluation import evaluate as measure
     from zoo import registry
 
@@ -166,6 +167,8 @@ def evaluate(
     print(f"{model} on {data} ({evaluation.part}): {summary['wrong']} wrong of {summary['pictures']:,}{by_views}")
     if evaluation.part == "all":
         print("these are all of the pictures; had the model learned from some of them, this says too much")
+        if (split := Path(model).parent / "split.csv").exists():
+            print(f"its own test pictures alone: {shlex.join(['zoo', 'evaluate', model, '--data', str(split)])}")
     top5 = f"top-5 error {summary['top5_error']:.2f} %, " if "top5_error" in summary else ""
     print(f"error {summary['error']:.2f} %, {top5}accuracy {summary['accuracy']:.2f} %, {summary['seconds']:.1f} s")
     print(evaluation.how_sure())

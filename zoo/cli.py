@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import importlib
+import importlib.util
 import os
 import signal
 import sys
@@ -58,11 +59,15 @@ def zoo():
     """
 
 
-def start_keras(name=None):
+def start_keras(name=None, also=()):
     """Import Keras for a command: quietly, and only once the name that it is asked for is known to be right.
 
     TensorFlow prints lines about GPUs that are not there before any log level counts; only its import is silenced, and what
     fails in it still raises.
+
+    Args:
+        name: of the model, or None.
+        also: packages that the command is about to import, too, where they are installed.
     """
     if name is not None and registry.is_path(name):
         registry.check_file(name)
@@ -78,6 +83,8 @@ def start_keras(name=None):
             os.dup2(nowhere.fileno(), 2)
         with _hidden(IDLE_IN_KERAS):
             importlib.import_module("keras")
+            for package in filter(importlib.util.find_spec, also):
+                importlib.import_module(package)
     finally:
         signal.signal(signal.SIGINT, on_interrupt)
         os.dup2(kept, 2)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import Progress
 
 from zoo import machine
 from zoo.errors import printable
@@ -43,8 +45,11 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     Example: zoo doctor
     """
     needed, optional = _requirements()
-    with ThreadPoolExecutor(4) as pool:
-        parts = list(pool.map(lambda probe: examine(probe, needed, optional), PROBES))
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)  # imports may take a minute
+    with bar, ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda probe: examine(probe, needed, optional), PROBES)
+        parts = list(bar.track(found, len(PROBES), description="asking packages"))
     asked = {probe.package for probe in PROBES}
     parts += [_installed(requirement) for name, requirement in needed.items() if name not in asked]
     found = {

@@ -17,6 +17,8 @@ from zoo.errors import ZooError
 LARGE = 2**25  # bytes of a file
 # Without it, a sum of two products of eight bits is cut off at 16 bits where there is AVX2 or AVX-512 and no VNNI.
 EXACT_SUMS = ("session.x64quantprecision", "1")
+# OpenVINO does as much in its kernels of eight bits, and on some processors computes in bfloat16 by itself.
+EXACT_PRODUCTS = {"LP_TRANSFORMS_MODE": "NO", "INFERENCE_PRECISION_HINT": "f32"}
 
 
 def candidates(path, layout="NCHW", trusted=True, precision="fp32", batch=None):
@@ -152,8 +154,7 @@ def _openvino(path, layout):
     sys.modules.setdefault("openvino_telemetry", None)
     openvino = _installed("openvino")
     with _cannot_run():
-        # On some processors it would compute in bfloat16 by itself.
-        compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        compiled = openvino.Core().compile_model(path, "CPU", EXACT_PRODUCTS)
     dtype = compiled.input(0).element_type.to_dtype()
 
     def run(batch):

@@ -87,6 +87,48 @@ def test_two_devices_learn_what_one_learns_and_resume(tmp_path):
     assert found["resumed"] == 0
 
 
+# Prints the metrics of a whole fine-tuning on one device, and on two.
+FINE_TUNED = """
+import json, sys
+import tensorflow as tf
+cpu, = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import numpy as np
+from PIL import Image
+from pathlib import Path
+from rich.console import Console
+import training, zoo
+from training import devices
+from training.placement import Placement
+
+folder, generator = Path(sys.argv[1]), np.random.default_rng(0)
+for label in ("dark", "light"):
+    (folder / "photos" / label).mkdir(parents=True)
+    for number in range(13):
+        pixels = generator.integers(0, 256, (28, 28), "uint8") // 2 + (127 if label == "light" else 0)
+        Image.fromarray(pixels.astype("uint8")).save(folder / "photos" / label / f"{number}.png")
+changes = {"epochs": 3, "augmentation": [], "data.repeat": 1, "thaw.epochs": 1, "batch_size": 8}
+found = []
+for name, placement in (("one", Placement()), ("two", devices.Mirrored(2))):
+    quiet = Console(quiet=True)
+    metrics = training.finetune(
+        "lenet5-modern.mnist", folder / "photos", folder / name, console=quiet, placement=placement, **changes
+    )
+    found.append((metrics["pictures"], metrics["wrong"], metrics["class_counts"]))
+weights = [zoo.load(folder / name / "best.keras").get_weights() for name in ("one", "two")]
+start = zoo.load("lenet5-modern.mnist").get_weights()
+apart = [max(float(np.abs(a - b).max()) for a, b in zip(weights[0][:-2], each[:-2])) for each in (weights[1], start)]
+print(json.dumps([found, apart, sorted(path.name for path in (folder / "two").iterdir())]))
+"""
+
+
+@pytest.mark.slow
+def test_fine_tuning_on_two_devices_ends_as_on_one(tmp_path):
+    (one, two), (apart, moved), left = run(FINE_TUNED, tmp_path)
+    assert one == two and moved > 1e-4 and apart < 1e-5
+    assert {"best.keras", "last.npz", "report.html", "metrics.json", "predictions.csv", "split.csv"} <= set(left)
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the strategy is TensorFlow's")
 def test_more_devices_than_there_are():
     import tensorflow as tf
