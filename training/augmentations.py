@@ -24,6 +24,19 @@ def get(name):
     return _sets().get(name, [])
 
 
+def described(layers):
+    """Return a recipe's [[augmentation]], a list of dicts, in words: the layers with their amounts, or "" for none."""
+    return ", ".join(
+        f"{each['class_name'].rpartition('>')[2]}({', '.join(f'{key}={value}' for key, value in each['config'].items())})"
+        for each in layers
+    )
+
+
+def named(layers):
+    """Return a recipe's [[augmentation]] by the name of the set that it is, in words where it is none of them."""
+    return next((name for name in names() if get(name) == layers), described(layers))
+
+
 def _sets():
     text = resources.files("training").joinpath("augmentations.toml").read_text("utf-8")
     return read_toml(text, "augmentations.toml")

@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from training import data, keras_objects, recipe
+from training import augmentations, data, keras_objects, recipe
 from training.recipe import shown
 from zoo import registry
 from zoo.errors import ZooError, printable
@@ -85,11 +85,8 @@ def distorted(augmentation, pictures, times=TIMES):
 
 def describe(name, augmentation):
     """Return the title of a sheet: what it is of, and the layers of a recipe with their amounts."""
-    layers = [
-        f"{each.class_name.rpartition('>')[2]}({', '.join(f'{key}={value}' for key, value in each.config.items())})"
-        for each in augmentation
-    ]
-    return f"{name}: {', '.join(layers) or 'nothing is distorted'}"
+    layers = augmentations.described([each.model_dump() for each in augmentation])
+    return f"{name}: {layers or 'nothing is distorted'}"
 
 
 def show_augmented(name, source, seed, out):

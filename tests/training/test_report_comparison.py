@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from reports import Page, evaluated, write_run
 
-from training import report
-from training.report import chance
+from training import augmentations, report
+from training.report import chance, comparison
 from zoo.errors import ZooError
 
 
@@ -20,6 +20,13 @@ def by_mcnemar(only_first, only_second):
     tosses = only_first + only_second
     tail = sum(math.comb(tosses, heads) for heads in range(min(only_first, only_second) + 1)) / 2**tosses
     return min(1.0, 2 * tail)
+
+
+def test_a_set_of_augmentation_goes_by_its_name(tmp_path):
+    write_run(tmp_path / "one")
+    write_run(tmp_path / "two", changes={"augmentation": augmentations.get("light")})
+    compared = report.compare([tmp_path / "one", tmp_path / "two"], tmp_path / "comparison.html")
+    assert comparison.columned(compared)[1]["augmentation"] == ["none", "light"]
 
 
 def test_runs_side_by_side_show_what_differs_alone(tmp_path):
@@ -36,6 +43,8 @@ def test_runs_side_by_side_show_what_differs_alone(tmp_path):
         "augmentation": [None, None, flip],
     }
     assert compared["warnings"] == [] and [each["runs"][1] for each in compared["tests"]] == list(map(str, folders[1:]))
+    _, columns = comparison.columned(compared)
+    assert columns["augmentation"] == ["none", "none", "RandomFlip()"]
     page = Page((tmp_path / "comparison.html").read_text("utf-8"))
     assert all(each.startswith("data:image/png;base64,") for each in page.addresses) and page.tags.count("img") == 1
     assert "batch_size" not in page.text and page.text.count("photos") == page.text.count("a processor") == 1
@@ -115,7 +124,7 @@ def test_the_same_pixels_are_the_same_pictures_whatever_else_differs(tmp_path):
     write_run(tmp_path / "two", changes={"data": {"name": "elsewhere"}}, data_fingerprint="e" * 64)
     compared = report.compare([tmp_path / "one", tmp_path / "two"], tmp_path / "comparison.html")
     (told,) = compared["warnings"]
-    assert "on the same pictures; but the rest of their data is not the same" in told
+    assert "on the same pictures, but did not learn from the same" in told
     assert [test["same"] for test in compared["tests"]] == [True]
 
 

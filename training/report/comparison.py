@@ -4,6 +4,7 @@ import itertools
 import tempfile
 from pathlib import Path
 
+from training import augmentations
 from training.answers import interval
 from training.report import chance, figures, page, runs
 from zoo.errors import ZooError
@@ -106,7 +107,9 @@ def warnings(found):
         elif not same:
             told.append(f"{both} were not measured on the same pictures and classes: their numbers cannot be compared")
         elif first.metrics["data_fingerprint"] != run.metrics["data_fingerprint"]:
-            told.append(f"{both} were measured on the same pictures; but the rest of their data is not the same")
+            told.append(
+                f"{both} were measured on the same pictures, but did not learn from the same: what differs may be due to that"
+            )
     if chosen := [str(run.folder) for run in found if run.metrics and run.metrics["part"] == "validation"]:
         told.append(
             f"{', '.join(chosen)}: the epoch was chosen on these pictures, the validation part, so the result is a little "
@@ -123,7 +126,7 @@ def columned(compared):
     columns = {
         "run": [each["run"] + ("" if each["finished"] else " (not finished)") for each in reached],
         **{name: [str(each.get(name, "")) for each in reached] for name in ("model", "data")},
-        **{key: ["–" if value is None else f"{value}" for value in values] for key, values in compared["settings"].items()},
+        **{key: [_shown(key, value) for value in values] for key, values in compared["settings"].items()},
         "validation error": [f"{each['validation_error']:.2f} %" if "validation_error" in each else "" for each in reached],
         "error": [f"{each['error']:.2f} %" if "error" in each else "" for each in reached],
         "95 % sure": ["{:.1f}–{:.1f} %".format(*each["interval"]) if "interval" in each else "" for each in reached],
@@ -136,6 +139,12 @@ def columned(compared):
     told_once = ("model", "data", "part", "device", "backend", "date")
     same = {name: values.pop() for name in told_once if len(values := set(columns[name]) - {""}) == 1}
     return same, {name: values for name, values in columns.items() if name not in same and any(values)}
+
+
+def _shown(key, value):
+    if key == "augmentation":
+        return augmentations.named(value or [])
+    return "–" if value is None else f"{value}"
 
 
 def following(found):
