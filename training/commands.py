@@ -58,6 +58,8 @@ def train(
     def run(placement):
         from training.fitting import fit
 
+        if not placement.writes:
+            print(f"process {process_id} of {num_processes}; process 0 speaks for all and writes {out}", flush=True)
         where = {"checkpoint_every": checkpoint_every, "placement": placement}
         if metrics := _resumable(out, fit, checked, out, resume, command=_typed(), **where):
             _conclude(metrics, out)

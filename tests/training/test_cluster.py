@@ -46,8 +46,8 @@ met, sys.argv = sys.argv[1], ["zoo", *sys.argv[2:]]
 if met:
     import zoo.cli
     start = zoo.cli.start_keras
-    def start_keras(*given):
-        start(*given)
+    def start_keras(*given, **named):
+        start(*given, **named)
         from training.running import Running
         number, epoch = map(int, met.split())
         end = Running.on_epoch_end

@@ -107,9 +107,7 @@ def warnings(found):
         elif not same:
             told.append(f"{both} were not measured on the same pictures and classes: their numbers cannot be compared")
         elif first.metrics["data_fingerprint"] != run.metrics["data_fingerprint"]:
-            told.append(
-                f"{both} were measured on the same pictures, but did not learn from the same: what differs may be due to that"
-            )
+            told.append(f"{both} were measured on the same pictures, but learned from others: that may be what differs")
     if chosen := [str(run.folder) for run in found if run.metrics and run.metrics["part"] == "validation"]:
         told.append(
             f"{', '.join(chosen)}: the epoch was chosen on these pictures, the validation part, so the result is a little "
