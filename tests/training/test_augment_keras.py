@@ -1,6 +1,6 @@
 """Keras' layers as augmentation: those that a recipe may name, each in a trainer, and those that it may not.
 
-`test_augment_on_jax` runs this file and `test_augment.py` once more, on JAX.
+`test_training_on_jax` runs this file and others once more, on JAX.
 """
 
 import random

@@ -10,13 +10,16 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 from runs import assert_bit_equal, fit, left, rows_of, write_recipe
 
+import zoo
 from training import checkpoint, recipe, resident, run_folder
 from training.running import Running
 from training.trainer import Trainer
+from zoo import arithmetic
 from zoo.errors import CheckFailed, ZooError
 
 DISTORTED = """
@@ -155,15 +158,21 @@ def test_a_full_disk_ends_the_run_in_one_line_and_leaves_the_epochs_before(undis
     assert_bit_equal(left(out), left(expected))
 
 
+# A net that lies on the device on either backend.
+NET = "mlp" if keras.backend.backend() == "jax" else "lenet5-modern"
+RESIDENT = resident.OnJax if keras.backend.backend() == "jax" else resident.OnTensorFlow
+
+
 class Stop(Exception):
     """What ends a run in these tests, in this process."""
 
 
-@pytest.mark.parametrize("kind", [resident.OnTensorFlow, Trainer], ids=["some steps a graph", "a step at a time"])
+@pytest.mark.parametrize("kind", [RESIDENT, Trainer], ids=["some steps a graph", "a step at a time"])
 def test_a_run_that_ends_after_any_checkpoint_goes_on_from_there(kind, few, tmp_path, monkeypatch):
     """Ended after each fourth checkpoint; there is one every two steps, and three in an epoch."""
-    path = write_recipe(tmp_path / "mine.toml", few, "lenet5-modern", DISTORTED)
-    monkeypatch.setattr(resident, "STRETCH_MACS", 2 * 32 * 416_520)
+    path = write_recipe(tmp_path / "mine.toml", few, NET, DISTORTED)
+    macs = arithmetic.totals(arithmetic.table(zoo.load(NET)))["macs"]
+    monkeypatch.setattr(resident, "STRETCH_MACS", 2 * 32 * macs)
     if kind is Trainer:
         monkeypatch.setattr(resident, "RESIDENT_BYTES", 0)
     fit(path, tmp_path / "whole", epochs=3)
@@ -232,13 +241,19 @@ def test_a_second_process_does_not_train_in_the_same_folder(few, tmp_path):
 
 def test_a_loss_that_is_no_number_is_told_with_its_step_and_the_last_good_checkpoint_stays(few, tmp_path, monkeypatch):
     """The rate is absurd in the third step of the second epoch, so the loss of the fourth is no number."""
-    path = write_recipe(tmp_path / "mine.toml", few, "lenet5-modern")
-    schedule = {"class_name": "PiecewiseConstantDecay", "config": {"boundaries": [STEPS + 1], "values": [0.01, 1e30]}}
+    path = write_recipe(tmp_path / "mine.toml", few, "linear")
+    schedule = {"class_name": "PiecewiseConstantDecay", "config": {"boundaries": [STEPS + 1], "values": [0.01, 1e38]}}
     changes = {"optimizer": {"class_name": "SGD", "config": {"learning_rate": schedule}}, "epochs": 4}
-    for name, macs, kept in (("each", 1, 3), ("all", 10**10, 0)):  # with a step a graph, and with all of an epoch in one
+    for name, macs, size, every, kept in (
+        ("a step a graph", 1, 2**30, 0, 3),
+        ("an epoch in one graph", 10**10, 2**30, 0, 0),
+        ("a step at a time, each kept", 1, 0, 0, 3),
+        ("a step at a time, looked at when the next has begun", 1, 0, 3600, 0),
+    ):
         monkeypatch.setattr(resident, "STRETCH_MACS", macs)
+        monkeypatch.setattr(resident, "RESIDENT_BYTES", size)
         with pytest.raises(CheckFailed, match=r"the loss is (nan|inf) in epoch 2 at step 4 of 6"):
-            fit(path, tmp_path / name, checkpoint_every=0, **changes)
+            fit(path, tmp_path / name, checkpoint_every=every, **changes)
         notes = checkpoint.notes(tmp_path / name / "last.npz")
         assert (len(notes["history"]), notes["step"]) == (1, kept)
         with np.load(tmp_path / name / "last.npz") as stored:
