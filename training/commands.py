@@ -30,6 +30,7 @@ DATA = "A folder with a folder of pictures a class, a list (.csv, COCO's .json),
 Model = Annotated[str, typer.Argument(metavar="NAME-or-FILE", help="Such as lenet5.mnist, or a .keras file.")]
 
 FOR_DATA = ("tensorflow",)  # by which TFDS reads and TensorBoard's files are written, on JAX too
+SLOWER = "initial_learning_rate=1e-4"  # a tenth of the recipe's
 MOST_CLASSES = 30  # of which each has its error printed
 
 
@@ -136,6 +137,8 @@ def finetune(
     cli.name_left_out(metrics["left_out"])
     before = metrics["accuracy_before"]
     print(f"accuracy before: {f'{before:.2f} %' if before is not None else 'none, the classes are new'}")
+    if before is not None and before > metrics["accuracy"]:
+        print(f"note: on these pictures {model} was better; try --set optimizer.config.learning_rate.config.{SLOWER}")
     _conclude(metrics, out)
 
 

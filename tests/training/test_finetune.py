@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import keras
@@ -180,3 +181,16 @@ def test_the_command_leaves_a_classifier_and_names_the_next_command(zoo_command,
     assert zoo.load(tmp_path / "run" / "best.keras").class_names == ["bright", "dark"]
     again = zoo_command(*words, cwd=tmp_path)
     assert again.returncode == 2 and "zoo: run is not empty" in again.stderr and "Traceback" not in again.stderr
+
+
+@pytest.mark.slow
+def test_the_command_says_when_the_model_was_better_before(zoo_command, tmp_path):
+    """It learns from pictures whose classes are mixed up, and is asked about others."""
+    write_shades(tmp_path / "shades" / "train", dark="bright", bright="dark")
+    write_shades(tmp_path / "shades" / "test")
+    model = shade_reader(tmp_path / "shade.keras", ("bright", "dark"))
+    done = zoo_command("finetune", model, "--data", "shades", "--out", "run", "--set", "epochs=3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"on these pictures {model} was better" in done.stdout
+    setting = re.search(r"try --set (\S+)", done.stdout)[1]
+    assert recipe.load("finetune", model="linear", **{"data.name": "x"}, **dict([recipe.parse_setting(setting)]))
