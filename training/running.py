@@ -187,6 +187,7 @@ class Running(keras.callbacks.Callback):
         self._stops = self._stops or self.placement.stopped(self._interrupted, self._moments)
 
     def on_test_begin(self, logs=None):
+        self._judge()  # which waits for the last step
         self.trained = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
