@@ -3,17 +3,9 @@
 Of the rules those tests that compare with a loop in NumPy: JAX compiles anew at each of their calls.
 """
 
-import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import keras
-import pytest
-
-# Small arrays: compiling them well takes longer than computing them badly.
-FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+import on_jax
 
 FILES = (
     "test_layers.py",
@@ -37,21 +29,10 @@ FILES = (
 )
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="these tests run on JAX already")
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed; it comes with the extra jax")
+pytestmark = on_jax.ONCE
+
+
 def test_on_jax():
-    folder = Path(__file__).parent
-    options = ["-p", "no:cacheprovider", "--verbose", "--color=no", "-W", "ignore"]
-    child = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *(folder / name for name in FILES)],
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": FAST},
-        cwd=folder.parents[1],
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert child.returncode == 0, child.stdout[-5000:] + child.stderr[-1000:]
+    said = on_jax.passed(Path(__file__).parent, FILES)
     for test in ("test_layers.py::test_backend", "test_losses.py::test_minimum_distance", "test_lenet.py::test_forward"):
-        assert f"{test} PASSED" in child.stdout
-    assert "skipped" not in child.stdout.splitlines()[-1]
+        assert f"{test} PASSED" in said
