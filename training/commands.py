@@ -172,8 +172,9 @@ def evaluate(
     print(f"{model} on {data} ({evaluation.part}): {summary['wrong']} wrong of {summary['pictures']:,}{by_views}")
     if evaluation.part == "all":
         print("these are all of the pictures; had the model learned from some of them, this says too much")
-        if (split := Path(model).parent / "split.csv").exists():
-            print(f"its own test pictures alone: {shlex.join(['zoo', 'evaluate', model, '--data', str(split)])}")
+        split = Path(model).parent / "split.csv"
+        if registry.is_path(model) and split.exists():
+            print(f"the test pictures of its run alone: {shlex.join(['zoo', 'evaluate', model, '--data', str(split)])}")
     top5 = f"top-5 error {summary['top5_error']:.2f} %, " if "top5_error" in summary else ""
     print(f"error {summary['error']:.2f} %, {top5}accuracy {summary['accuracy']:.2f} %, {summary['seconds']:.1f} s")
     print(evaluation.how_sure())

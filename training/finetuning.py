@@ -67,7 +67,7 @@ def finetune(
         classifier, new = (before, ()) if same else _new_head(before, source)
     source = source.in_order(classifier.class_names, classifier.class_ids)
     train, _, test = data.split(source, checked.data.validation, checked.data.test, checked.seed)  # as fit will
-    accuracy = 100 - score(classifier, test).error if same and test is not None else None
+    accuracy = score(classifier, test).summary()["accuracy"] if same and test is not None else None
     # A run goes on with what it began with, whatever has become of the pictures: that fit tells in words of its own.
     repeat = recipe.load(out / "recipe.toml").data.repeat if resume else math.ceil(SHOWN / len(train))
     defaults = {"data.repeat": repeat, "augmentation": augmentations.get(AUGMENTATION)}

@@ -35,7 +35,7 @@ class ResidentTrainer(Trainer):
         self.how = f"{self.stretch} steps in one graph" if self.stretch > 1 else super().how
 
     def bad_step(self, verdict, begun, done):
-        return begun + int(verdict) if verdict else None
+        return begun + int(verdict) if int(verdict) else None
 
 
 class OnTensorFlow(ResidentTrainer):
@@ -73,7 +73,7 @@ class OnTensorFlow(ResidentTrainer):
         return feeding.untuned(tf.data.Dataset.range(epoch, tf.int64.max).flat_map(stretches))
 
     def verdict(self, logs):
-        return int(self._bad)
+        return self._bad.read_value()
 
     def train_step(self, order):
         import tensorflow as tf
@@ -99,7 +99,8 @@ class OnJax(ResidentTrainer):
     def __init__(self, classifier, augmentation, pictures, labels, *settings, **named):
         import jax
 
-        super().__init__(classifier, augmentation, jax.device_put(pictures), jax.device_put(labels), *settings, **named)
+        pictures, labels = (jax.device_put(np.asarray(each)) for each in (pictures, labels))  # they may lie in a file
+        super().__init__(classifier, augmentation, pictures, labels, *settings, **named)
         self._bad = 0
 
     def feed(self, seed, epoch, step=0):

@@ -162,7 +162,7 @@ def by_batch(classifier, paths, layer=None, strict=False):
         classifier: `zoo.Classifier`.
         paths: the files.
         layer: name of the layer; see `layer_of`.
-        strict: raise for the first file that cannot be read, instead of leaving it out.
+        strict: raise at the end where files cannot be read, instead of leaving them out.
 
     Yields:
         (list of the paths that were read, their outputs, list of messages about the others).
@@ -177,10 +177,14 @@ def by_batch(classifier, paths, layer=None, strict=False):
         task = progress.add_task("looking at pictures", total=len(paths))
         for start in range(0, len(paths), BATCH):
             batch = paths[start : start + BATCH]
-            pictures, kept, left_out = reading.read_all(batch, classifier.picture, strict, lambda: progress.advance(task))
+            pictures, kept, left_out = reading.read_all(batch, classifier.picture, advance=lambda: progress.advance(task))
             read += len(kept)
             problems += left_out
+            if strict and problems:
+                continue  # only what else cannot be read is of interest now
             yield [batch[index] for index in kept], _run(model, pictures, BATCH), left_out
+    if strict and problems:
+        raise reading.PictureError("\n".join(reading.named(problems)))
     if not read:
         raise reading.PictureError(f"none of the pictures can be read; {problems[0]}")
 

@@ -136,7 +136,7 @@ def read_all(paths, picture, strict=False, advance=lambda: None):
         ((n, height, width, channels) uint8, indices of the n paths that were read, list of messages about the others).
 
     Raises:
-        PictureError: if strict and a file cannot be read; it names all of them.
+        PictureError: if strict and a file cannot be read; it names them, of many the first.
     """
 
     def attempt(path):
@@ -162,5 +162,5 @@ def read_all(paths, picture, strict=False, advance=lambda: None):
 
 def named(problems, before=""):
     """Return messages about files as lines to print, with words before each: the first of many, and how many more."""
-    more = [f"{before}{len(problems) - MOST_NAMED:,} more"] if len(problems) > MOST_NAMED else []
+    more = [f"{before}{len(problems) - MOST_NAMED:,} more like these"] if len(problems) > MOST_NAMED else []
     return [*(f"{before}{problem}" for problem in problems[:MOST_NAMED]), *more]

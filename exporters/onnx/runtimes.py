@@ -15,10 +15,10 @@ from exporters.parity import Candidate, CannotRun
 from zoo.errors import ZooError
 
 LARGE = 2**25  # bytes of a file
-# Without it, a sum of two products of eight bits is cut off at 16 bits where there is AVX2 or AVX-512 and no VNNI.
-EXACT_SUMS = ("session.x64quantprecision", "1")
-# OpenVINO does as much in its kernels of eight bits, and on some processors computes in bfloat16 by itself.
-EXACT_PRODUCTS = {"LP_TRANSFORMS_MODE": "NO", "INFERENCE_PRECISION_HINT": "f32"}
+# Without them a sum of two products of eight bits is cut off at 16 bits where there is AVX2 or AVX-512 and no VNNI. The one
+# is onnxruntime's; with the other OpenVINO, whose kernels have no such choice, multiplies the same integers as floats.
+EXACT_SUMS = {"session.x64quantprecision": "1"}
+NO_KERNELS_OF_8_BITS = {"LP_TRANSFORMS_MODE": "NO"}
 
 
 def candidates(path, layout="NCHW", trusted=True, precision="fp32", batch=None):
@@ -34,7 +34,7 @@ def candidates(path, layout="NCHW", trusted=True, precision="fp32", batch=None):
     few = max(3, batch or 0) if Path(path).stat().st_size < LARGE else 1  # a picture takes NumPy seconds in a large net
     path = str(path)
     others = {
-        "openvino": Candidate(lambda: _openvino(path, layout), binding=False),
+        "openvino": Candidate(lambda: _openvino(path, layout, precision), binding=False),
         "opencv": Candidate(lambda: _opencv(path, layout), binding=False),
     }
     return {
@@ -61,15 +61,21 @@ def session(path, optimized=True):
     Raises:
         ZooError: if onnxruntime cannot read the file.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what fails is raised
-    options.add_session_config_entry(*EXACT_SUMS)
-    level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_ENABLE_BASIC
-    try:
-        opened = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no public base
-        raise ZooError(f"onnxruntime cannot read {path}: {_first_line(error)}") from error
+    opened = None
+    for entries in (EXACT_SUMS, {}):  # some files onnxruntime 1.32 can only read without, such as with a weight used twice
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what fails is raised
+        level = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_ENABLE_BASIC
+        for entry in entries.items():
+            options.add_session_config_entry(*entry)
+        try:
+            opened = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            break
+        except Exception as error:  # onnxruntime's errors share no public base
+            refused = error
+    if opened is None:
+        raise ZooError(f"onnxruntime cannot read {path}: {_first_line(refused)}") from refused
     if opened.get_providers() != ["CPUExecutionProvider"]:
         raise ZooError(f"onnxruntime runs {path} on {opened.get_providers()} instead of the CPU")
     return opened
@@ -149,12 +155,14 @@ def _types(model):
     return [onnx.helper.tensor_dtype_to_np_dtype(each.type.tensor_type.elem_type) for each in ends]
 
 
-def _openvino(path, layout):
+def _openvino(path, layout, precision):
     # Else each import of OpenVINO reports itself to its maker, over the network.
     sys.modules.setdefault("openvino_telemetry", None)
     openvino = _installed("openvino")
     with _cannot_run():
-        compiled = openvino.Core().compile_model(path, "CPU", EXACT_PRODUCTS)
+        # On some processors it would compute in bfloat16 by itself.
+        settings = {"INFERENCE_PRECISION_HINT": "f32", **(NO_KERNELS_OF_8_BITS if precision == "int8" else {})}
+        compiled = openvino.Core().compile_model(path, "CPU", settings)
     dtype = compiled.input(0).element_type.to_dtype()
 
     def run(batch):

@@ -82,6 +82,8 @@ def quantize(
         print(f"left in float32: {', '.join(report.excluded)}")
     if report.comparison:
         _print(report.comparison, False)
+    if precision == Precision.INT8:
+        print("note: on a PC without VNNI its answers are these only with onnxruntime's session.x64quantprecision = 1")
     origin = against or ("" if model.endswith(".onnx") else model)
     tell(report.proof, False, shlex.join(["zoo", "verify", str(target), *against_words(origin, target)]))
 

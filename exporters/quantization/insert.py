@@ -4,8 +4,6 @@ INT8, symmetric about a zero point of 0: weights with a scale for each output ch
 Biases stay float32.
 """
 
-from collections import Counter
-
 import numpy as np
 import onnx_ir as ir
 
@@ -180,11 +178,11 @@ def _quantize_weights(graph, nodes):
 
     What several layers share is written for each: onnxruntime refuses shared ones where its session is to sum exactly.
     """
-    written = Counter()
     for node in nodes:
         value, axis = node.inputs[1], _channel_axis(node)
-        written[value.name] += 1
-        weight, name = constant(value), value.name + (f"_{written[value.name]}" if written[value.name] > 1 else "")
+        names = (value.name + end for end in ("", *(f"_{number}" for number in range(2, len(nodes) + 2))))
+        name = next(name for name in names if f"{name}_quantized" not in graph.initializers)
+        weight = constant(value)
         others = tuple(each for each in range(weight.ndim) if each != axis)
         scales = scale(np.abs(weight).max(axis=others))
         inputs = (

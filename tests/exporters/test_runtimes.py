@@ -255,3 +255,27 @@ def test_no_runtime_reports_itself(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_file_that_onnxruntime_cannot_sum_exactly_is_read_all_the_same(tmp_path):
+    """Two products share a weight of eight bits, as in a stranger's file."""
+    weight = np.eye(4, dtype="int8") * 100
+    constants = {"weight": weight, "scale": np.float32(0.01), "zero": np.int8(0), "step": np.float32(0.1)}
+    nodes = [helper.make_node("DequantizeLinear", ["weight", "scale", "zero"], ["read"])]
+    for number, (given, result) in enumerate((("pictures", "between"), ("between", "scores"))):
+        nodes += [
+            helper.make_node("QuantizeLinear", [given, "step", "zero"], [f"q{number}"]),
+            helper.make_node("DequantizeLinear", [f"q{number}", "step", "zero"], [f"dq{number}"]),
+            helper.make_node("MatMul", [f"dq{number}", "read"], [f"mm{number}"]),
+            helper.make_node("QuantizeLinear", [f"mm{number}", "step", "zero"], [f"p{number}"]),
+            helper.make_node("DequantizeLinear", [f"p{number}", "step", "zero"], [result]),
+        ]
+    path = save(tmp_path / "twice.onnx", nodes, (TensorProto.FLOAT, ["n", 4]), (TensorProto.FLOAT, ["n", 4]), constants)
+    given = np.float32([[1, 2, -3, 4]])
+    np.testing.assert_allclose(runtimes.scorer(path)(given), given, atol=0.1)
+
+
+def test_the_board_sums_as_the_workstation_does():
+    from exporters.runner.board import cpu
+
+    assert cpu.EXACT_SUMS == runtimes.EXACT_SUMS

@@ -177,6 +177,7 @@ def test_the_command_leaves_a_classifier_and_names_the_next_command(zoo_command,
     done = zoo_command(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "accuracy before: 100.00 %" in done.stdout and "text.png" in done.stdout
+    assert "was better" not in done.stdout
     assert "next: zoo export run/best.keras --to onnx --out run/best.onnx" in done.stdout
     assert zoo.load(tmp_path / "run" / "best.keras").class_names == ["bright", "dark"]
     again = zoo_command(*words, cwd=tmp_path)

@@ -8,6 +8,7 @@ import zoo
 from training import resident
 from training import trainer as trainers
 from training.augment import AffineDistortion, BatchShift, RandomCrop
+from training.data import Selection
 from training.thaw import Thaw
 from zoo.losses import MulticlassHinge
 from zoo.optimizers import MomentumWithDecay
@@ -125,6 +126,8 @@ def test_what_both_trainers_are_fed_is_the_same_and_a_resumed_run_is_fed_its_res
         np.testing.assert_array_equal(given[: len(rows)], pictures[rows])
         np.testing.assert_array_equal(answers[: len(rows)], labels[rows])
         np.testing.assert_allclose(weights, [BATCH / len(rows)] * len(rows) + [0] * (BATCH - len(rows)))
+        if RESIDENT is resident.OnJax:
+            np.testing.assert_array_equal(fed[1], [weights])
 
 
 def weighty(fed):
@@ -255,3 +258,29 @@ def test_data_that_fit_in_memory_are_resident(monkeypatch, samples):
     assert type(resident.make(zoo.load("linear"), (), *samples, BATCH)) is RESIDENT
     monkeypatch.setattr(resident, "RESIDENT_BYTES", samples[0].nbytes - 1)
     assert type(resident.make(zoo.load("linear"), (), *samples, BATCH)) is trainers.Trainer
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="TensorFlow loops over any net")
+def test_on_jax_what_a_loop_slows_down_or_cannot_hold_is_trained_a_step_at_a_time(samples):
+    from zoo import rules
+
+    layers = [keras.layers.RandomTranslation(0.1, 0.1)]
+    assert not layers[0].supports_jit
+    assert type(resident.make(zoo.load("lenet5-modern"), (), *samples, BATCH)) is trainers.Trainer
+    assert type(resident.make(zoo.load("linear"), layers, *samples, BATCH)) is trainers.Trainer
+    rule = rules.AlphaLMS(0.1)
+    assert type(resident.make(zoo.load("linear"), (), *samples, BATCH, rule=rule)) is trainers.Trainer
+
+
+def test_pictures_that_lie_in_a_file_are_copied_to_the_device(samples, tmp_path):
+    pictures, labels = samples
+    np.save(tmp_path / "pictures.npy", pictures)
+    chosen = Selection(np.load(tmp_path / "pictures.npy", mmap_mode="r"), np.arange(ROWS)[::-1])
+    start = zoo.load("linear").get_weights()
+    trained = []
+    for given in ((chosen, labels[::-1]), (pictures[::-1], labels[::-1])):
+        assert type(resident.make(zoo.load("linear"), (), *given, BATCH)) is RESIDENT
+        trained.append(
+            train(RESIDENT, "linear", given, keras.optimizers.SGD(0.1), MulticlassHinge(), start)[0].get_weights()
+        )
+    same(*trained, rtol=0)

@@ -205,6 +205,10 @@ def test_a_folder_is_read_batch_by_batch(modern, digit_pictures, tmp_path, monke
     assert len(problems) == 1 and "-.png is not a picture" in problems[0]
     with pytest.raises(ZooError, match=r"-\.png is not a picture"):
         features.of_folder(modern, "lenet5-modern.mnist", folder, strict=True)
+    (folder / "b" / "x.png").write_text("none either")  # far from the first, in another batch
+    with pytest.raises(ZooError, match=r"-\.png is not a picture.*\n.*x\.png is not a picture"):
+        features.of_folder(modern, "lenet5-modern.mnist", folder, strict=True)
+    (folder / "b" / "x.png").unlink()
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "x.png").write_text("")
     with pytest.raises(ZooError, match="none of the pictures can be read"):

@@ -46,9 +46,11 @@ def read(listing, picture, strict):
         `training.data.Source` with names.
 
     Raises:
-        ZooError: if strict and something is to be left out, all of which it names; if nothing can be read of a part, or it
-            has no training part.
+        ZooError: if strict and something is to be left out, all of which it names but what is beyond many; if nothing can
+            be read of a part, or it has no training part.
     """
+    if strict and listing.problems:
+        raise ZooError("\n".join(pictures.named(listing.problems)))
     if not {"all", "train"} & set(listing.parts):
         raise ZooError(f"{listing.source} has a part {' and '.join(listing.parts)}, but no part train")
     class_names = sorted({label for listed in listing.parts.values() for _, label in listed})
@@ -68,7 +70,7 @@ def read(listing, picture, strict):
                 digests.append(hashed(found))
                 kept += [batch[row] for row in rows]
                 unreadable += bad
-            if not kept:
+            if not kept and not (strict and unreadable):
                 raise ZooError(_nothing(listing, part, unreadable or listing.problems))
             names = np.array([name for name, _ in kept], object)
             labels = np.array([index[label] for _, label in kept], "int32")

@@ -4,7 +4,7 @@ from .files import ONNX, BundleError, arranged
 
 PROVIDERS = ["CPUExecutionProvider"]
 # Without it, a sum of two products of eight bits is cut off at 16 bits where there is AVX2 or AVX-512 and no VNNI.
-EXACT_SUMS = ("session.x64quantprecision", "1")
+EXACT_SUMS = {"session.x64quantprecision": "1"}
 
 
 def load(bundle):
@@ -37,7 +37,8 @@ class Session:
         self._bundle, self.usual = bundle, bundle["profile"]["opt"]
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what fails is raised
-        options.add_session_config_entry(*EXACT_SUMS)
+        for entry in EXACT_SUMS.items():
+            options.add_session_config_entry(*entry)
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=PROVIDERS)
         except Exception as error:  # onnxruntime's errors share no public base
