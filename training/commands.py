@@ -30,7 +30,6 @@ DATA = "A folder with a folder of pictures a class, a list (.csv, COCO's .json),
 Model = Annotated[str, typer.Argument(metavar="NAME-or-FILE", help="Such as lenet5.mnist, or a .keras file.")]
 
 FOR_DATA = ("tensorflow",)  # by which TFDS reads and TensorBoard's files are written, on JAX too
-SLOWER = "initial_learning_rate=1e-4"  # a tenth of the recipe's
 MOST_CLASSES = 30  # of which each has its error printed
 
 
@@ -138,7 +137,7 @@ def finetune(
     before = metrics["accuracy_before"]
     print(f"accuracy before: {f'{before:.2f} %' if before is not None else 'none, the classes are new'}")
     if before is not None and before > metrics["accuracy"]:
-        print(f"note: on these pictures {model} was better; try --set optimizer.config.learning_rate.config.{SLOWER}")
+        print(f"note: on these pictures {model} was better{_slower(metrics['recipe'])}")
     _conclude(metrics, out)
 
 
@@ -293,6 +292,15 @@ def _conclude(metrics, out):
     best = out / "best.keras"
     print(f"look at {out / 'report.html'}")
     print(f"next: {shlex.join(['zoo', 'export', str(best), '--to', 'onnx', '--out', str(best.with_suffix('.onnx'))])}")
+
+
+def _slower(recipe):
+    """Return the advice to learn at a tenth of a recipe's rate, where that is one number that decays."""
+    try:
+        rate = recipe["optimizer"]["config"]["learning_rate"]["config"]["initial_learning_rate"]
+        return f"; try --set optimizer.config.learning_rate.config.initial_learning_rate={rate / 10:g}"
+    except (KeyError, TypeError):  # a rate that is a number, or another schedule
+        return "; try a smaller rate"
 
 
 def _result(metrics):

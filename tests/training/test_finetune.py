@@ -194,4 +194,5 @@ def test_the_command_says_when_the_model_was_better_before(zoo_command, tmp_path
     assert done.returncode == 0, done.stderr
     assert f"on these pictures {model} was better" in done.stdout
     setting = re.search(r"try --set (\S+)", done.stdout)[1]
+    assert setting.endswith("initial_learning_rate=0.0001")  # a tenth of the recipe's
     assert recipe.load("finetune", model="linear", **{"data.name": "x"}, **dict([recipe.parse_setting(setting)]))
