@@ -52,7 +52,9 @@ def scorer(path, layout="NCHW", optimized=True):
 
 
 def session(path, optimized=True):
-    """Return an onnxruntime session on the CPU.
+    """Return an onnxruntime session on the CPU, whose sums of 8-bit products are exact.
+
+    In a file where layers share an 8-bit weight, as `exporters.quantization` writes none, they are what the processor makes.
 
     Args:
         path: of the ONNX file.
@@ -62,7 +64,7 @@ def session(path, optimized=True):
         ZooError: if onnxruntime cannot read the file.
     """
     opened = None
-    for entries in (EXACT_SUMS, {}):  # some files onnxruntime 1.32 can only read without, such as with a weight used twice
+    for entries in (EXACT_SUMS, {}):  # onnxruntime 1.32 cannot do so with a weight that is used twice
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what fails is raised
         level = onnxruntime.GraphOptimizationLevel

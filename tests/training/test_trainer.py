@@ -260,7 +260,7 @@ def test_data_that_fit_in_memory_are_resident(monkeypatch, samples):
     assert type(resident.make(zoo.load("linear"), (), *samples, BATCH)) is trainers.Trainer
 
 
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="TensorFlow loops over any net")
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="it is of JAX, where test_training_on_jax runs it")
 def test_on_jax_what_a_loop_slows_down_or_cannot_hold_is_trained_a_step_at_a_time(samples):
     from zoo import rules
 

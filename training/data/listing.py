@@ -46,8 +46,8 @@ def read(listing, picture, strict):
         `training.data.Source` with names.
 
     Raises:
-        ZooError: if strict and something is to be left out, all of which it names but what is beyond many; if nothing can
-            be read of a part, or it has no training part.
+        ZooError: if strict and something is to be left out; it names them, of many the first. If nothing can be read of a
+            part, or there is no training part.
     """
     if strict and listing.problems:
         raise ZooError("\n".join(pictures.named(listing.problems)))
