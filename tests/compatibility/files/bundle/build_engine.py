@@ -1,0 +1,110 @@
+"""Build an engine of model.onnx for this board's GPU, try it once, and write it with what it was built from beside it."""
+
+import argparse
+import os
+
+from board import apart, command, engine, files, runtime, sidecar, typed
+from board.cuda import Cuda, probe
+from board.files import ONNX, BundleError
+
+
+def main():
+    arguments = _arguments()
+    bundle = files.opened()
+    files.check_free(arguments.out, sidecar.path_of(arguments.out))
+    device = _device()
+    _tell(bundle, device)
+    core = _dla_core(arguments, bundle)
+    batches = arguments.min_batch, arguments.opt_batch, arguments.max_batch
+    profile = engine.shapes(bundle, core is not None, *batches)
+    workspace = arguments.workspace or bundle["workspace_mb"]
+    print(f"building for batches of {profile['min']} to {profile['max']}; this may take minutes", flush=True)
+    with files.atomic(arguments.out) as temporary:
+        try:
+            version = apart.call(build, temporary, bundle, profile, workspace, core)
+        except apart.Died as died:
+            raise BundleError(f"the build {died}; {_mend(died, workspace, profile)}") from None
+    sidecar.write(arguments.out, bundle, version, device, core, profile)
+    print(f"{arguments.out}: TensorRT {version}, {os.path.getsize(arguments.out):,} bytes; it ran once")
+    print(f"next: {typed.told('verify.py', engine=arguments.out)}")
+
+
+def build(path, bundle, profile, workspace, core):
+    """Write an engine, run it once, and return the version of TensorRT; in a process of its own."""
+    trt = engine.imported()
+    _tell_version(bundle, trt.__version__)
+    ranges = files.calibration(bundle) if bundle["calibration"] else None
+    content = engine.build(trt, ONNX, bundle, profile, workspace, core, ranges, tell=_say)
+    pictures, _ = files.samples(bundle)
+    runtime.Runtime(trt, Cuda(), content, bundle, profile, core).run(pictures[: profile["max"]])
+    with files.writing(path), open(path, "wb") as file:
+        file.write(content)
+    return trt.__version__
+
+
+def _device():
+    try:
+        return apart.call(probe)
+    except apart.Died as died:
+        without = typed.told("verify.py", cpu=True)
+        raise BundleError(f"the search for a GPU {died}: the driver is broken; {without} needs none") from None
+
+
+def _dla_core(arguments, bundle):
+    """Return the number of the DLA core, or None for the GPU alone."""
+    core = arguments.dla_core
+    if core is None:
+        return 0 if bundle["dla"] else None
+    if core >= 0 and not bundle["dla"]:
+        raise BundleError("the model in this bundle is not one for DLA; export it with --dla, or leave --dla-core out")
+    return core if core >= 0 else None
+
+
+def _tell(bundle, device):
+    target = bundle["target"]
+    print(f"{device.name}, compute capability {device.compute_capability}, {device.free_mb} of {device.total_mb} MB free")
+    if device.compute_capability != target["compute_capability"]:
+        print(
+            f"warning: the bundle was made for {target['board']}, compute capability {target['compute_capability']}; the "
+            "engine will be one for this GPU"
+        )
+
+
+def _tell_version(bundle, version):
+    made = bundle["target"]["tensorrt"]
+    if version.split(".")[:2] != made.split(".")[:2]:
+        _say(
+            f"warning: the bundle was made for TensorRT {made}, and this is {version}; where the build or verify.py fails, "
+            "export it for this version"
+        )
+
+
+def _say(line):
+    print(line, flush=True)
+
+
+def _mend(died, workspace, profile):
+    if died.killed:
+        return (
+            f"memory was short: close other programs, or give a smaller --workspace than {workspace} or a smaller "
+            f"--max-batch than {profile['max']}"
+        )
+    return "what is above is all that it said"
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", default=files.ENGINE, help="file of the engine (default: model.engine of this folder)")
+    parser.add_argument(
+        "--workspace", type=command.positive, metavar="MB", help="memory that one layer may use in the build"
+    )
+    parser.add_argument(
+        "--dla-core", type=int, choices=(-1, 0, 1), help="the DLA core that takes what it can, or -1 for none"
+    )
+    for name in ("min", "opt", "max"):
+        parser.add_argument(f"--{name}-batch", type=command.positive, metavar="N", help="pictures at a time")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,83 @@
+"""Classify pictures, or what a camera sees."""
+
+import sys
+
+import numpy as np
+
+from board import command, files, pictures, typed
+from board.files import BundleError
+
+# NVIDIA's source for cameras at the board's own connector; OpenCV takes the newest frame.
+CSI = (
+    "nvarguscamerasrc ! video/x-raw(memory:NVMM), width=1280, height=720, framerate=30/1 ! nvvidconv ! "
+    "video/x-raw, format=BGRx ! videoconvert ! video/x-raw, format=BGR ! appsink drop=true max-buffers=1"
+)
+
+
+def main():
+    arguments = _arguments()
+    bundle = files.opened()
+    labels = files.labels(bundle)
+    runner = command.loaded(arguments, bundle)
+
+    def tell(name, pixels):
+        scores = runner.run(pixels[None])[0]
+        best = np.argsort(-scores, kind="mergesort")[: arguments.top]
+        print(f"{name}: {', '.join(f'{labels[place]} {scores[place]:.4g}' for place in best)}", flush=True)
+
+    if arguments.camera is not None:
+        for number, frame in enumerate(_frames(arguments.camera)):
+            tell(f"frame {number}", pictures.of_frame(frame, bundle["picture"]))
+        return
+    problems = 0
+    for path in arguments.pictures:
+        try:
+            tell(path, pictures.read(path, bundle["picture"]))
+        except pictures.PictureError as error:
+            problems += 1
+            print(f"error: {error}", file=sys.stderr)
+    if problems:
+        sys.exit(1)
+    print(f"next: {typed.told('infer.py', '--camera', '0', engine=arguments.engine, cpu=arguments.cpu)}")
+
+
+def _frames(camera):
+    """Yield frames, (height, width, 3) blue, green, red, until there are no more."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise BundleError(
+            f"a camera is read with cv2, which cannot be imported ({error}); install JetPack's OpenCV"
+        ) from None
+    if camera == "csi":
+        opened = cv2.VideoCapture(CSI, cv2.CAP_GSTREAMER)
+    else:
+        opened = cv2.VideoCapture(int(camera) if camera.isdigit() else camera)
+    if not opened.isOpened():
+        raise BundleError(f"OpenCV cannot open the camera {camera}; v4l2-ctl --list-devices lists those that there are")
+    try:
+        worked, frame = opened.read()
+        if not worked:
+            raise BundleError(f"OpenCV opens the camera {camera}, which gives no picture; does another program use it?")
+        while worked:
+            yield frame
+            worked, frame = opened.read()
+    finally:
+        opened.release()
+
+
+def _arguments():
+    parser = command.parser(__doc__)
+    parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="a file, PNG or JPEG or whatever is decoded here")
+    parser.add_argument(
+        "--camera", help="number of a USB camera, csi, or a video or stream that OpenCV opens; Ctrl-C ends it"
+    )
+    parser.add_argument("--top", type=command.positive, default=5, help="classes that are told (default: 5)")
+    arguments = parser.parse_args()
+    if bool(arguments.pictures) == (arguments.camera is not None):
+        parser.error("give pictures or --camera")
+    return arguments
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,36 @@
+"""Compare what the engine computes with what the model computed on the workstation."""
+
+import os
+
+from board import command, files, gate, typed
+from board.files import BundleError
+
+
+def main():
+    arguments = _arguments()
+    bundle = files.opened()
+    pictures, scores = files.samples(bundle)
+    runner = command.loaded(arguments, bundle)
+    batches = sorted({min(size, runner.most or size) for size in gate.BATCHES})
+    order = gate.filled(len(pictures), batches)
+    precision = "fp32" if arguments.cpu and bundle["calibration"] else bundle["precision"]
+    comparison = gate.Comparison(scores[order], order, precision, bundle["output"]["dtype"], bundle["real"])
+    problems = comparison.ask(runner.run, pictures, batches, arguments.most) + comparison.flips()
+    what = "model.onnx" if arguments.cpu else os.path.basename(arguments.engine)
+    if problems:
+        raise BundleError(f"{what} does not compute what the model computes: {'; '.join(problems)}")
+    difference, agreement = comparison.largest_difference, comparison.agreement()
+    asked = [size for size in batches if size <= (arguments.most or size)]
+    print(f"{what} {gate.summary(len(comparison.labelled), asked, difference, agreement, comparison.noise)}")
+    print(f"next: {typed.told('bench.py', engine=arguments.engine, cpu=arguments.cpu)}")
+
+
+def _arguments():
+    parser = command.parser(__doc__)
+    slow = "where a picture takes long: batches of N at most, and about N pictures of each"
+    parser.add_argument("--most", type=command.positive, metavar="N", help=slow)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    command.run(main)
