@@ -112,7 +112,7 @@ def load(folder):
 
 def imported(folder):
     start_keras()
-    from zoo.commands import import_
+    from zoo.commands.models import import_
 
     return lambda: import_(folder / "alexnet.caffemodel", "alexnet-bvlc", folder / "alexnet.keras")
 

@@ -136,7 +136,7 @@ def keras(classifier):
     import tf2onnx  # noqa: F401
 
     tf.config.run_functions_eagerly(True)
-    pictures = keras.InputSpec("uint8", (None, *classifier.input_picture_shape), name="pictures")
+    pictures = keras.InputSpec("uint8", (None, *classifier.input_image_shape), name="pictures")
     return lambda file: classifier.export(file, format="onnx", input_signature=[pictures], verbose=False)
 
 

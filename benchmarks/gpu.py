@@ -127,7 +127,7 @@ def on_jax(options):
     import jax.numpy as jnp
     import keras
 
-    from zoo import arithmetic
+    from zoo.analysis import arithmetic
     from zoo.models.alexnet import alexnet
 
     assert "tensorflow" not in sys.modules

@@ -95,7 +95,7 @@ def zoo_machine(known, labels, k):
 
     cli.start_keras()
     import zoo
-    from training import evaluation
+    from training.evaluation import evaluate
     from zoo import registry, rules
 
     rule = rules.Memorise()
@@ -106,7 +106,7 @@ def zoo_machine(known, labels, k):
         for start in range(0, len(known), CHUNK):
             rows = slice(start, start + CHUNK)
             rule.learn(net, classifier.preprocessing(known[rows]), labels[rows])
-        return evaluation.predict(classifier, asked).argmax(axis=1)
+        return evaluate.predict(classifier, asked).argmax(axis=1)
 
     return predict
 

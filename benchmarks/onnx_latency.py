@@ -137,7 +137,7 @@ def write(net, folder):
     if NETS[net]:
         import keras
 
-        pictures = keras.InputSpec("uint8", (None, *classifier.input_picture_shape), name="pictures")
+        pictures = keras.InputSpec("uint8", (None, *classifier.input_image_shape), name="pictures")
         classifier.export(folder / "keras.onnx", format="onnx", input_signature=[pictures], verbose=False)
 
 
@@ -173,7 +173,7 @@ def write_pytorch(classifier, folder):
     from torch_nets import twin
 
     net = twin(classifier)
-    height, width, channels = classifier.input_picture_shape
+    height, width, channels = classifier.input_image_shape
     example = torch.randint(0, 256, (2, channels, height, width), dtype=torch.uint8)
     names = {"input_names": ["pictures"], "output_names": ["scores"]}
     axes = {"pictures": {0: "batch"}, "scores": {0: "batch"}}
@@ -192,7 +192,7 @@ def write_int8(net, folder):
 
     classifier = load(net)
     full = convert.convert(source.find(classifier), runtime="onnxruntime")
-    pictures = np.random.default_rng(0).integers(0, 256, (8, *classifier.input_picture_shape), "uint8")
+    pictures = np.random.default_rng(0).integers(0, 256, (8, *classifier.input_image_shape), "uint8")
     files.save(full, folder / "float32.onnx")
     files.save(insert.quantize(full, calibrate.ranges(full, insert.tensors(full), pictures)), folder / "zoo.onnx")
 

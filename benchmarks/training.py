@@ -146,12 +146,12 @@ def zoo_epoch(net, precision):
     import keras
     import tensorflow as tf
 
-    from training import resident
+    from training.engine import fused_steps
     from zoo.optimizers import MomentumWithDecay
 
     tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
-    trainer = resident.make(classifier(net), [], *data(net), NETS[net].batch)
+    trainer = fused_steps.make(classifier(net), [], *data(net), NETS[net].batch)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     trainer.prepare(MomentumWithDecay(RATE, MOMENTUM, DECAY, bias_rate=1.0, bias_decay=True), loss)
     feed = trainer.feed(0, 0)

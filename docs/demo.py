@@ -34,7 +34,7 @@ def main():
     import exporters
     import training
     import zoo
-    from zoo import pictures
+    from zoo import images
 
     metrics = training.finetune(MODEL, FOLDER / "digits", FOLDER / "run", console=console)
 
@@ -50,7 +50,7 @@ def main():
     classifier = zoo.load(FOLDER / "digits.keras")
     for digit in ("3", "5", "8"):
         path = next((FOLDER / "digits" / digit).glob("*.png"))
-        scores = classifier.predict(pictures.read(path, classifier.picture)[None], verbose=0)[0]
+        scores = classifier.predict(images.read(path, classifier.image_spec)[None], verbose=0)[0]
         console.print(f"{path}: {classifier.class_names[scores.argmax()]}")
 
     table = Table(title="\nLeNet-5 of 1998 on your pictures", show_header=False)

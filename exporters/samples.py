@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from zoo import pictures
+from zoo import images
 
 MOST, FEWEST = 256, 32  # pictures of a proof: it takes seconds for small ones, and shall not take minutes for large ones
 PIXELS = 2**22  # raw values of all of them, between these two
@@ -29,13 +29,13 @@ def read(folder, picture):
         picture: dict of height, width, channels and resize.
 
     Raises:
-        PictureError: if there is none that can be read.
+        ImageError: if there is none that can be read.
     """
-    paths = pictures.find(folder)
+    paths = images.find(folder)
     some = [paths[index] for index in np.linspace(0, len(paths) - 1, min(count(picture), len(paths))).astype(int)]
-    found, _, problems = pictures.read_all(some, picture)
+    found, _, problems = images.read_all(some, picture)
     if not len(found):
-        raise pictures.PictureError(f"no picture of {folder} can be read; the first: {problems[0]}")
+        raise images.ImageError(f"no picture of {folder} can be read; the first: {problems[0]}")
     return found
 
 
@@ -54,7 +54,7 @@ def shipped(picture):
         with gzip.open(datasets / "data" / "digits.csv.gz", "rt") as file:
             rows = np.loadtxt(file, delimiter=",", max_rows=count(picture))
         scans = (rows[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype("uint8")  # the last column is the label
-        return np.stack([pictures.conform(Image.fromarray(scan), picture) for scan in scans])
+        return np.stack([images.conform(Image.fromarray(scan), picture) for scan in scans])
     photographs = [np.asarray(Image.open(datasets / "images" / f"{name}.jpg")) for name in ("china", "flower")]
     generator = np.random.default_rng(0)
     cuts = []
@@ -62,7 +62,7 @@ def shipped(picture):
         photograph = photographs[number % len(photographs)]
         top, left = (int(generator.integers(side - WINDOW)) for side in photograph.shape[:2])
         cut = Image.fromarray(photograph[top : top + WINDOW, left : left + WINDOW])
-        cuts.append(pictures.conform(cut, picture))
+        cuts.append(images.conform(cut, picture))
     return np.stack(cuts)
 
 
@@ -92,7 +92,7 @@ def adversarial(picture):
     ]
     for width, height in EXTREME_SIZES:
         noise = Image.fromarray(generator.integers(0, 256, (height, width, 3), "uint8"))
-        made.append(pictures.conform(noise, picture))
+        made.append(images.conform(noise, picture))
     return np.stack(made).astype("uint8")
 
 

@@ -69,7 +69,7 @@ class Source:
             tables = [each for each in self.model._flatten_layers() if isinstance(each, keras.layers.Embedding)]
             smallest = min((table.input_dim for table in tables), default=2)
             return samples.inputs(self.shape, self.dtype, smallest), 0
-        picture = self.classifier.picture
+        picture = self.classifier.image_spec
         real = samples.read(folder, picture) if folder else samples.shipped(picture)
         every = np.concatenate([real, samples.adversarial(picture)])
         if not self.raw_input:
@@ -111,7 +111,7 @@ def find(model, raw_input=True, pixels="uint8"):
         if raw_input:
             if pixels not in ("uint8", "float32"):
                 raise ZooError(f"the pixels of an exported file are uint8 or float32; given was '{pixels}'")
-            return Source(model, model.input_picture_shape, pixels, model, True, origin)
+            return Source(model, model.input_image_shape, pixels, model, True, origin)
         return Source(model.net, *_input_of(model.net), model, False, origin)
     return Source(model, *_input_of(model), None, False, origin or model.name)
 

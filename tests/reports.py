@@ -9,7 +9,7 @@ import tomli_w
 
 from training import report
 from training.data import Samples
-from training.evaluation import Evaluation
+from training.evaluation.evaluate import Evaluation
 
 HOSTILE = ("<script>alert(1)</script>", "a & b", "$x$", '"quoted", with comma', "猫", "line\nbreak")
 VOID = {"meta", "img", "br", "hr", "link"}

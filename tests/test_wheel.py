@@ -31,7 +31,7 @@ for name in zoo.list_models() + zoo.list_models(pretrained=True):
     if tag and not zoo.card(name).weights[tag].file:
         continue  # made from data, or fetched from a place, that need not be here
     model = zoo.load(name)
-    scores = model(numpy.zeros((1, *model.input_picture_shape), "uint8"))
+    scores = model(numpy.zeros((1, *model.input_image_shape), "uint8"))
     assert tuple(scores.shape) == (1, len(model.class_names)), name
 """
 
@@ -88,7 +88,7 @@ def test_the_commands_are_entry_points(wheel):
     expected = {"list", "info", "show", "features", "similar", "train", "experiment", "finetune", "evaluate", "predict"}
     expected |= {"import", "doctor", "export", "verify", "quantize", "report", "targets", "plan"}
     assert expected <= set(points["zoo.commands"])
-    assert dict(points["zoo.weights"]) == {"fit": "training.fitted:fit_weights"}
+    assert dict(points["zoo.weights"]) == {"fit": "training.engine.fitted_weights:fit_weights"}
     assert dict(points["zoo.data"]) == {"labelled": "training.data:labelled"}
     assert dict(points["zoo.info"]) == {".onnx": "exporters.onnx.info:tell"}
 

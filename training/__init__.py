@@ -7,7 +7,7 @@ training.evaluate(classifier, "mnist")                        how often it is ri
 
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints within an epoch
 
-_HOME = {"fit": "fitting", "finetune": "finetuning", "evaluate": "evaluation"}
+_HOME = {"fit": "engine.fit", "finetune": "engine.finetune", "evaluate": "evaluation.evaluate"}
 
 
 def __getattr__(name):

@@ -5,7 +5,7 @@ import re
 
 import keras
 
-import training.augment
+import training.augmentation.layers
 import training.schedules  # noqa: F401  both register what a recipe may name
 import zoo.layers
 import zoo.losses

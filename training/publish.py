@@ -13,9 +13,9 @@ import tomli_w
 import typer
 
 import zoo
-from training import fitted as fitting
 from training import recipe as recipes
-from training.evaluation import score
+from training.engine import fitted_weights as fitting
+from training.evaluation.evaluate import score
 from zoo import schema
 from zoo.errors import ZooError
 from zoo.files import atomic, read_toml, sha256

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from zoo import pictures, schema
+from zoo import images, schema
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import read_toml
 from zoo.schema import KerasObject, Picture, Preprocessing, Strict
@@ -103,7 +103,7 @@ def load(name_or_path, **changes):
 def shown(recipe, picture):
     """Return the format in which a recipe's pictures are read: whole, where its augmentation cuts out of them."""
     cuts = any(each.class_name == "training>RandomCrop" for each in recipe.augmentation)
-    return pictures.uncropped(picture) if cuts else picture
+    return images.uncropped(picture) if cuts else picture
 
 
 def _put(table, path, value, key):

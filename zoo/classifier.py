@@ -16,7 +16,7 @@ class Classifier(keras.Model):
     Args:
         net: Keras model, preprocessed pictures -> (batch, classes) scores, the largest wins.
         preprocessing: `zoo.preprocessing.Preprocessing` between the raw pixels and the net.
-        picture: dict of height, width, channels (1 or 3) and resize, as `zoo.pictures.Format` takes them.
+        image_spec: dict of height, width, channels (1 or 3) and resize, as `zoo.images.Format` takes them.
         class_names: one str a class.
         card: name of the card in the zoo that describes the net.
         weights: name of the zoo's weights that it started from, or None.
@@ -30,11 +30,13 @@ class Classifier(keras.Model):
         (batch, classes) float32 scores.
     """
 
-    def __init__(self, net, preprocessing, picture, class_names, card, weights=None, options=None, class_ids=None, **kwargs):
+    def __init__(
+        self, net, preprocessing, image_spec, class_names, card, weights=None, options=None, class_ids=None, **kwargs
+    ):
         super().__init__(**{"name": net.name, **kwargs})
         self.net = net
         self.preprocessing = preprocessing
-        self.picture = dict(picture)
+        self.image_spec = dict(image_spec)
         self.class_names = list(class_names)
         self.card = card
         self.weights_name = weights
@@ -46,12 +48,12 @@ class Classifier(keras.Model):
             raise ValueError(
                 f"give one of class_ids for each of {len(self.class_names)} classes. Received: {self.class_ids}"
             )
-        self(keras.Input(self.input_picture_shape))  # so that it is built: saving, counting and export need that
+        self(keras.Input(self.input_image_shape))  # so that it is built: saving, counting and export need that
 
     @property
-    def input_picture_shape(self):
+    def input_image_shape(self):
         """(height, width, channels) of a raw picture."""
-        return self.picture["height"], self.picture["width"], self.picture["channels"]
+        return self.image_spec["height"], self.image_spec["width"], self.image_spec["channels"]
 
     def call(self, pictures, training=None):
         return self.net(self.preprocessing(pictures), training=training)
@@ -65,7 +67,7 @@ class Classifier(keras.Model):
             "name": self.name,
             "net": keras.saving.serialize_keras_object(self.net),
             "preprocessing": keras.saving.serialize_keras_object(self.preprocessing),
-            "picture": self.picture,
+            "picture": self.image_spec,  # the key in files
             "class_names": self.class_names,
             "card": self.card,
             "weights": self.weights_name,
@@ -76,6 +78,7 @@ class Classifier(keras.Model):
     @classmethod
     def from_config(cls, config):
         config = dict(config)
+        config["image_spec"] = config.pop("picture")
         for part in ("net", "preprocessing"):
             config[part] = keras.saving.deserialize_keras_object(config[part])
         return cls(**config)

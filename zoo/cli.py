@@ -105,9 +105,9 @@ def _hidden(packages):
 
 def name_left_out(problems):
     """Print messages about pictures that a command left out."""
-    from zoo import pictures
+    from zoo import images
 
-    for line in pictures.named(problems, "left out: "):
+    for line in images.named(problems, "left out: "):
         print(printable(line))
 
 

@@ -9,7 +9,8 @@ import onnx_ir as ir
 
 from exporters import parity, progress, source, targets
 from exporters.bundle import folder
-from exporters.onnx import activations, convert, files, metadata, probe, runtimes
+from exporters.onnx import activations, convert, files, metadata, runtimes
+from exporters.onnx.untrusted import sandbox
 from zoo import registry
 from zoo.errors import ZooError, printable
 
@@ -116,7 +117,7 @@ def verify(path, against=None, data=None):
     """Prove once more that an ONNX file of this zoo computes what its model computes.
 
     The file may be of a stranger: it is looked at and tried out in a process of its own before it is used, and refused where
-    what it takes depends on the pictures; see `exporters.onnx.probe`.
+    what it takes depends on the pictures; see `exporters.onnx.untrusted.sandbox`.
 
     Args:
         path: the file, or the folder of a bundle, of which each file must be what its manifest says.
@@ -153,7 +154,7 @@ def opened(path, against=None):
     Raises:
         ZooError: as `verify`.
     """
-    graph, about = metadata.opened(path, probe.check)
+    graph, about = metadata.opened(path, sandbox.check)
     given = _check_ends(path, graph)
     claimed, precision = about.get("precision", "fp32"), metadata.precision_of(graph)
     if claimed not in ("fp32", precision):  # a wider tolerance is for those alone that need it
@@ -194,7 +195,7 @@ def _holds_numbers(end):
 
 def _promised(classifier):
     """Return what a file says of a classifier that clients rely on."""
-    return {"class_names": classifier.class_names, "picture": classifier.picture} if classifier else {}
+    return {"class_names": classifier.class_names, "picture": classifier.image_spec} if classifier else {}
 
 
 def _find_origin(path, origin):

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from exporters.onnx import limits
+from exporters.onnx.untrusted import limits
 from zoo.errors import ZooError, printable
 from zoo.files import atomic
 

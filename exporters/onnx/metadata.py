@@ -81,7 +81,7 @@ def _about_classifier(classifier, origin):
         "year": card.year,
         "class_names": classifier.class_names,
         **({"class_ids": classifier.class_ids} if classifier.class_ids else {}),
-        "picture": classifier.picture,
+        "picture": classifier.image_spec,
         "preprocessing": {name: getattr(classifier.preprocessing, name) for name in schema.Preprocessing.model_fields},
         **({"weights": _plain(weights, include=kept)} if weights else {}),
         "licence": {

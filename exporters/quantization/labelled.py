@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo import pictures
+from zoo import images
 from zoo.errors import ZooError, did_you_mean
 
 MOST = 500  # pictures of a calibration; more hardly change a range
@@ -29,11 +29,11 @@ def to_calibrate(name, picture, advance=lambda: None):
     if not _is_folder(name):
         found, _, _ = _by_name(str(name), picture, "train")
         return found[_spread(len(found))]
-    paths = pictures.find(name)
+    paths = images.find(name)
     if len(paths) < FEWEST:
         given = f"{len(paths)} picture{'s' * (len(paths) > 1)}"
         raise ZooError(f"{name} has {given}; to calibrate takes {FEWEST} at least, better some hundred as the net will see")
-    found, _, _ = pictures.read_all([paths[place] for place in _spread(len(paths))], picture, True, advance)
+    found, _, _ = images.read_all([paths[place] for place in _spread(len(paths))], picture, True, advance)
     return found
 
 
@@ -59,8 +59,8 @@ def to_measure(name, about, advance=lambda: None):
     if not folders:
         raise ZooError(f"{name} has no class folders; expected {name}/CLASS/PICTURE.png, a folder a class")
     places = _places([each.name for each in folders], about)
-    paths = [pictures.find(each) for each in folders]
-    found, _, _ = pictures.read_all([path for some in paths for path in some], about["picture"], True, advance)
+    paths = [images.find(each) for each in folders]
+    found, _, _ = images.read_all([path for some in paths for path in some], about["picture"], True, advance)
     return found, np.repeat(places, [len(some) for some in paths])
 
 

@@ -8,7 +8,7 @@ import json
 import sys
 import types
 
-from exporters.onnx.probe_child import limit
+from exporters.onnx.untrusted.sandbox_child import limit
 from exporters.runner.board import engine
 from exporters.runner.board.files import BundleError
 

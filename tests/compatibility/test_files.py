@@ -11,7 +11,7 @@ import pytest
 
 import exporters
 import zoo
-from zoo import machine, pictures
+from zoo import images, machine
 
 FILES = Path(__file__).parent / "files"
 NAMES = {"zero": "0", "one": "1", "two": "2", "three": "3"}
@@ -46,7 +46,7 @@ def assert_same(given, expected, recorded):
 def test_a_fine_tuned_model_predicts_the_same(expected, scans):
     classifier = zoo.load(FILES / "digits.keras")
     paths = sorted(scans.rglob("*.png"))[::7]
-    batch = np.stack([pictures.read(path, classifier.picture) for path in paths])
+    batch = np.stack([images.read(path, classifier.image_spec) for path in paths])
     np.testing.assert_array_equal(batch, expected["images"])
     assert_same(classifier.predict(batch, verbose=0), expected["keras"], expected["machine"])
 

@@ -62,7 +62,7 @@ def test_the_file_is_the_net_as_it_is_drawn(name, tmp_path):
         assert found == {"size": 5, "alpha": pytest.approx(alpha), "beta": pytest.approx(0.75), "bias": pytest.approx(bias)}
     reshapes = operators.count("Reshape")
     assert reshapes == (5 if name == "alexnet-asrun" else 1)  # a flatten, and around each LRN of two groups
-    pictures = samples.shipped(classifier.picture)[:5]
+    pictures = samples.shipped(classifier.image_spec)[:5]
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
     expected = classifier.predict_on_batch(pictures)
     assert expected.std() > 0.1
@@ -90,14 +90,14 @@ def test_the_model_is_left_as_it_was():
     import tensorflow as tf
 
     classifier = awake("alexnet", size=67, classes=3)
-    before = classifier.predict_on_batch(samples.shipped(classifier.picture)[:3])
+    before = classifier.predict_on_batch(samples.shipped(classifier.image_spec)[:3])
     with pytest.raises(zoo.ZooError, match="opset"):
         convert.convert(source.find(classifier), 99)
     convert.convert(source.find(classifier))
     assert not tf.config.functions_run_eagerly()
     for layer in classifier.net.layers:
         assert "call" not in vars(layer) and "convolution_op" not in vars(layer)
-    np.testing.assert_array_equal(classifier.predict_on_batch(samples.shipped(classifier.picture)[:3]), before)
+    np.testing.assert_array_equal(classifier.predict_on_batch(samples.shipped(classifier.image_spec)[:3]), before)
 
 
 def test_grouped_convolutions_of_keras_are_one_operator(tmp_path):

@@ -9,7 +9,7 @@ from PIL import Image
 
 import exporters
 import zoo
-from zoo import pictures
+from zoo import images
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 SNIPPET = re.search(r"\*\*7\. On the board, with onnxruntime\.\*\*.*?```python\n(.*?)```", README, re.DOTALL)[1]
@@ -40,6 +40,6 @@ def test_the_snippet_of_the_readme_predicts_as_the_zoo_does(name, options, mode,
     found = {}
     exec(compile(SNIPPET.replace("new.jpg", "new.png"), "README.md", "exec"), found)
     classifier = zoo.load(name)
-    expected = classifier.predict_on_batch(pictures.read("new.png", classifier.picture)[None])
+    expected = classifier.predict_on_batch(images.read("new.png", classifier.image_spec)[None])
     np.testing.assert_allclose(found["scores"], expected, rtol=1e-3, atol=1e-3)
     assert capsys.readouterr().out.strip() == classifier.class_names[expected[0].argmax()]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from exporters.bundle.header import header
 from exporters.runner.board import sidecar
-from zoo import pictures
+from zoo import images
 
 RUNNER, STUBS = resources.files("exporters.runner"), Path(__file__).parent / "cpp"
 # What takes uint8 pixels: TensorRT from 8.5 on.
@@ -268,7 +268,7 @@ def test_a_picture_of_another_size_is_what_training_makes_of_it_to_the_bit(pictu
     for height, width in sizes:
         raw = random.integers(0, 256, (height, width, channels), "uint8")
         done = subprocess.run([program, str(height), str(width)], input=raw.tobytes(), capture_output=True, check=True)
-        expected = pictures.conform(Image.fromarray(raw.squeeze(-1) if channels == 1 else raw), picture)
+        expected = images.conform(Image.fromarray(raw.squeeze(-1) if channels == 1 else raw), picture)
         made = np.frombuffer(done.stdout, "uint8").reshape(expected.shape)
         np.testing.assert_array_equal(made, expected, err_msg=f"{height}x{width}")
 

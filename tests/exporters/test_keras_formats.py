@@ -28,7 +28,7 @@ def load(name):
 
 
 def pictures(classifier, count):
-    return np.random.default_rng(count).integers(0, 256, (count, *classifier.input_picture_shape), "uint8")
+    return np.random.default_rng(count).integers(0, 256, (count, *classifier.input_image_shape), "uint8")
 
 
 def run(path, batch):
@@ -67,7 +67,7 @@ def with_odd(function):
     classifier = load("linear")
     image = keras.Input((28, 28, 1))
     net = keras.Model(image, Odd(function, name="strange")(classifier.net(image)))
-    return Classifier(net, classifier.preprocessing, classifier.picture, classifier.class_names, "linear")
+    return Classifier(net, classifier.preprocessing, classifier.image_spec, classifier.class_names, "linear")
 
 
 @pytest.fixture(params=sorted(EXPORTS))
@@ -88,7 +88,7 @@ def test_raw_pictures_give_the_scores_of_keras_in_any_batch(kind, name, tmp_path
         scale = max(1, np.abs(expected).max())
         np.testing.assert_allclose(run(tmp_path / file, batch), expected, rtol=1e-4, atol=1e-5 * scale)
     told = about(tmp_path / file)
-    assert told["class_names"] == classifier.class_names and told["picture"] == classifier.picture
+    assert told["class_names"] == classifier.class_names and told["picture"] == classifier.image_spec
     assert (told["layout"], told["pixels"], told["precision"]) == ("NHWC", "uint8", "fp32")
     assert told["weights_sha256"] == classifier.fingerprint()
 

@@ -105,7 +105,7 @@ def test_large_kernels_are_constants_without_a_transpose(tmp_path):
     assert sorted(np.prod(each.dims) for each in proto.graph.initializer)[-2:] == [128 * 9 * 1000, 4000 * 1001]
     assert [each.name for each in proto.graph.input] == ["pictures"]
     assert "Transpose" not in {node.op_type for node in proto.graph.node}
-    pictures = samples.shipped(classifier.picture)
+    pictures = samples.shipped(classifier.image_spec)
     np.testing.assert_allclose(
         scores(tmp_path / "large.onnx", pictures), classifier.predict_on_batch(pictures), rtol=1e-3, atol=1e-4
     )

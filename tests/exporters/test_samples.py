@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from exporters import samples, source
-from zoo import pictures
+from zoo import images
 from zoo.errors import ZooError
 
 GREY = {"height": 28, "width": 28, "channels": 1, "resize": "pad"}
@@ -39,7 +39,7 @@ def test_the_pictures_of_a_folder_are_spread_over_it_and_read_as_anywhere(digits
     found = samples.read(digits, GREY)
     assert found.shape == (256, 28, 28, 1)
     paths = sorted(digits.rglob("*.png"))
-    place = {pictures.read(path, GREY).tobytes(): index for index, path in enumerate(paths)}
+    place = {images.read(path, GREY).tobytes(): index for index, path in enumerate(paths)}
     places = [place[picture.tobytes()] for picture in found]
     assert places[0] == 0 and places[-1] == len(paths) - 1
     assert min(np.diff(places)) >= 6 and max(np.diff(places)) <= 8  # 1,797 / 256 is 7

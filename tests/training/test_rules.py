@@ -12,8 +12,9 @@ from rich.console import Console
 
 import training
 import zoo
-from training import recipe, resident
-from training import trainer as trainers
+from training import recipe
+from training.engine import fused_steps
+from training.engine import trainer as trainers
 from zoo import ZooError, rules
 
 ROWS, BATCH, SEED, RATE = 23, 8, 5, 0.01
@@ -57,7 +58,7 @@ def train(kind, rule, repeat=1, epochs=2):
 
 
 def kinds():
-    return [trainers.Trainer] + [resident.OnTensorFlow] * (keras.backend.backend() == "tensorflow")
+    return [trainers.Trainer] + [fused_steps.OnTensorFlow] * (keras.backend.backend() == "tensorflow")
 
 
 @pytest.mark.parametrize("kind", kinds())
@@ -71,7 +72,7 @@ def test_a_rule_takes_the_place_of_the_optimizer(kind, repeat):
     for one, two in zip(by_rule[0], by_gradient[0], strict=True):
         np.testing.assert_allclose(one, two, atol=1e-6)
         assert np.abs(one).max() > 1e-3
-    np.testing.assert_allclose(by_rule[1], by_gradient[1], rtol=1e-5 if kind is resident.OnTensorFlow else 0.1)
+    np.testing.assert_allclose(by_rule[1], by_gradient[1], rtol=1e-5 if kind is fused_steps.OnTensorFlow else 0.1)
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="these tests run on JAX already")
@@ -195,5 +196,5 @@ def test_options_picture_and_preprocessing_of_a_recipe_replace_those_of_the_card
     text = RECIPE + "[options]\ninput_shape = [8, 8, 1]\n[picture]\nheight = 8\nwidth = 8\nchannels = 1\n"
     metrics = run(text + "[preprocessing]\nscale = 0.01\n", digits, tmp_path)
     classifier = zoo.load(tmp_path / "run" / "best.keras")
-    assert classifier.input_picture_shape == (8, 8, 1) and classifier.preprocessing.scale == 0.01
+    assert classifier.input_image_shape == (8, 8, 1) and classifier.preprocessing.scale == 0.01
     assert classifier.net.count_params() == 650 and metrics["pictures"] == 360

@@ -4,14 +4,19 @@ from pathlib import Path
 
 import on_jax
 
-FILES = ("test_augment.py", "test_augment_keras.py", "test_trainer.py", "test_never_lost.py")
+FILES = (
+    "augmentation/test_layers.py",
+    "augmentation/test_keras_layers.py",
+    "engine/test_trainer.py",
+    "engine/test_never_lost.py",
+)
 KEPT = ("any_checkpoint", "no_number")  # of the last of them
 
 pytestmark = on_jax.ONCE
 
 
 def test_on_jax():
-    said = on_jax.passed(Path(__file__).parent, FILES, f"-k=test_augment or test_trainer or {' or '.join(KEPT)}")
+    said = on_jax.passed(Path(__file__).parent, FILES, f"-k=augmentation or test_trainer or {' or '.join(KEPT)}")
     for test in (
         "test_a_distortion_is_the_affine_map_of_its_random_numbers[translation]",
         "no_layer_of_it_leaves[ours]",

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import zoo
-from zoo import cli, commands
+from zoo import cli
+from zoo.commands import models as commands
 
 HEAVY = {"tensorflow", "keras", "jax", "torch", "onnx", "onnxruntime", "tensorflow_datasets", "sklearn", "matplotlib"}
 

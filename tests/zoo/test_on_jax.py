@@ -8,24 +8,24 @@ from pathlib import Path
 import on_jax
 
 FILES = (
-    "test_layers.py",
-    "test_alexnet_layers.py",
+    "layers/test_layers.py",
+    "layers/test_alexnet_layers.py",
     "test_losses.py",
-    "test_lenet.py",
-    "test_layers_parts.py",
+    "models/test_lenet.py",
+    "layers/test_layers_parts.py",
     "test_constraints.py",
     "test_regularizers.py",
     "test_optimizers.py",
-    "test_whitening.py",
-    "test_neocognitron.py",
-    "test_nearest_neighbor.py",
-    "test_deskew.py",
-    "test_perceptron.py",
-    "test_mlp.py",
-    "test_adaline.py::test_alpha_lms",
-    "test_adaline.py::test_mu_lms_is_sgd_on_the_linear_error",
-    "test_madaline.py::test_madaline_one",
-    "test_madaline.py::test_madaline_two",
+    "layers/test_whitening.py",
+    "models/test_neocognitron.py",
+    "models/test_nearest_neighbor.py",
+    "layers/test_deskew.py",
+    "models/test_perceptron.py",
+    "models/test_mlp.py",
+    "models/test_adaline.py::test_alpha_lms",
+    "models/test_adaline.py::test_mu_lms_is_sgd_on_the_linear_error",
+    "models/test_madaline.py::test_madaline_one",
+    "models/test_madaline.py::test_madaline_two",
 )
 
 

@@ -14,7 +14,8 @@ import pytest
 
 import zoo
 import zoo.losses
-from zoo import arithmetic, registry, schema
+from zoo import registry, schema
+from zoo.analysis import arithmetic
 from zoo.classifier import Classifier
 from zoo.files import read_toml
 from zoo.layers import Deskew
@@ -48,7 +49,7 @@ def classifier(name):
 
 def raw(model, count=3):
     """Random raw pictures for a classifier."""
-    shape = (count, *model.input_picture_shape)
+    shape = (count, *model.input_image_shape)
     return np.random.default_rng(9).integers(0, 256, size=shape, dtype="uint8")
 
 
@@ -137,7 +138,7 @@ def test_saved_and_loaded(name, tmp_path):
     model.save(tmp_path / "mine.keras")
     loaded = zoo.load(tmp_path / "mine.keras")
     np.testing.assert_array_equal(scores(loaded, raw(model)), scores(model, raw(model)))
-    for what in ("class_names", "picture", "card", "weights_name", "name", "input_picture_shape"):
+    for what in ("class_names", "picture", "card", "weights_name", "name", "input_image_shape"):
         assert getattr(loaded, what) == getattr(model, what)
     assert loaded.fingerprint() == model.fingerprint()
     bare = zoo.load(tmp_path / "mine.keras", preprocessing=False)

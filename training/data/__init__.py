@@ -7,8 +7,7 @@ test, a folder as of COCO or VOC, or a list: a CSV file of path,label, or a JSON
 import os
 from pathlib import Path
 
-from training import drawn
-from training.data import coco, csv_list, folder, tfds, voc
+from training.data import coco, csv_list, folder, synthetic, tfds, voc
 from training.data.listing import read
 from training.data.parts import class_counts, imbalance, leaks, split
 from training.data.samples import PARTS, Samples, Selection, Source
@@ -57,8 +56,8 @@ def load(name, picture, strict=False):
         if kind not in LISTS:
             raise ZooError(f"{name} is no list of pictures; expected a file {' or '.join(LISTS)}, or a folder")
         return read(LISTS[kind](path), picture, strict)
-    if name.startswith(drawn.PREFIX):
-        return drawn.load(name, picture)
+    if name.startswith(synthetic.PREFIX):
+        return synthetic.load(name, picture)
     if os.sep in name or name.startswith(".") or kind in LISTS:
         raise ZooError(f"no folder or list {name}")
     return tfds.load(name, picture)
@@ -86,4 +85,4 @@ def labelled(name, picture, part):
 
 def place(name):
     """Return " in FOLDER" for a data set that TFDS keeps there, for messages; "" for what names its place, or has none."""
-    return "" if name.startswith(drawn.PREFIX) or Path(name).exists() else f" in {data_folder()}"
+    return "" if name.startswith(synthetic.PREFIX) or Path(name).exists() else f" in {data_folder()}"

@@ -7,7 +7,7 @@ import numpy as np
 
 from training.data.decoding import progress, room
 from training.data.samples import PARTS, Samples, Source, hashed
-from zoo import pictures
+from zoo import images
 from zoo.errors import ZooError
 
 # What people call the parts, in lower case.
@@ -50,7 +50,7 @@ def read(listing, picture, strict):
             part, or there is no training part.
     """
     if strict and listing.problems:
-        raise ZooError("\n".join(pictures.named(listing.problems)))
+        raise ZooError("\n".join(images.named(listing.problems)))
     if not {"all", "train"} & set(listing.parts):
         raise ZooError(f"{listing.source} has a part {' and '.join(listing.parts)}, but no part train")
     class_names = sorted({label for listed in listing.parts.values() for _, label in listed})
@@ -65,7 +65,7 @@ def read(listing, picture, strict):
             for start in range(0, len(listed), BATCH):
                 batch = listed[start : start + BATCH]
                 paths = [listing.root / name for name, _ in batch]
-                found, rows, bad = pictures.read_all(paths, picture, advance=lambda: bar.advance(task))
+                found, rows, bad = images.read_all(paths, picture, advance=lambda: bar.advance(task))
                 store[filled + len(kept) : filled + len(kept) + len(found)] = found
                 digests.append(hashed(found))
                 kept += [batch[row] for row in rows]
@@ -78,7 +78,7 @@ def read(listing, picture, strict):
             filled += len(kept)
             problems += unreadable
     if strict and problems:
-        raise ZooError("\n".join(pictures.named(problems)))
+        raise ZooError("\n".join(images.named(problems)))
     return Source(tuple(class_names), parts, problems, listing.root)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from training.data.decoding import fits_memory, progress, room
 from training.data.samples import PARTS, Samples, Source
-from zoo import pictures
+from zoo import images
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import atomic, cache_folder, data_folder
 from zoo.machine import cores
@@ -94,7 +94,7 @@ def _decode(name, folder, picture):
     store, first = room((sum(rows.values()), *shape)), 0
 
     def conform(example):
-        return pictures.conform(Image.fromarray(example["image"].squeeze()), picture)
+        return images.conform(Image.fromarray(example["image"].squeeze()), picture)
 
     with progress() as bar, ThreadPoolExecutor(cores()) as pool:
         for part, count in rows.items():

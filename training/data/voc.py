@@ -8,7 +8,7 @@ import re
 from training.data.listing import PART_OF, Listing, check_size, left_out
 from training.data.samples import PARTS
 from zoo.errors import ZooError
-from zoo.pictures import SUFFIXES
+from zoo.images import SUFFIXES
 
 LISTS = "ImageSets/Main"
 PICTURES = "JPEGImages"

@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from training import data, keras_objects, report, resident
-from training.drawn import square_circle
-from training.evaluation import score
+from training import data, keras_objects, report
+from training.data.synthetic import square_circle
+from training.engine import fused_steps
+from training.evaluation.evaluate import score
 from zoo import registry
 from zoo.files import atomic
 
@@ -79,7 +80,7 @@ def learn(task, source, seed):
     net = registry.build("mark1", classes=len(source.class_names), associations=task.associations, seed=seed)
     machine = registry.wrap(net, card, source.class_names)
     train = source.parts["train"]
-    trainer = resident.make(machine, [], train.pictures, train.labels, 1)
+    trainer = fused_steps.make(machine, [], train.pictures, train.labels, 1)
     trainer.prepare(keras.optimizers.SGD(1.0), keras_objects.loss(card.loss))
     steps = trainer.steps_per_epoch
     trainer.fit(trainer.feed(seed, 0), steps_per_epoch=steps, epochs=task.passes, shuffle=False, verbose=0)

@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from training import report, resident
-from training.drawn import digits04
+from training import report
+from training.data.synthetic import digits04
+from training.engine import fused_steps
 from zoo import registry, rules
 from zoo.files import atomic
 
@@ -68,7 +69,7 @@ def learned(seeds):
     pictures = np.stack([digits04.draw(digit) for digit in range(5)])
     no_labels = np.zeros(5, "int32")
     rule = rules.get(card.rule.model_dump())
-    trainer = resident.make(classifier, (), pictures, no_labels, batch_size=5, repeat=TURNS, rule=rule)
+    trainer = fused_steps.make(classifier, (), pictures, no_labels, batch_size=5, repeat=TURNS, rule=rule)
     trainer.prepare(None, keras.losses.deserialize(card.loss.model_dump()))
     top = keras.Model(net.input, net.get_layer("flatten").output)
     start = net.get_weights()

@@ -15,7 +15,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from training import data as sources
-from training import keras_objects, report, resident
+from training import keras_objects, report
+from training.engine import fused_steps
 from zoo import registry
 from zoo.files import atomic
 
@@ -74,7 +75,7 @@ def _errors(train, activation, rate, seed, epochs, advance):
     card = registry.card("alexnet-cifar")
     net = registry.build("alexnet-cifar", activation=activation, normalization=False)
     machine = registry.wrap(net, card, range(net.output_shape[-1]))
-    trainer = resident.make(machine, [], train.pictures, train.labels, BATCH)
+    trainer = fused_steps.make(machine, [], train.pictures, train.labels, BATCH)
     trainer.prepare(keras.optimizers.SGD(rate, momentum=0.9), keras_objects.loss(card.loss))
     until = _UntilGoal(advance)
     steps = trainer.steps_per_epoch

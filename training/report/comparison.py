@@ -4,9 +4,10 @@ import itertools
 import tempfile
 from pathlib import Path
 
-from training import augmentations
-from training.answers import interval
-from training.report import chance, figures, page, runs
+from training.augmentation import presets
+from training.evaluation import significance
+from training.evaluation.metrics import interval
+from training.report import figures, page, runs
 from zoo.errors import ZooError
 
 
@@ -33,7 +34,7 @@ def compare(folders, path):
         "runs": [_reached(run) for run in found],
         "settings": differences([run.recipe for run in found]),
         "warnings": warnings(found),
-        "tests": chance.tests(found[0], found[1:]),
+        "tests": significance.tests(found[0], found[1:]),
         "next": following(found),
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +103,7 @@ def warnings(found):
         both = f"{first.folder} and {run.folder}"
         if not (first.answers and run.answers):
             told.append(f"{both}: without predictions.csv of both nobody can tell whether they were asked the same pictures")
-        elif (same := chance.same_pictures(first, run)) is None:
+        elif (same := significance.same_pictures(first, run)) is None:
             told.append(f"cannot tell whether {both} were measured on the same pictures: they did not read them in one size")
         elif not same:
             told.append(f"{both} were not measured on the same pictures and classes: their numbers cannot be compared")
@@ -141,7 +142,7 @@ def columned(compared):
 
 def _shown(key, value):
     if key == "augmentation":
-        return augmentations.named(value or [])
+        return presets.named(value or [])
     return "–" if value is None else f"{value}"
 
 

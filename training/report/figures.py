@@ -128,7 +128,7 @@ def confusion(evaluation, path):
     drawn as bars.
 
     Args:
-        evaluation: `training.answers.Answers`.
+        evaluation: `training.evaluation.metrics.Answers`.
         path: the PNG to write.
     """
     wrong = np.sum(evaluation.predictions != evaluation.labels)
@@ -179,7 +179,7 @@ def mistakes(evaluation, samples, path):
     """Draw the pictures that were most confidently wrong, with true class, answer, and the file where that is known.
 
     Args:
-        evaluation: `training.evaluation.Evaluation` of the samples.
+        evaluation: `training.evaluation.evaluate.Evaluation` of the samples.
         samples: `training.data.Samples`.
         path: the PNG to write.
     """

@@ -7,7 +7,7 @@ import functools
 import tempfile
 from pathlib import Path
 
-from training.answers import SURE, between, interval, kind
+from training.evaluation.metrics import SURE, between, interval, kind
 from training.report import figures, runs
 from zoo import registry
 from zoo.files import atomic

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.answers import Answers
 from training.data.samples import hashed
 from training.data.split_file import HEX
+from training.evaluation.metrics import Answers
 from training.history import best
 from zoo.errors import ZooError, printable
 from zoo.files import atomic
@@ -82,7 +82,7 @@ def predictions(evaluation, samples, path):
     digits of the sha256 of the pixels, by which two runs know that they were asked the same.
 
     Args:
-        evaluation: `training.evaluation.Evaluation` of the samples.
+        evaluation: `training.evaluation.evaluate.Evaluation` of the samples.
         samples: `training.data.Samples`.
         path: the file.
     """

@@ -5,7 +5,7 @@ import zoo
 from exporters import source
 from exporters.onnx import convert
 from exporters.planner import layers
-from zoo import arithmetic
+from zoo.analysis import arithmetic
 from zoo.errors import ZooError
 
 

@@ -114,7 +114,7 @@ def test_a_net_that_float16_cannot_hold_is_compared_without_it(tmp_path):
     for layer, factor in zip(net.layers[1:], (1e-7, 1e7), strict=True):
         layer.kernel.assign(layer.kernel * factor)
     like = zoo.load("linear")
-    classifier = Classifier(net, like.preprocessing, like.picture, ["a", "b", "c"], "linear")
+    classifier = Classifier(net, like.preprocessing, like.image_spec, ["a", "b", "c"], "linear")
     pictures = np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1), "uint8")
     labels = np.asarray(classifier(pictures)).argmax(axis=1)
     path = tmp_path / "int8.onnx"
@@ -182,11 +182,11 @@ def test_labels_are_places_among_the_class_names_or_ids(digits, about, tmp_path)
 
 
 def test_pictures_to_calibrate_are_spread_over_a_folder(digits, about):
-    paths = zoo.pictures.find(digits)
+    paths = zoo.images.find(digits)
     found = labelled.to_calibrate(digits, about["picture"])
     assert len(found) == labelled.MOST
     for place, index in ((0, 0), (-1, -1)):
-        np.testing.assert_array_equal(found[place], zoo.pictures.read(paths[index], about["picture"]))
+        np.testing.assert_array_equal(found[place], zoo.images.read(paths[index], about["picture"]))
 
 
 @pytest.mark.mnist

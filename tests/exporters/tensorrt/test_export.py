@@ -14,7 +14,7 @@ from PIL import Image
 
 import exporters
 import zoo
-from zoo import pictures
+from zoo import images
 from zoo.errors import CheckFailed, ZooError
 
 NAME = "lenet5-modern.mnist"
@@ -91,7 +91,7 @@ def test_infer_predicts_as_the_zoo_does(nano, digits):
     assert done.returncode == 0, done.stderr
     classifier = zoo.load(NAME)
     for path, line in zip(paths, [line for line in done.stdout.splitlines() if path_in(line, paths)], strict=True):
-        scores = classifier.predict_on_batch(pictures.read(path, classifier.picture)[None])[0]
+        scores = classifier.predict_on_batch(images.read(path, classifier.image_spec)[None])[0]
         assert str(path) in line and classifier.class_names[scores.argmax()] in line.replace(str(path), "")
 
 
@@ -119,7 +119,7 @@ def test_every_precision_passes_its_own_proof(target, precision, options, digits
     done = run(tmp_path / "b", "verify.py", "--cpu")
     assert done.returncode == 0, done.stderr
     if calibration:  # the samples are of the folder that was given, which has those alone
-        given = {pictures.read(path, zoo.load(NAME).picture).tobytes() for path in digits.iterdir()}
+        given = {images.read(path, zoo.load(NAME).image_spec).tobytes() for path in digits.iterdir()}
         assert all(each.tobytes() in given for each in np.load(tmp_path / "b" / "samples" / "pictures.npy")[:32])
     verified = exporters.verify(tmp_path / "b")
     assert verified.passed and verified.precision == ("fp32" if options.get("dla") else precision)
@@ -132,7 +132,7 @@ def test_a_table_travels_where_dla_takes_no_quantizers(digits, tmp_path):
     scales = {name: struct.unpack(">f", bytes.fromhex(scale))[0] for name, scale in (line.split(": ") for line in lines)}
     classifier = zoo.load(NAME)
     net = keras.Model(classifier.net.inputs, classifier.net.get_layer("c1").output)
-    given = np.stack([pictures.read(path, classifier.picture) for path in sorted(digits.iterdir())])
+    given = np.stack([images.read(path, classifier.image_spec) for path in sorted(digits.iterdir())])
     largest = np.abs(net.predict(classifier.preprocessing(given), verbose=0)).max()
     assert scales["c1"] * 127 == pytest.approx(largest, rel=1e-4)
 

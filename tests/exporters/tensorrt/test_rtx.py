@@ -50,7 +50,7 @@ def built(request, tmp_path_factory):
         if request.param != TOO_LARGE:
             graphs["fp16", batch] = half.to_half(full)
         if ranges is None:
-            pictures = samples.shipped(found.classifier.picture)[:8]
+            pictures = samples.shipped(found.classifier.image_spec)[:8]
             ranges = calibrate.ranges(full, insert.tensors(full), pictures, "minmax")
         graphs["int8", batch] = insert.quantize(full, ranges)
     checks = {}
@@ -138,7 +138,7 @@ def test_pixels_in_float32_are_taken_too(tmp_path):
     """As TensorRT wants them that knows no input in UINT8."""
     found = source.find(zoo.load("lenet5"), pixels="float32")
     full = convert.convert(found)
-    ranges = calibrate.ranges(full, insert.tensors(full), samples.shipped(found.classifier.picture)[:8], "minmax")
+    ranges = calibrate.ranges(full, insert.tensors(full), samples.shipped(found.classifier.image_spec)[:8], "minmax")
     for graph, kind in ((full, "Float"), (half.to_half(full), "Half"), (insert.quantize(full, ranges), "Int8")):
         files.save(graph, tmp_path / "model.onnx")
         check = rtx.check(tmp_path / "model.onnx")

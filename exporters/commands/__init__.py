@@ -1,0 +1,1 @@
+"""The commands `zoo export`, `verify`, `quantize`, `plan` and `targets`."""

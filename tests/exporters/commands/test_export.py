@@ -1,0 +1,188 @@
+"""What the commands refuse, before or after Keras starts, and what they call files; run within this process."""
+
+import re
+import sys
+from pathlib import Path
+
+import keras
+import onnx
+import pytest
+import tf2onnx.constants
+import typer
+from keras import layers
+from typer.testing import CliRunner
+
+from exporters import source, targets
+from exporters.commands import export
+from exporters.commands import quantize as quantization
+from exporters.onnx import convert, files
+from zoo.errors import ZooError
+
+
+def refused(command, *words):
+    """Return the words with which a command refuses."""
+    app = typer.Typer()
+    app.command()(command)
+    error = CliRunner().invoke(app, [str(word) for word in words]).exception
+    assert isinstance(error, ZooError), repr(error)
+    return str(error)
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("onnx", "--out", "noSuffix"), "Give --out noSuffix.onnx"),
+        (("tflite", "--out", "net.onnx"), "is to be named .tflite; given was --out net.onnx. Give --out net.onnx.tflite"),
+        (("tflite", "--layout", "nhwc"), "--layout is for --to onnx"),
+        (("savedmodel", "--static-batch", "3"), "--static-batch is for --to onnx"),
+        (("tensorrt", "--target", "nano", "--layout", "nhwc"), "--layout is for --to onnx; a folder for a board follows"),
+        (("onnx", "--precision", "fp16"), "--precision is for --to tensorrt; onnx is float32, and zoo quantize"),
+        (("tensorrt",), "name it with --target"),
+        (("tensorrt", "--target", "nano", "--precision", "int8"), "give --precision fp16"),
+        (("tensorrt", "--target", "tk1"), "zoo export MODEL --to onnx --runtime onnxruntime"),
+        (("tensorrt", "--target", "orin-nano", "--batch", "8,1"), "--batch 1,8,64"),
+        (("onnx", "--target", "orin-nanno"), "no target 'orin-nanno'; did you mean 'orin-nano'"),
+        (("onnx", "--target", "nano", "--opset", "14"), "given was --opset 14. Give --opset 13"),
+        (("onnx", "--opset", "99"), "opset 99 is not known to tf2onnx, the newest is 18; give --opset 18"),
+        (("onnx", "--ir", "99"), "file format 99 cannot be written"),
+        (("onnx", "--ir", "3"), "give --ir 8"),
+    ],
+)
+def test_export_refuses_what_it_cannot_write(words, message, tmp_path):
+    assert message in refused(export.export, "linear", "--to", *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_newest_operator_set_is_that_of_the_converter(tmp_path):
+    newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
+    targets.check(None, newest, onnx.IR_VERSION)
+    with pytest.raises(ZooError, match=f"the newest is {newest}"):
+        targets.check(None, newest + 1, 8)
+
+
+def test_verify_says_that_a_folder_is_one(tmp_path):
+    assert "is a folder" in refused(export.verify, tmp_path)
+
+
+NETS = """
+import keras
+net = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+number = 3
+def make():
+    return net
+def broken():
+    return {}["sizes"]
+def lacking():
+    raise AttributeError("of its own")
+"""
+
+
+def test_what_a_module_lacks_is_told_with_the_nearest_name_and_its_own_errors_as_such(tmp_path, monkeypatch):
+    (tmp_path / "somenets.py").write_text(NETS)
+    (tmp_path / "wrongnets.py").write_text("import nosuchpackage")
+    monkeypatch.delitem(sys.modules, "somenets", raising=False)
+    for text, message in {
+        "somenets:mak": "there is no somenets:mak: somenets has no 'mak'; did you mean 'make'",
+        "somenets:net.layrs": "Sequential has no 'layrs'; did you mean 'layers'",
+        "somenets:number": "somenets:number is neither a Keras model nor a function that makes one, but a int",
+        "somenets:broken": "somenets:broken fails: KeyError: 'sizes'",
+        "somenets:lacking": "somenets:lacking fails: AttributeError: of its own",
+        "nosuchnets:net": "there is no nosuchnets:net",
+        "wrongnets:net": "wrongnets cannot be imported: ModuleNotFoundError: No module named 'nosuchpackage'",
+    }.items():
+        assert message in refused(export.export, text, "--to", "onnx")
+    assert source.find("somenets:net").shape == source.find("somenets:make").shape == (3,)
+
+
+class Ends(keras.Model):
+    """A subclassed model, of which Keras does not know what it gives."""
+
+    def __init__(self, end):
+        super().__init__(name="ends")
+        self.dense, self.end = layers.Dense(8), end
+
+    def call(self, x):
+        return self.end(self.dense(x))
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (lambda x: {"a": x, "b": x}, "ends gives a dict of outputs (2); a model with one output, a row an input"),
+        (lambda x: [x, x, x], "ends gives a list of outputs (3)"),
+        (lambda x: keras.ops.reshape(x, (-1, 4)), "makes an output of (4, 4) of a batch of 2"),
+        (keras.ops.sum, "makes an output of () of a batch of 2"),
+    ],
+)
+def test_a_model_without_one_row_an_input_is_refused(end, message):
+    model = Ends(end)
+    model(keras.ops.zeros((1, 3)))
+    with pytest.raises(ZooError, match=re.escape(message)):
+        source.find(model)
+
+
+def test_a_model_of_one_batch_is_tried_with_that():
+    given = keras.Input((3,), batch_size=4)
+    assert source.find(keras.Model(given, keras.ops.reshape(layers.Dense(2)(given), (4, 2)))).shape == (3,)
+    model = Ends(lambda x: keras.ops.matmul(keras.ops.ones((1, 1)), x))
+    model(keras.ops.zeros((1, 3)))
+    with pytest.raises(ZooError, match="ends fails on a batch of 2 zeros"):
+        source.find(model)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--scores", "float32"), "--scores is for --precision fp16"),
+        (("--precision", "fp16", "--method", "percentile"), "--method is for --precision int8"),
+        (("--precision", "fp16", "--calibration", "photos"), "--calibration is for --precision int8"),
+        (("--precision", "fp16", "--sensitivity"), "--sensitivity is for --precision int8"),
+        (("--sensitivity", "--exclude", "c1"), "--exclude is for a file that is written"),
+        (("--sensitivity", "--max-drop", "0"), "--max-drop is for a file that is written"),
+        (("--sensitivity", "--out", "a.onnx"), "--out is for a file that is written"),
+        (("--against", "best.keras"), "--against is for an .onnx file; linear is the model itself"),
+        (("--calibration", "photos", "--out", "small"), "Give --out small.onnx"),
+        ((), "INT8 needs pictures"),
+    ],
+)
+def test_quantize_refuses_what_it_would_ignore(words, message, tmp_path):
+    assert message in refused(quantization.quantize, "linear", *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_quantize_refuses_a_runtime_for_a_file_that_is_there(tmp_path):
+    (tmp_path / "net.onnx").touch()
+    words = ("net.onnx", "--calibration", "photos", "--runtime", "tensorrt")
+    assert "--runtime is for a model; an .onnx file is what" in refused(quantization.quantize, *words)
+    assert "no file none.onnx" in refused(quantization.quantize, "none.onnx")
+
+
+def test_quantize_takes_no_file_of_a_static_batch(digits, tmp_path):
+    files.save(convert.convert(source.find("xor.patterns"), batch=4), tmp_path / "four.onnx")
+    message = refused(quantization.quantize, "four.onnx", "--calibration", digits)
+    assert "four.onnx takes 4 pictures at a time" in message and "export it without --static-batch" in message
+
+
+def test_sensitivity_is_measured_against_the_model_that_is_named(digits, tmp_path):
+    files.save(convert.convert(source.find("xor.patterns")), tmp_path / "xor.onnx")
+    words = ("xor.onnx", "--calibration", digits, "--sensitivity", "--against")
+    assert "with other weights" in refused(quantization.quantize, *words, "xor")
+
+
+def test_files_are_named_after_the_model():
+    assert export.out_path(None, "lenet5.mnist", ".onnx") == Path("lenet5.mnist.onnx")
+    assert export.out_path(None, "nets:net", ".onnx", "-int8") == Path("nets.net-int8.onnx")
+    assert export.out_path(None, "runs/a/best.keras", "") == Path("best")
+    assert export.out_path(Path("a.onnx"), "lenet5", ".onnx", "-fp16") == Path("a.onnx")
+
+
+def test_verify_needs_to_be_told_of_a_file_elsewhere_and_of_a_module():
+    assert export.against_words("lenet5.mnist", Path("a.onnx")) == []
+    assert export.against_words("best.keras", Path("a.onnx")) == []
+    assert export.against_words("best.keras", Path("out/a.onnx")) == ["--against", "best.keras"]
+    assert export.against_words("nets:net", Path("a.onnx")) == ["--against", "nets:net"]

@@ -1,0 +1,257 @@
+import keras
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import exporters
+import zoo
+from exporters.onnx import activations
+
+PICTURES = np.random.default_rng(0).normal(size=(11, 6, 5, 3)).astype("float32")
+
+
+class Doubled(keras.layers.Layer):
+    """A layer that holds two others of one name."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first = keras.layers.Dense(4, name="inner")
+        self.second = keras.layers.Dense(4, name="inner")
+
+    def build(self, shape):
+        self.first.build(shape)
+        self.second.build(shape)
+
+    def call(self, x):
+        return self.first(x) + self.second(x)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A convolution, one in a block, a mean and a product."""
+    keras.utils.set_random_seed(3)
+    given = keras.Input((4, 3, 4), name="maps")
+    block = keras.Model(given, keras.layers.Conv2D(5, 2, activation="tanh", name="conv")(given), name="block")
+    image = keras.Input((6, 5, 3), name="image")
+    x = keras.layers.Conv2D(4, 3, name="conv")(image)
+    x = keras.layers.ReLU(name="relu")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="mean")(block(x))
+    return keras.Model(image, keras.layers.Dense(3, bias_initializer="normal", name="dense")(x), name="outer")
+
+
+def save(model, path, change=lambda name, array: array, dropped=(), layout="NCHW"):
+    """Write the model's graph by hand, its tensors named as the layers; change(name, array) may give other weights."""
+    outer, inner, dense = model.get_layer("conv"), model.get_layer("block").get_layer("conv"), model.get_layer("dense")
+    weights = {}
+    for name, layer in (("conv", outer), ("block", inner), ("dense", dense)):
+        kernel, bias = (np.asarray(weight) for weight in layer.weights)
+        weights |= {f"{name}/k": kernel.transpose(3, 2, 0, 1) if kernel.ndim == 4 else kernel, f"{name}/b": bias}
+    weights |= {"axes": np.array([2, 3])}
+    names = {name: f"{name}/hidden" if name in dropped else name for name in ("conv", "relu", "block/conv", "block", "mean")}
+    turn = layout == "NHWC"
+    nodes = [
+        *([helper.make_node("Transpose", ["pictures"], ["turned"], perm=[0, 3, 1, 2])] if turn else []),
+        helper.make_node("Conv", ["turned" if turn else "pictures", "conv/k", "conv/b"], [names["conv"]]),
+        helper.make_node("Relu", [names["conv"]], [names["relu"]]),
+        helper.make_node("Conv", [names["relu"], "block/k", "block/b"], ["sum"]),
+        helper.make_node("Tanh", ["sum"], [names["block/conv"]]),
+        helper.make_node("ReduceMean", [names["block/conv"]], [names["mean"]], axes=[2, 3], keepdims=0),
+        helper.make_node("Gemm", [names["mean"], "dense/k", "dense/b"], ["scores"]),
+    ]
+    ends = [("pictures", ["n", 6, 5, 3] if turn else ["n", 3, 6, 5]), ("scores", ["n", 3])]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in ends]
+    tensors = [numpy_helper.from_array(np.ascontiguousarray(change(name, array)), name) for name, array in weights.items()]
+    graph = helper.make_graph(nodes, "graph", ends[:1], ends[1:], tensors)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+def test_paths_are_the_names_of_the_layers_around_without_the_models_own(model):
+    paths = activations.layer_paths(model)
+    assert list(paths.values()) == ["conv", "relu", "block", "block/conv", "mean", "dense"]
+    assert paths[id(model.get_layer("block").get_layer("conv"))] == "block/conv"
+
+
+def test_a_classifiers_net_has_no_part_in_the_paths():
+    classifier = zoo.load("lenet-caffe")
+    paths = activations.layer_paths(classifier)
+    assert set(paths.values()) == {"conv1", "pool1", "conv2", "pool2", "flatten", "ip1", "ip2", "preprocessing"}
+    assert paths[id(classifier.net.get_layer("ip1"))] == "ip1" and id(classifier.net) not in paths
+    assert set(activations.layer_paths(classifier.net).values()) == set(paths.values()) - {"preprocessing"}
+
+
+def test_layers_in_attributes_are_found_and_paths_are_distinct():
+    net = keras.Sequential([keras.Input((4,)), Doubled(name="custom"), keras.layers.ReLU(name="relu")])
+    assert list(activations.layer_paths(net).values()) == ["custom", "custom/inner", "custom/inner_2", "relu"]
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_what_is_alike_has_no_parting(model, tmp_path, layout):
+    path = save(model, tmp_path / "net.onnx", layout=layout)
+    assert activations.first_parting(model, path, PICTURES, layout) is None
+
+
+@pytest.mark.parametrize(
+    ("weight", "layer", "alike"),
+    [
+        ("conv/k", "conv", "the input"),
+        ("conv/b", "conv", "the input"),
+        ("block/k", "block/conv", "relu"),
+        ("dense/k", "dense", "mean"),
+        ("dense/b", "dense", "mean"),
+    ],
+)
+def test_the_layer_of_the_changed_weight_is_the_first(model, tmp_path, weight, layer, alike):
+    def change(name, array):
+        return array + np.float32(0.1) if name == weight else array
+
+    told = activations.first_parting(model, save(model, tmp_path / "net.onnx", change), PICTURES)
+    assert told.startswith(f"{layer} (largest difference ") and told.endswith(f"), alike up to {alike}")
+
+
+def test_the_difference_is_the_largest_of_the_layer_and_stands_beside_its_largest_value(model, tmp_path):
+    def change(name, array):
+        return array + np.float32([0, 0.25, 0]) if name == "dense/b" else array
+
+    told = activations.first_parting(model, save(model, tmp_path / "net.onnx", change), PICTURES[:4])
+    largest = np.abs(model(PICTURES[:4])).max()
+    assert told == f"dense (largest difference 0.25 of {largest:.2g}), alike up to mean"
+
+
+def test_a_layer_that_the_file_does_not_name_is_passed_over(model, tmp_path):
+    def change(name, array):
+        return array * np.float32(2) if name == "conv/k" else array
+
+    path = save(model, tmp_path / "net.onnx", change, dropped=("conv", "relu"))
+    assert activations.first_parting(model, path, PICTURES).startswith("block/conv (largest difference ")
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_the_tolerance_is_a_part_of_the_largest_value(model, tmp_path, scale):
+    weights = model.get_weights()
+    model = keras.models.clone_model(model)
+    model.set_weights([scale * weights[0], *weights[1:]])
+    path = save(model, tmp_path / "net.onnx", lambda name, array: array * np.float32(1.01) if name == "conv/k" else array)
+    assert activations.first_parting(model, path, PICTURES, tolerance=1e-3).startswith("conv ")
+    assert activations.first_parting(model, path, PICTURES, tolerance=0.1) is None
+
+
+def test_another_shape_and_what_is_not_finite_are_partings(model, tmp_path):
+    def fewer(name, array):
+        return array[:, :, :2] if name == "conv/k" else array
+
+    told = activations.first_parting(model, save(model, tmp_path / "net.onnx", fewer), PICTURES[:2])
+    assert told == "conv (shape (2, 4, 5, 3) instead of (2, 4, 3, 4)), alike up to the input"
+    path = save(model, tmp_path / "net.onnx", lambda name, array: array * np.float32(np.nan) if name == "dense/b" else array)
+    assert activations.first_parting(model, path, PICTURES).startswith("dense (largest difference nan of ")
+
+
+def test_inputs_beyond_the_first_batch_are_compared_too(model, tmp_path):
+    """Only the last input makes a map negative, and what is done to such values shows there alone."""
+    path = save(model, tmp_path / "net.onnx")
+    proto = onnx.load(path)
+    next(node for node in proto.graph.node if node.op_type == "Relu").op_type = "Abs"
+    onnx.save(proto, path)
+    inputs = np.zeros((activations.BATCH + 1, *PICTURES.shape[1:]), "float32")
+    assert activations.first_parting(model, path, inputs) is None
+    inputs[-1] = PICTURES[0]
+    assert activations.first_parting(model, path, inputs).startswith("relu (largest difference ")
+
+
+def test_a_static_batch_is_fed_as_it_is(model, tmp_path):
+    path = save(model, tmp_path / "net.onnx", lambda name, array: array + np.float32(name == "dense/b"))
+    proto = onnx.load(path)
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 3
+    onnx.save(proto, path)
+    assert activations.first_parting(model, path, PICTURES[:6], batch=3).startswith("dense ")
+
+
+def test_what_does_not_run_parts_nowhere(model, tmp_path):
+    path = save(model, tmp_path / "net.onnx")
+    assert activations.first_parting(model, path, PICTURES[:, :, :2]) is None
+
+
+def test_the_model_is_left_as_it_was(model, tmp_path):
+    """Also one whose layer has a `call` of its own, and after a run that fails."""
+    path, layer = save(model, tmp_path / "net.onnx"), model.get_layer("relu")
+    own = layer.call = lambda x: 0 * x
+    try:
+        assert activations.first_parting(model, path, PICTURES).startswith("relu ")
+        assert layer.call is own
+    finally:
+        del layer.call
+    layer.call = lambda x: 1 / 0
+    try:
+        with pytest.raises(ZeroDivisionError):
+            activations.first_parting(model, path, PICTURES)
+    finally:
+        del layer.call
+    assert all("call" not in vars(each) for each in model._flatten_layers())
+
+
+def test_a_layer_that_is_called_twice_is_compared_at_its_first_call(tmp_path):
+    given = keras.Input((4,))
+    shared = keras.layers.Dense(4, name="shared")
+    model = keras.Model(given, keras.layers.Dense(2, name="last")(shared(shared(given))))
+    weights = {name: np.asarray(model.get_layer(name).kernel) for name in ("shared", "last")}
+    nodes = [
+        helper.make_node("MatMul", ["input", "shared/k"], ["shared"]),
+        helper.make_node("MatMul", ["shared", "shared/k"], ["second"]),
+        helper.make_node("MatMul", ["second", "last/k"], ["output"]),
+    ]
+    ends = [helper.make_tensor_value_info(*end) for end in (("input", 1, ["n", 4]), ("output", 1, ["n", 2]))]
+    path = tmp_path / "net.onnx"
+    for changed, told in (("neither", None), ("shared", "shared "), ("last", "last ")):
+        tensors = [
+            numpy_helper.from_array(w * np.float32(1 + (name == changed)), f"{name}/k") for name, w in weights.items()
+        ]
+        graph = helper.make_graph(nodes, "graph", ends[:1], ends[1:], tensors)
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+        found = activations.first_parting(model, path, PICTURES[:, 0, 0, :1].repeat(4, 1))
+        assert found is None if told is None else found.startswith(told)
+
+
+def test_layers_within_what_is_traced_are_passed_over(tmp_path):
+    given = keras.Input((3, 4))
+    model = keras.Model(given, keras.layers.TimeDistributed(keras.layers.Dense(2, name="dense"), name="each")(given))
+    kernel = np.asarray(model.get_layer("each").layer.kernel)
+    ends = [helper.make_tensor_value_info(*end) for end in (("input", 1, ["n", 3, 4]), ("output", 1, ["n", 3, 2]))]
+    node = helper.make_node("MatMul", ["input", "k"], ["output"])
+    for scale, told in ((1, None), (2, "each ")):
+        tensors = [numpy_helper.from_array(kernel * np.float32(scale), "k")]
+        graph = helper.make_graph([node], "graph", ends[:1], ends[1:], tensors)
+        path = tmp_path / "net.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+        found = activations.first_parting(model, path, np.random.default_rng(1).normal(size=(5, 3, 4)).astype("float32"))
+        assert found is None if told is None else found.startswith(told)
+
+
+def test_a_real_file_is_alike_layer_by_layer_until_a_weight_is_changed(tmp_path):
+    """What the exporter writes, of a net with all that is turned and folded: groups, normalization, pools, a flatten."""
+    from exporters import samples, source
+    from exporters.onnx import convert, files
+
+    keras.utils.set_random_seed(4)
+    classifier = zoo.load("alexnet-cifar")
+    path = tmp_path / "net.onnx"
+    files.save(convert.convert(source.find(classifier)), path)
+    pictures = samples.shipped(classifier.image_spec)[:4]
+    assert activations.first_parting(classifier, path, pictures) is None
+    proto = onnx.load(path)
+    kernel = next(tensor for tensor in proto.graph.initializer if tensor.name == "conv2/kernel")
+    kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel) * np.float32(1.5), kernel.name))
+    onnx.save(proto, path)
+    assert activations.first_parting(classifier, path, pictures).startswith("conv2 (largest difference ")
+
+
+def test_the_proof_of_a_static_batch_names_the_layer_too(tmp_path):
+    classifier = zoo.load("lenet5-modern.mnist")
+    exporters.to_onnx(classifier, tmp_path / "net.onnx", static_batch=5)
+    proto = onnx.load(tmp_path / "net.onnx")
+    kernel = next(tensor for tensor in proto.graph.initializer if tensor.name == "c3/kernel")
+    kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel) * np.float32(1.5), kernel.name))
+    onnx.save(proto, tmp_path / "net.onnx")
+    report = exporters.verify(tmp_path / "net.onnx", classifier)
+    assert report.batches == (5,) and report.parted.startswith("c3 (largest difference ")
+    assert any(problem.startswith("onnx reference: ") for problem in report.problems)

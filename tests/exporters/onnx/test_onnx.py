@@ -1,0 +1,563 @@
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections import Counter
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import exporters
+import training.data
+import zoo
+from exporters import parity, samples, source
+from exporters.onnx import activations, export, files, half, metadata, runtimes
+from exporters.quantization import calibrate, insert
+from zoo.errors import CheckFailed, ZooError
+
+# One memory of 190 MB is enough: those with more neighbours and deskewed pictures differ in what test_nearest_neighbor.py
+# and linear.mnist-deskewed show.
+LEFT_OUT = ("nearest-neighbor.mnist-k3", "nearest-neighbor.mnist-k5", "nearest-neighbor.mnist-deskewed")
+# What half precision or eight bits are too coarse for, so that the gate refuses it: ratios of small differences, and sums of
+# squares beyond what float16 holds.
+REFUSED = {"fp16": ("nearest-neighbor.mnist",), "int8": ("neocognitron.glyphs", "neocognitron.mnist")}
+# What is so near to it that a processor decides: thresholds of untrained nets, and one of those ratios.
+ON_THE_EDGE = ("madaline", "madaline2", "neocognitron.glyphs")
+# Machines that know nothing before they learn: whatever the picture, and one weight, their scores are 0.
+BLANK = ("mark1", "neocognitron", "nearest-neighbor")
+
+
+def names():
+    """All names but those left out; weights that are fitted need their data, and published ones a network."""
+    for name in (*zoo.list_models(), *zoo.list_models(pretrained=True)):
+        tag = name.partition(".")[2]
+        weights = zoo.card(name).weights[tag] if tag else None
+        marks = pytest.mark.mnist if weights and weights.fitted else ()
+        if name not in LEFT_OUT and not (weights and weights.url):
+            yield pytest.param(name, marks=marks)
+
+
+def drawn(classifier):
+    """How many nodes of each operator an engineer draws for a model of the zoo, from its description alone."""
+    dense = {"Cast": 1, "Reshape": 1, "Gemm": 1}
+    distance = {"Unsqueeze": 1, "Sub": 1, "ReduceSumSquare": 1, "Mul": 1}
+    sigmoid = {**dense, "Gemm": 2, "Sigmoid": 2, **distance, "Mul": 0, "Neg": 1}
+    alexnet = {**dense, "Conv": 5, "Relu": 7, "LRN": 2, "MaxPool": 3, "Gemm": 3}
+    hidden = len(classifier.options.get("hidden", (300,)))
+    s_cells = {"Conv": 2, "ReduceSumSquare": 1, "Sqrt": 1, "Mul": 1, "Add": 1, "Div": 1, "Sub": 1, "Relu": 1}
+    c_cells = {"Conv": 1, "Add": 3, "ReduceMean": 1, "Div": 2, "Sub": 1, "Relu": 1}
+    stages = sum(layer.name[0] == "s" for layer in classifier.net.layers)
+    return {
+        **dict.fromkeys(("perceptron", "linear"), dense),
+        # One unit that answers with one of several numbers has a distance to each.
+        "adaline": {**dense, **distance, "Mul": 0, "Neg": 1} if "targets" in classifier.options else dense,
+        **dict.fromkeys(("encoder", "parity", "symmetry"), sigmoid),
+        "mark1": {**dense, "Cast": 3, "Mul": 1, "Greater": 2, "Gemm": 2},
+        "madaline": {
+            **{**dense, "Reshape": 2, "GreaterOrEqual": 1, "Where": 1, "ReduceSum": 1, "ReduceMean": 1, "Softsign": 1},
+            **{"Mul": 1, "Sub": 1, "Add": 1},
+        },
+        "madaline2": {**dense, "Gemm": 2, "GreaterOrEqual": 1, "Where": 1},
+        "nearest-neighbor": {
+            **{**dense, "Cast": 2, "TopK": 1, "Gather": 1},
+            **{"Mul": 1, "ReduceMax": 1, "ReduceSum": 1, "Add": 1},
+        },
+        "neocognitron": {key: stages * (s_cells.get(key, 0) + c_cells.get(key, 0)) for key in {**s_cells, **c_cells}}
+        | dense,
+        # The input goes on beside the hidden unit.
+        "xor": {**sigmoid, "Mul": 1, "Concat": 1},
+        "lenet5": {**dense, "Conv": 5, "Tanh": 6, **distance},
+        "mlp": {**dense, "Gemm": 1 + hidden, "Tanh": 1 + hidden, **distance},
+        "lenet5-modern": {**dense, "Conv": 2, "Relu": 4, "MaxPool": 2, "Gemm": 3},
+        "lenet-caffe": {**dense, "Conv": 2, "Relu": 1, "MaxPool": 2, "Gemm": 2},
+        **dict.fromkeys(("alexnet", "alexnet-bvlc", "caffenet"), alexnet),
+        # The mean is subtracted before a border is made, which is to be 0 afterwards.
+        "alexnet-owt": {**alexnet, "LRN": 0, "Add": 1},
+        # Two groups of maps apart: each is a picture of its own to LRN. Within maps it is a pool that sums, and a power.
+        "alexnet-asrun": {**alexnet, "Reshape": 5, "Conv": 6, "Add": 1, "Mul": 1, "Pow": 1, "Div": 1},
+        # A layer without shared kernels lays its windows into channels, and multiplies each place with its own matrix.
+        "alexnet-cifar": {
+            **{**dense, "Conv": 4, "Relu": 4, "LRN": 2 * classifier.options.get("normalize", True), "MaxPool": 2},
+            **{"Einsum": 2, "Add": 3},
+        },
+    }[classifier.card]
+
+
+def run(path, pictures):
+    """The scores of a file for pictures with channels last."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(["scores"], {"pictures": np.moveaxis(pictures, -1, 1)})[0]
+
+
+@pytest.fixture(scope="module", params=names())
+def exported(request, tmp_path_factory):
+    """A model of the zoo, its file, and the report of its proof."""
+    keras.utils.set_random_seed(8)  # a unit that no picture wakes would hide a changed weight
+    classifier = zoo.load(request.param)
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    return request.param, classifier, path, exporters.to_onnx(classifier, path)
+
+
+def test_a_file_has_the_form_that_clients_rely_on(exported):
+    _, classifier, path, _ = exported
+    proto = onnx.load(path)
+    onnx.checker.check_model(proto, full_check=True)
+    assert proto.ir_version == 8
+    assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", 13)]
+    assert {node.domain for node in proto.graph.node} <= {"", "ai.onnx"}
+    (given,), (result,) = proto.graph.input, proto.graph.output
+    assert (given.name, result.name) == ("pictures", "scores")
+    assert given.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert result.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    height, width, channels = classifier.input_image_shape
+    sizes = [dim.dim_param or dim.dim_value for dim in given.type.tensor_type.shape.dim]
+    assert sizes == ["batch", channels, height, width]
+    sizes = [dim.dim_param or dim.dim_value for dim in result.type.tensor_type.shape.dim]
+    assert sizes == ["batch", len(classifier.class_names)]
+
+
+def test_the_graph_is_the_one_that_an_engineer_draws(exported):
+    _, classifier, path, _ = exported
+    if classifier.preprocessing.deskew:
+        pytest.skip("what stands writing upright is drawn by nobody by hand")
+    graph = onnx.load(path).graph
+    found = Counter(node.op_type for node in graph.node)
+    assert found == {operator: count for operator, count in drawn(classifier).items() if count}
+
+
+def test_names_are_those_of_the_layers_and_no_constant_is_there_twice(exported):
+    name, classifier, path, _ = exported
+    graph = onnx.load(path).graph
+    layers = {layer.name for layer in (*classifier.net.layers, classifier.preprocessing)}
+    tensors = [tensor for node in graph.node for tensor in node.output] + [each.name for each in graph.initializer]
+    assert {tensor.split("/")[0] for tensor in tensors} - {"scores"} <= layers
+    assert {node.name.split("/")[0] for node in graph.node} <= layers
+    assert len({node.name for node in graph.node}) == len(graph.node)
+    weights = {f"{weight.path.split('/')[-2]}/{weight.name}" for weight in classifier.weights}
+    contents = Counter((each.data_type, *each.dims, each.raw_data) for each in graph.initializer if each.name not in weights)
+    assert set(contents.values()) <= {1}, name
+
+
+def test_a_tensor_that_is_called_as_a_layer_is_its_output(exported):
+    _, classifier, path, _ = exported
+    pictures = samples.shipped(classifier.image_spec)[:3]
+    # Untrained, the Neocognitron's cells are the small rest of a subtraction.
+    assert activations.first_parting(classifier, path, pictures, tolerance=1e-2) is None
+
+
+def test_onnxruntime_computes_the_scores_of_keras(exported):
+    _, classifier, path, report = exported
+    pictures = samples.shipped(classifier.image_spec)
+    expected = classifier.predict_on_batch(pictures)
+    largest = 0.0
+    for batch in (1, 2, 5, len(pictures)):
+        given = run(path, pictures[:batch])
+        np.testing.assert_allclose(given, expected[:batch], rtol=1e-4, atol=1e-4)
+        assert (given.argmax(axis=1) == expected[:batch].argmax(axis=1)).all()
+        largest = max(largest, np.abs(given - expected[:batch]).max())
+    assert report.passed and report.flipped_labels == 0 and report.pictures > len(pictures)
+    assert {"onnxruntime", "onnxruntime basic", "onnx reference", "openvino"} <= set(report.runtimes)
+    assert not report.deviating
+    # The proof has other pictures and runtimes, too; how a batch is composed changes the order of additions.
+    assert report.largest_difference >= 0.5 * largest - 1e-5 * float(np.abs(expected).max())
+    assert report.file == str(path)
+
+
+def test_a_file_says_what_it_is(exported):
+    name, classifier, path, _ = exported
+    proto = onnx.load(path)
+    (entry,) = proto.metadata_props
+    about = json.loads(entry.value)
+    card = zoo.card(name)
+    assert about["class_names"] == classifier.class_names
+    assert about["picture"] == classifier.image_spec and about["layout"] == "NCHW"
+    assert about["weights_sha256"] == classifier.fingerprint()
+    assert about["model"].partition(".")[0] == card.name
+    assert (about["card"]["title"], about["card"]["year"]) == (card.title, card.year)
+    assert about["card"]["paper"]["title"] == card.paper.title
+    assert card.title in proto.doc_string
+    # What onnxruntime's clients read it with.
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert json.loads(session.get_modelmeta().custom_metadata_map[entry.key]) == about
+
+
+def test_fp16_passes_the_gate(exported, tmp_path):
+    name, classifier, path, _ = exported
+    full = files.load(path)
+    lower(name, "fp16", full, lambda: half.to_half(full), classifier, tmp_path / "fp16.onnx", 0.6 * path.stat().st_size)
+
+
+def test_int8_passes_the_gate(exported, tmp_path):
+    name, classifier, path, _ = exported
+    full = files.load(path)
+    pictures = samples.shipped(classifier.image_spec)[:32]
+    ranges = calibrate.ranges(full, insert.tensors(full), pictures)
+    lower(name, "int8", full, lambda: insert.quantize(full, ranges), classifier, tmp_path / "int8.onnx", path.stat().st_size)
+
+
+def lower(name, precision, full, make, classifier, path, largest):
+    """Write a graph in lower precision behind the gate, or see it refused, and no file."""
+    try:
+        report = write(make(), precision, full, classifier, path)
+    except ZooError:
+        assert name in (*REFUSED[precision], *ON_THE_EDGE) and not path.exists()
+        return
+    assert name not in REFUSED[precision]
+    assert report.passed and report.precision == precision and not report.deviating
+    assert {"onnxruntime", "onnxruntime basic", "onnx reference", "openvino"} <= set(report.runtimes)
+    assert path.stat().st_size < largest + 50_000
+
+
+def write(made, precision, full, classifier, path):
+    metadata.describe(made, {**metadata.find(full), "precision": precision})
+    return export.write(made, source.find(classifier), path, precision=precision)
+
+
+def test_verify_agrees_and_notices_one_changed_weight(exported, tmp_path):
+    """The weight is of the last operator that has some: what is changed before a threshold may not show."""
+    name, classifier, path, _ = exported
+
+    def verify(path):
+        if path.stat().st_size < 2e8:
+            return exporters.verify(path, classifier)
+        # The whole proof takes large nets a minute: one runtime and a batch of eight notice the weight, too.
+        run = {"onnxruntime": parity.Candidate(lambda: runtimes.scorer(path))}
+        return parity.compare(classifier.predict_on_batch, run, samples.shipped(classifier.image_spec)[:8], batches=(8,))
+
+    report = verify(path)
+    assert report.passed and (report.pictures == 8 or report.pictures > samples.count(classifier.image_spec))
+    if name in BLANK:
+        return
+    proto = onnx.load(path)
+    weights = {tensor.name: tensor for tensor in proto.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    read = [weights[tensor] for node in proto.graph.node for tensor in node.input if tensor in weights]
+    values = onnx.numpy_helper.to_array(read[-1]).copy()
+    rows = values.reshape(max((1, *values.shape[:1])), -1)  # a row an input
+    for row in range(len(rows) // 2, min(len(rows) // 2 + 8, len(rows))):  # no picture may wake the unit of the first
+        rows[row, rows.shape[1] // 2] += 5
+        read[-1].CopyFrom(onnx.numpy_helper.from_array(values, read[-1].name))
+        onnx.save(proto, tmp_path / "changed.onnx")
+        report = verify(tmp_path / "changed.onnx")
+        if not report.passed:
+            break
+        rows[row, rows.shape[1] // 2] -= 5
+    assert not report.passed
+    with pytest.raises(CheckFailed, match="differ"):
+        report.raise_if_failed()
+
+
+@pytest.fixture(scope="module")
+def linear(tmp_path_factory):
+    """A linear classifier of three classes as a user's file, and its ONNX file beside it."""
+    folder = tmp_path_factory.mktemp("linear")
+    classifier = zoo.load("linear", classes=["kitten", "Äffchen", "dog"])
+    generator = np.random.default_rng(0)
+    classifier.set_weights([generator.normal(size=weight.shape) for weight in classifier.get_weights()])
+    classifier.save(folder / "mine.keras")
+    exporters.to_onnx(folder / "mine.keras", folder / "mine.onnx")
+    return classifier, folder
+
+
+def test_the_scores_are_those_of_the_matrix(linear):
+    classifier, folder = linear
+    pictures = samples.shipped(classifier.image_spec)
+    kernel, bias = classifier.get_weights()
+    expected = pictures.reshape(256, -1) / 255 @ kernel + bias
+    np.testing.assert_allclose(run(folder / "mine.onnx", pictures), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_float_pixels_are_raw_pixels_too(linear, tmp_path):
+    classifier, folder = linear
+    assert exporters.to_onnx(classifier, tmp_path / "float.onnx", pixels="float32").passed
+    proto = onnx.load(tmp_path / "float.onnx")
+    assert proto.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    pictures = samples.shipped(classifier.image_spec)
+    given = run(tmp_path / "float.onnx", pictures.astype("float32"))
+    np.testing.assert_allclose(given, run(folder / "mine.onnx", pictures), rtol=1e-5, atol=1e-5)
+    assert exporters.verify(tmp_path / "float.onnx", classifier).passed
+    with pytest.raises(ZooError, match="uint8 or float32; given was 'float16'"):
+        exporters.to_onnx(classifier, tmp_path / "half.onnx", pixels="float16")
+    assert not (tmp_path / "half.onnx").exists()
+
+
+@pytest.mark.parametrize(("opset", "ir"), [(9, 4), (11, 6), (15, 8), (18, 10)])
+def test_operator_set_and_file_format_are_as_asked(linear, tmp_path, opset, ir):
+    classifier, _ = linear
+    exporters.to_onnx(classifier, tmp_path / "other.onnx", opset=opset, ir=ir)
+    proto = onnx.load(tmp_path / "other.onnx")
+    assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", opset)]
+    assert proto.ir_version == ir
+
+
+@pytest.mark.parametrize("wrong", [{"opset": 99}, {"opset": 8}, {"ir": 99}, {"ir": 1}], ids=str)
+def test_what_no_onnx_knows_is_refused_and_leaves_no_file(linear, tmp_path, wrong):
+    classifier, _ = linear
+    with pytest.raises(ZooError):
+        exporters.to_onnx(classifier, tmp_path / "other.onnx", **wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_proof_leaves_no_file_and_keeps_an_older_one(linear, tmp_path, monkeypatch):
+    classifier, _ = linear
+    monkeypatch.setitem(parity.TOLERANCES, "fp32", parity.Tolerance(-1e3, -1e3))
+    with pytest.raises(CheckFailed, match="does not compute what the model computes"):
+        exporters.to_onnx(classifier, tmp_path / "new.onnx")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "new.onnx").write_bytes(b"older")
+    with pytest.raises(CheckFailed):
+        exporters.to_onnx(classifier, tmp_path / "new.onnx")
+    assert [file.name for file in tmp_path.iterdir()] == ["new.onnx"]
+    assert (tmp_path / "new.onnx").read_bytes() == b"older"
+    monkeypatch.undo()
+    exporters.to_onnx(classifier, tmp_path / "new.onnx")
+    assert exporters.verify(tmp_path / "new.onnx", classifier).passed
+
+
+def test_a_failed_proof_names_the_first_layer_that_differs(tmp_path):
+    classifier = zoo.load("lenet5-modern.mnist")
+    exporters.to_onnx(classifier, tmp_path / "net.onnx")
+    proto = onnx.load(tmp_path / "net.onnx")
+    kernel = next(each for each in proto.graph.initializer if each.name == "c3/kernel")
+    kernel.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(kernel) * np.float32(1.1), kernel.name))
+    onnx.save(proto, tmp_path / "net.onnx")
+    with pytest.raises(CheckFailed, match=r"they part at c3 \(largest difference"):
+        exporters.verify(tmp_path / "net.onnx", classifier).raise_if_failed()
+
+
+def test_channels_last_are_turned_once(linear, tmp_path):
+    classifier, folder = linear
+    assert exporters.to_onnx(classifier, tmp_path / "last.onnx", layout="nhwc").passed
+    pictures = samples.shipped(classifier.image_spec)[:5]
+    session = onnxruntime.InferenceSession(str(tmp_path / "last.onnx"), providers=["CPUExecutionProvider"])
+    given = session.run(["scores"], {"pictures": pictures})[0]
+    np.testing.assert_allclose(given, run(folder / "mine.onnx", pictures), rtol=1e-5, atol=1e-5)
+    assert exporters.verify(tmp_path / "last.onnx", classifier).passed
+    classifier = zoo.load("alexnet-cifar")
+    assert exporters.to_onnx(classifier, tmp_path / "colour.onnx", layout="nhwc").passed
+    operators = [node.op_type for node in onnx.load(tmp_path / "colour.onnx").graph.node]
+    assert operators.count("Transpose") == 1 and operators.index("Transpose") < operators.index("Conv")
+    with pytest.raises(ZooError, match="nchw or nhwc; given was 'hwc'"):
+        exporters.to_onnx(classifier, tmp_path / "other.onnx", layout="hwc")
+
+
+def test_a_file_without_preprocessing_takes_what_the_net_takes(linear, tmp_path):
+    classifier, folder = linear
+    assert exporters.to_onnx(classifier, tmp_path / "bare.onnx", raw_input=False).passed
+    pictures = samples.shipped(classifier.image_spec)[:5]
+    session = onnxruntime.InferenceSession(str(tmp_path / "bare.onnx"), providers=["CPUExecutionProvider"])
+    given = session.run(["scores"], {"input": (pictures / 255).astype("float32").reshape(5, 1, 28, 28)})[0]
+    np.testing.assert_allclose(given, run(folder / "mine.onnx", pictures), rtol=1e-4, atol=1e-4)
+    assert exporters.verify(tmp_path / "bare.onnx", classifier).passed
+
+
+def test_a_static_batch_is_the_only_one_that_is_taken(linear, tmp_path):
+    classifier, folder = linear
+    report = exporters.to_onnx(classifier, tmp_path / "four.onnx", static_batch=4)
+    assert report.passed and report.batches == (4,)
+    session = onnxruntime.InferenceSession(str(tmp_path / "four.onnx"), providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == [4, 1, 28, 28] and session.get_outputs()[0].shape == [4, 3]
+    pictures = samples.shipped(classifier.image_spec)[:4]
+    np.testing.assert_allclose(run(tmp_path / "four.onnx", pictures), run(folder / "mine.onnx", pictures), rtol=1e-5)
+    with pytest.raises(ZooError, match="at least 1; given was 0"):
+        exporters.to_onnx(classifier, tmp_path / "none.onnx", static_batch=0)
+
+
+def test_a_target_refuses_what_it_does_not_read(linear, tmp_path):
+    classifier, _ = linear
+    assert exporters.to_onnx(classifier, tmp_path / "nano.onnx", target="nano").passed
+    with pytest.raises(
+        ZooError, match=r"TensorRT 8\.2\.1 of JetPack 4\.6.* reads operator sets up to 13; given was --opset 14"
+    ):
+        exporters.to_onnx(classifier, tmp_path / "new.onnx", opset=14, target="nano")
+    with pytest.raises(ZooError, match="no target 'orin-nanno'; did you mean 'orin-nano'"):
+        exporters.to_onnx(classifier, tmp_path / "new.onnx", target="orin-nanno")
+    with pytest.raises(ZooError, match="not known to read file format 10; give --ir 8"):
+        exporters.to_onnx(classifier, tmp_path / "new.onnx", ir=10, target="orin-nano")
+    assert not (tmp_path / "new.onnx").exists()
+
+
+TWICE = """
+import sys, keras, exporters, zoo
+for name in ("lenet5.mnist", "neocognitron", "alexnet-cifar.cifar10", "madaline.mnist"):
+    exporters.to_onnx(name, f"{sys.argv[1]}/{name}.onnx")
+"""
+
+
+@pytest.mark.slow
+def test_exporting_twice_gives_the_same_bytes(tmp_path):
+    for seed in ("1", "2"):
+        (tmp_path / seed).mkdir()
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", TWICE, str(tmp_path / seed)], env=environment, check=True, timeout=300)
+    files = sorted(each.name for each in (tmp_path / "1").iterdir())
+    assert len(files) == 8  # an .onnx and a .json each
+    for name in files:
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes(), name
+
+
+def test_another_suffix_is_refused(linear, tmp_path):
+    classifier, _ = linear
+    with pytest.raises(ZooError, match=r"named \.onnx; given was .*model\.pb"):
+        exporters.to_onnx(classifier, tmp_path / "model.pb")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_users_pictures_are_the_proof_when_they_are_named(linear, digits, tmp_path):
+    classifier, folder = linear
+    made = len(samples.adversarial(classifier.image_spec))
+    assert exporters.to_onnx(classifier, tmp_path / "model.onnx", data=digits / "3").pictures == 183 + made
+    assert exporters.verify(folder / "mine.onnx", data=digits / "4").pictures == 181 + made
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ZooError, match="no pictures"):
+        exporters.to_onnx(classifier, tmp_path / "other.onnx", data=tmp_path / "empty")
+    assert not (tmp_path / "other.onnx").exists()
+
+
+def test_verify_finds_the_users_file_beside_and_says_so_where_it_is_not(linear, tmp_path):
+    _, folder = linear
+    assert exporters.verify(folder / "mine.onnx").passed
+    alone = tmp_path / "mine.onnx"
+    alone.write_bytes((folder / "mine.onnx").read_bytes())
+    with pytest.raises(ZooError, match=r"exported from mine\.keras, which is not beside it; name it with --against"):
+        exporters.verify(alone)
+    assert exporters.verify(alone, folder / "mine.keras").passed
+
+
+def test_verify_refuses_other_weights(linear):
+    classifier, folder = linear
+    other = zoo.load("linear", classes=classifier.class_names)
+    with pytest.raises(ZooError, match="other weights"):
+        exporters.verify(folder / "mine.onnx", other)
+    with pytest.raises(ZooError, match="other weights"):
+        exporters.verify(folder / "mine.onnx", "lenet5")
+
+
+def test_verify_notices_class_names_that_are_not_the_models(linear, tmp_path):
+    """A client on the board takes its labels from there."""
+    classifier, folder = linear
+    proto = onnx.load(folder / "mine.onnx")
+    (entry,) = proto.metadata_props
+    about = json.loads(entry.value)
+    about["class_names"].reverse()
+    entry.value = json.dumps(about)
+    onnx.save(proto, tmp_path / "reversed.onnx")
+    with pytest.raises(CheckFailed, match="metadata say class_names"):
+        exporters.verify(tmp_path / "reversed.onnx", classifier).raise_if_failed()
+
+
+def foreign(metadata=None):
+    """A valid ONNX file that the zoo has not written."""
+    sizes = ["batch", 28, 28, 1]
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sizes) for name in ("pictures", "scores")]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["pictures"], ["scores"])], "g", ends[:1], ends[1:])
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    if metadata is not None:
+        onnx.helper.set_model_props(proto, metadata)
+    return proto.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, {"author": "x"}, {"zoo": "not JSON"}, {"zoo": "{}"}, {"zoo": "[1]"}, {"zoo": '{"model": 3}'}], ids=str
+)
+def test_verify_refuses_a_file_of_others(tmp_path, metadata):
+    (tmp_path / "foreign.onnx").write_bytes(foreign(metadata))
+    with pytest.raises(ZooError, match="was not exported by the zoo"):
+        exporters.verify(tmp_path / "foreign.onnx")
+
+
+def test_verify_refuses_what_is_damaged_or_no_onnx_file(linear, tmp_path):
+    _, folder = linear
+    whole = (folder / "mine.onnx").read_bytes()
+    path = tmp_path / "damaged.onnx"
+    for content in (whole[: len(whole) // 2], whole[:-10], b"I am a text, not a model", b"", np.random.bytes(1000)):
+        path.write_bytes(content)
+        with pytest.raises(ZooError):
+            exporters.verify(path)
+    with pytest.raises(ZooError, match="no file"):
+        exporters.verify(tmp_path / "missing.onnx")
+    with pytest.raises(ZooError, match="only those can be verified"):
+        exporters.verify(folder / "mine.keras")
+
+
+def test_verify_reads_weights_beside_the_file(linear, tmp_path):
+    _, folder = linear
+    proto = onnx.load(folder / "mine.onnx")
+    onnx.save(proto, tmp_path / "mine.onnx", save_as_external_data=True, location="mine.bin", size_threshold=1024)
+    (tmp_path / "mine.keras").write_bytes((folder / "mine.keras").read_bytes())
+    assert exporters.verify(tmp_path / "mine.onnx").passed
+    (tmp_path / "mine.bin").unlink()
+    with pytest.raises(ZooError, match="missing"):
+        exporters.verify(tmp_path / "mine.onnx")
+
+
+FULL_DISK = """
+import resource, sys
+import exporters.onnx
+import zoo
+zoo.load("linear")  # so that only the export is left to do
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+from zoo.cli import main
+sys.argv[0] = "zoo"
+main()
+"""
+
+
+def test_a_full_disk_leaves_no_half_file(linear, tmp_path):
+    _, folder = linear
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"older")
+    words = ["export", str(folder / "mine.keras"), "--to", "onnx", "--out", str(path)]
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if line.startswith("zoo: ")] == [done.stderr.splitlines()[-1]]
+    assert "File too large" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"] and path.read_bytes() == b"older"
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 10_000  # the limit was the child's
+
+
+@pytest.mark.slow
+def test_the_commands_export_and_verify(linear, zoo_command, tmp_path):
+    _, folder = linear
+    (tmp_path / "mine.keras").write_bytes((folder / "mine.keras").read_bytes())
+    done = zoo_command("export", "mine.keras", "--to", "onnx", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["file"], report["passed"], report["flipped_labels"]) == ("mine.onnx", True, 0)
+    pictures = np.random.default_rng(1).integers(0, 256, (3, 28, 28, 1), "uint8")
+    np.testing.assert_array_equal(run(tmp_path / "mine.onnx", pictures), run(folder / "mine.onnx", pictures))
+    done = zoo_command("verify", "mine.onnx", "--json", cwd=tmp_path)
+    assert done.returncode == 0 and json.loads(done.stdout)["passed"] is True, done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_the_command_verify_ends_with_1_for_a_no_and_2_for_what_cannot_be(linear, zoo_command, tmp_path):
+    _, folder = linear
+    proto = onnx.load(folder / "mine.onnx")
+    weights = next(tensor for tensor in proto.graph.initializer if len(tensor.raw_data) > 1000)
+    values = onnx.numpy_helper.to_array(weights) * np.float32(1.5)
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    onnx.save(proto, tmp_path / "changed.onnx")
+    done = zoo_command("verify", "changed.onnx", "--against", folder / "mine.keras", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["passed"] is False
+    assert done.stderr.startswith("zoo: the file does not compute what the model computes") and done.stderr.count("\n") == 1
+    done = zoo_command("verify", "missing.onnx", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "zoo: no file missing.onnx\n")
+
+
+@pytest.mark.mnist
+@pytest.mark.slow
+def test_on_all_of_mnists_test_pictures_the_file_gives_the_labels_of_keras(tmp_path):
+    classifier = zoo.load("lenet5.mnist")
+    exporters.to_onnx("lenet5.mnist", tmp_path / "lenet5.onnx")
+    test = training.data.load("mnist", classifier.image_spec).parts["test"]
+    expected = classifier.predict(test.pictures, batch_size=1000, verbose=0)
+    given = np.concatenate([run(tmp_path / "lenet5.onnx", test.pictures[i : i + 1000]) for i in range(0, 10_000, 1000)])
+    assert len(given) == 10_000
+    np.testing.assert_array_equal(given.argmax(axis=1), expected.argmax(axis=1))
+    assert exporters.verify(tmp_path / "lenet5.onnx").passed  # it finds the pretrained model by the file's own word

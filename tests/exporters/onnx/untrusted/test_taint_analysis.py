@@ -1,0 +1,151 @@
+"""Files whose work depends on the pixels: what is cheap on one picture may never end on another."""
+
+import keras
+import numpy as np
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from exporters import source
+from exporters.onnx import convert
+from exporters.onnx.untrusted import limits, sandbox, taint_analysis
+from zoo.errors import ZooError
+
+F32, I64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+NUMBERS = {
+    "shape": np.array([3, 4]),
+    "two": np.array([2]),
+    "five": np.array(5),
+    "rare": np.float32(77.5),
+    "many": np.float32(1e12),
+    "yes": np.array(True),
+    "scalar": np.array([], "int64"),
+    "all": np.array([0, 1]),
+    "one": np.array([1]),
+    "values": np.float32([0, 1]),
+}
+# A number that is 10^12 where a pixel has one value, as a float, a whole number and one axis of it.
+COUNT = [
+    helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+    helper.make_node("Equal", ["most", "rare"], ["met"]),
+    helper.make_node("Cast", ["met"], ["part"], to=F32),
+    helper.make_node("Mul", ["part", "many"], ["times"]),
+    helper.make_node("Cast", ["times"], ["count"], to=I64),
+    helper.make_node("Unsqueeze", ["count", "first"], ["counts"]),
+]
+
+
+def end(name, kind, sizes):
+    return helper.make_tensor_value_info(name, kind, sizes)
+
+
+def loop(count="five", go="yes", on="go", state="a"):
+    """A loop whose state is doubled; after each turn it goes on by the value of a name."""
+    body = helper.make_graph(
+        [
+            helper.make_node("ReduceMax", [state], ["high"], keepdims=0),
+            helper.make_node("Equal", ["high", "rare"], ["by_state"]),
+            helper.make_node("Identity", [on], ["on"]),
+            helper.make_node("Add", ["a", "a"], ["b"]),
+            helper.make_node("Add", ["c", "a"], ["d"]),
+        ],
+        "body",
+        [end("i", I64, []), end("go", BOOL, []), end("a", F32, ["n", 4]), end("c", F32, ["n", 4])],
+        [end("on", BOOL, []), end("b", F32, ["n", 4]), end("d", F32, ["n", 4])],
+    )
+    return helper.make_node("Loop", [count, go, "x", "zeros"], ["y", "z"], body=body)
+
+
+def branches(condition):
+    graphs = [helper.make_graph([helper.make_node(name, ["x"], ["r"])], "g", [], [end("r", F32, None)]) for name in SIGNS]
+    return helper.make_node("If", [condition], ["y"], then_branch=graphs[0], else_branch=graphs[1])
+
+
+SIGNS = ("Neg", "Abs")
+ZEROS = helper.make_node("Sub", ["x", "x"], ["zeros"])
+FILLED = helper.make_node("ConstantOfShape", ["counts"], ["filled"])
+SCAN = helper.make_graph([helper.make_node("Neg", ["a"], ["b"])], "body", [end("a", F32, [4])], [end("b", F32, [4])])
+REFUSED = {
+    "turns": [ZEROS, loop("count")],
+    "begins": [ZEROS, loop(go="met")],
+    "goes on": [ZEROS, loop(on="met")],
+    "goes on by its state": [ZEROS, loop(on="by_state")],
+    "goes on by what a later turn taints": [
+        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        loop(on="by_state", state="c"),
+    ],
+    "branches": [branches("met")],
+    "fills": [FILLED],
+    "expands": [helper.make_node("Expand", ["x", "counts"], ["y"])],
+    "tiles": [helper.make_node("Tile", ["x", "counts"], ["y"])],
+    "range": [helper.make_node("Range", ["zero", "count", "zero"], ["y"])],
+    "resizes": [helper.make_node("Resize", ["x", "", "scales", "counts"], ["y"])],
+    "pads": [helper.make_node("Pad", ["x", "counts"], ["y"])],
+    "encodes": [helper.make_node("OneHot", ["one", "count", "values"], ["y"])],
+    "slices": [helper.make_node("Slice", ["x", "counts", "counts"], ["y"])],
+    "finds": [helper.make_node("NonZero", ["x"], ["y"])],
+    "scans": [helper.make_node("Scan", ["x"], ["y"], body=SCAN, num_scan_inputs=1)],
+    "foreign": [helper.make_node("BiasGelu", ["x", "x"], ["y"], domain="com.microsoft")],
+    "by way of a branch": [
+        branches("yes"),
+        helper.make_node("Cast", ["y"], ["wide"], to=I64),
+        helper.make_node("Tile", ["x", "wide"], ["z"]),
+    ],
+}
+SHAPED = helper.make_node("Shape", ["x"], ["sizes"])
+LEFT_ALONE = {
+    "turns": [ZEROS, loop()],
+    "branches": [branches("yes")],
+    "by the shape": [SHAPED, helper.make_node("ConstantOfShape", ["sizes"], ["y"])],
+    "by a state that is no pixel's": [
+        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        helper.make_node("Loop", ["five", "yes", "zeros", "zeros"], ["y", "z"], body=loop(on="by_state").attribute[0].g),
+    ],
+}
+
+
+def model(nodes, output="y"):
+    tensors = [numpy_helper.from_array(array, name) for name, array in {**NUMBERS, "first": np.array([0])}.items()]
+    tensors += [numpy_helper.from_array(np.array(0), "zero"), numpy_helper.from_array(np.float32([1, 1]), "scales")]
+    graph = helper.make_graph([*COUNT, *nodes], "g", [end("x", F32, ["n", 4])], [end(output, F32, [None, None])], tensors)
+    sets = [helper.make_opsetid("", 13), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=sets, ir_version=8)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_work_that_depends_on_the_pixels_is_refused(case):
+    proto = model(REFUSED[case], REFUSED[case][-1].output[0])
+    with pytest.raises(limits.Refused, match=r"work depends on the pixels|which is not run"):
+        taint_analysis.check(ir.from_proto(proto))
+
+
+@pytest.mark.parametrize("case", LEFT_ALONE)
+def test_work_that_depends_on_shapes_alone_is_not(case):
+    taint_analysis.check(ir.from_proto(model(LEFT_ALONE[case])))
+
+
+def test_functions_of_a_file_are_refused():
+    proto = model([helper.make_node("Neg", ["x"], ["y"])])
+    proto.functions.append(
+        helper.make_function("own", "f", ["a"], ["b"], [helper.make_node("Neg", ["a"], ["b"])], proto.opset_import)
+    )
+    with pytest.raises(limits.Refused, match="functions of its own"):
+        taint_analysis.check(ir.from_proto(proto))
+
+
+def test_a_loop_that_no_trial_run_wakes_is_refused_by_the_probe(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model([ZEROS, loop("count")]).SerializeToString())
+    with pytest.raises(ZooError, match=r"model\.onnx has a Loop whose work depends on the pixels") as caught:
+        sandbox.check(path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "layer", [keras.layers.LSTM(4), keras.layers.Bidirectional(keras.layers.GRU(4))], ids=["lstm", "gru"]
+)
+def test_recurrent_layers_of_keras_are_left_alone(layer):
+    steps = keras.Input((6, 3))
+    graph = convert.convert(source.find(keras.Model(steps, layer(steps))))
+    assert "Loop" in {node.op_type for node in graph.graph}
+    taint_analysis.check(graph)

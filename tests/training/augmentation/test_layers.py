@@ -1,0 +1,332 @@
+import keras
+import numpy as np
+import pytest
+
+from training.augmentation.layers import AffineDistortion, BatchShift, PCAColour, RandomCrop
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return np.random.default_rng(0).uniform(0, 255, (8, 12, 10, 1)).astype("float32")
+
+
+def draws(seed, batch):
+    """The random numbers that a layer with this seed draws first: (6, batch) from ±1."""
+    return np.asarray(keras.random.uniform((6, batch), -1.0, 1.0, seed=keras.random.SeedGenerator(seed)))
+
+
+def sample(picture, x, y):
+    """Read a picture at a place between its pixels; outside it is black."""
+    height, width = picture.shape
+    left, top = int(np.floor(x)), int(np.floor(y))
+    total = 0.0
+    for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
+        if 0 <= row < height and 0 <= column < width:
+            total += picture[row, column] * (1 - abs(x - column)) * (1 - abs(y - row))
+    return total
+
+
+def distorted(picture, matrix, shift):
+    """Each pixel is read where the matrix, about the centre, and the shift say: the plain loop."""
+    height, width = picture.shape
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    result = np.empty_like(picture)
+    for row in range(height):
+        for column in range(width):
+            x, y = matrix @ (np.array([column, row]) - centre) + centre + shift
+            result[row, column] = sample(picture, x, y)
+    return result
+
+
+NONE = {"translation": 0.0, "drift": 0.0, "scaling": 0.0, "squeezing": 0.0, "shearing": 0.0, "rotation": 0.0}
+
+
+def test_no_amounts_no_change(pictures):
+    np.testing.assert_allclose(AffineDistortion(**NONE, seed=1)(pictures, training=True), pictures, atol=1e-3)
+
+
+def make_colours(seed):
+    layer = PCAColour(seed=seed)
+    layer.adapt(np.random.default_rng(0).uniform(0, 255, (8, 12, 10, 1)).astype("float32"))  # the fixture's
+    return layer
+
+
+def make_crops(seed):
+    return RandomCrop(7, seed=seed)
+
+
+MAKERS = [AffineDistortion, BatchShift, make_crops, make_colours]
+
+
+@pytest.mark.parametrize("make", [AffineDistortion, BatchShift, make_colours])
+def test_outside_of_training_nothing_happens(make, pictures):
+    layer = make(seed=1)
+    np.testing.assert_array_equal(layer(pictures), pictures)
+    np.testing.assert_array_equal(layer(pictures, training=False), pictures)
+    assert not np.array_equal(layer(pictures, training=True), pictures)
+
+
+@pytest.mark.parametrize(
+    "amounts",
+    [
+        {"translation": 3.0},
+        {"drift": 0.25},
+        {"scaling": 0.3},
+        {"squeezing": 0.3},
+        {"shearing": 0.4},
+        {"rotation": 0.5},
+        {"translation": 2.0, "scaling": 0.1, "squeezing": 0.1, "shearing": 0.2, "rotation": 0.2},
+    ],
+    ids=lambda amounts: "+".join(amounts),
+)
+def test_a_distortion_is_the_affine_map_of_its_random_numbers(amounts, pictures):
+    amounts = {**NONE, **amounts}
+    given = np.asarray(AffineDistortion(**amounts, seed=5)(pictures, training=True))
+    for number, draw in enumerate(draws(5, len(pictures)).T):
+        scale = 1 + amounts["scaling"] * draw[0]
+        squeeze = 1 + amounts["squeezing"] * draw[1]
+        angle = amounts["rotation"] * draw[3]
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        shear_and_scale = np.array([[scale * squeeze, amounts["shearing"] * draw[2]], [0, scale / squeeze]])
+        most = amounts["translation"] + amounts["drift"] * np.array([pictures.shape[2], pictures.shape[1]])  # x, y
+        expected = distorted(pictures[number, ..., 0], shear_and_scale @ turn, most * draw[4:])
+        np.testing.assert_allclose(given[number, ..., 0], expected, atol=0.05)
+
+
+def test_what_comes_in_from_outside_is_black_or_what_lies_at_the_border():
+    white = np.full((8, 16, 16, 1), 255.0, "float32")
+    for mode, darkest in (("constant", 0.0), ("nearest", 255.0)):
+        moved = AffineDistortion(translation=4.0, rotation=0.3, fill_mode=mode, seed=1)(white, training=True)
+        assert np.asarray(moved).min() == pytest.approx(darkest, abs=1e-3)
+
+
+def test_a_shear_moves_rows_sideways_in_proportion_to_their_height():
+    bar = np.zeros((64, 21, 21, 1), "float32")
+    bar[:, :, 10] = 255  # an upright bar
+    sheared = np.asarray(AffineDistortion(**{**NONE, "shearing": 0.3}, seed=2)(bar, training=True))[..., 0]
+    mass = sheared.sum(axis=2)
+    centre = (sheared * np.arange(21)).sum(axis=2) / mass  # of each row
+    slopes = (centre[:, -1] - centre[:, 0]) / 20
+    assert np.abs(centre[:, 10] - 10).max() < 1e-3  # the middle row stays
+    np.testing.assert_allclose(centre - 10, slopes[:, None] * (np.arange(21) - 10), atol=1e-2)
+    assert slopes.min() < -0.2 and slopes.max() > 0.2 and np.abs(slopes).max() <= 0.3 + 1e-3
+
+
+def test_brightness_stays_within_0_and_255():
+    pictures = np.random.default_rng(1).choice([0.0, 255.0], (32, 28, 28, 1)).astype("float32")
+    given = np.asarray(AffineDistortion(rotation=0.3, seed=3)(pictures, training=True))
+    assert given.shape == pictures.shape
+    assert given.min() >= 0 and given.max() <= 255 + 1e-3
+
+
+def test_each_picture_has_its_own_map_and_each_call_new_ones():
+    same = np.repeat(np.random.default_rng(2).uniform(0, 255, (1, 12, 10, 1)), 6, axis=0).astype("float32")
+    layer = AffineDistortion(seed=4)
+    first, second = (np.asarray(layer(same, training=True)) for _ in range(2))
+    every = np.concatenate([first, second]).reshape(12, -1)
+    assert len(np.unique(every, axis=0)) == 12
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_seed_decides_and_a_saved_layer_keeps_it(make, pictures):
+    layer = make(seed=7)
+    first = np.asarray(layer(pictures, training=True))
+    again = type(layer).from_config(layer.get_config())
+    if hasattr(again, "adapt"):
+        again.adapt(pictures, 1)
+    np.testing.assert_array_equal(again(pictures, training=True), first)
+    others = [np.asarray(make(seed=seed)(pictures, training=True)) for seed in range(8, 14)]
+    assert any(not np.array_equal(other, first) for other in others)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_the_state_of_the_random_numbers_is_a_variable(make, pictures):
+    """What a checkpoint restores, so that a resumed run draws the numbers that it would have drawn."""
+    layer = make(seed=7)
+    (state,) = [variable for variable in layer.variables if "seed_generator" in variable.path]
+    kept = state.numpy().copy()
+    first = np.asarray(layer(pictures, training=True))
+    layer(pictures, training=True)
+    assert not np.array_equal(state, kept)
+    state.assign(kept)
+    np.testing.assert_array_equal(layer(pictures, training=True), first)
+
+
+def shifted(pictures, down, right):
+    """Move by whole pixels, black coming in."""
+    result = np.zeros_like(pictures)
+    _, height, width, _ = pictures.shape
+    for row in range(height):
+        for column in range(width):
+            if 0 <= row - down < height and 0 <= column - right < width:
+                result[:, row, column] = pictures[:, row - down, column - right]
+    return result
+
+
+def test_a_batch_shift_is_one_of_the_shifts_for_all_alike_and_each_as_often(pictures):
+    layer = BatchShift(pixels=1, seed=1)
+    shifts = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+    expected = [shifted(pictures, *shift) for shift in shifts]
+    counts = dict.fromkeys(shifts, 0)
+    calls = 900
+    for _ in range(calls):
+        given = np.asarray(layer(pictures, training=True))
+        (found,) = [shift for shift, each in zip(shifts, expected, strict=True) if np.array_equal(given, each)]
+        counts[found] += 1
+    mean = calls / len(shifts)
+    chi_squared = sum((count - mean) ** 2 / mean for count in counts.values())
+    assert chi_squared < 26.1  # 8 degrees of freedom: exceeded once in a thousand, and the seed is fixed
+
+
+@pytest.fixture(scope="module")
+def coloured():
+    """Pictures in which the colours vary together, a channel more than the next."""
+    generator = np.random.default_rng(3)
+    mixed = generator.normal(size=(30, 6, 5, 3)) @ np.array([[40, 30, 20], [0, 15, 5], [0, 0, 6]]) + [120, 110, 90]
+    return mixed.clip(0, 255).astype("uint8")
+
+
+def places(pictures, cut):
+    """Where each cut was taken from its own picture: (top, left), by looking everywhere."""
+    size, found = cut.shape[1], []
+    for picture, square in zip(pictures, cut, strict=True):
+        matches = [
+            (top, left)
+            for top in range(picture.shape[0] - size + 1)
+            for left in range(picture.shape[1] - size + 1)
+            if np.array_equal(picture[top : top + size, left : left + size], square)
+        ]
+        assert len(matches) == 1
+        found += matches
+    return found
+
+
+def test_a_crop_is_a_square_of_its_own_picture_at_a_place_of_its_own_each_as_often(pictures):
+    """Pictures of 12x10, squares of 8: 5 x 3 places."""
+    layer = RandomCrop(8, seed=1)
+    calls = [np.asarray(layer(pictures, training=True)) for _ in range(150)]
+    assert {each.shape for each in calls} == {(8, 8, 8, 1)}
+    found = np.array([places(pictures, each) for each in calls])  # (calls, pictures, 2)
+    flat = found[..., 0] * 3 + found[..., 1]
+    counts = np.bincount(flat.ravel(), minlength=15)
+    mean = flat.size / 15
+    assert len(counts) == 15 and counts.min() > 0
+    chi_squared = sum((count - mean) ** 2 / mean for count in counts)
+    assert chi_squared < 36.1  # 14 degrees of freedom: exceeded once in a thousand, and the seed is fixed
+    assert np.mean(flat[:, 1:] == flat[:, :-1]) < 0.2  # pictures of a batch differ in their places, 1 in 15 by chance
+    assert np.mean(flat[1:] == flat[:-1]) < 0.2  # and a picture from call to call
+
+
+def test_all_channels_are_cut_at_the_same_place(coloured):
+    layer = RandomCrop(3, seed=2)
+    cut = np.asarray(layer(coloured, training=True))
+    assert cut.shape == (30, 3, 3, 3) and cut.dtype == coloured.dtype
+    assert len(set(places(coloured, cut))) > 5
+
+
+def test_outside_of_training_the_middle_is_cut_out(pictures):
+    layer = RandomCrop(7, seed=1)
+    for given in (layer(pictures), layer(pictures, training=False)):
+        np.testing.assert_array_equal(given, pictures[:, 2:9, 1:8])  # of 5 rows and 3 columns to spare
+
+
+def test_a_crop_of_the_whole_is_the_whole(coloured):
+    square = coloured[:, :5]
+    np.testing.assert_array_equal(RandomCrop(5, seed=1)(square, training=True), square)
+
+
+def test_what_is_too_small_to_be_cut_is_refused(pictures):
+    for act in (lambda layer: layer(pictures, training=True), lambda layer: layer.compute_output_shape(pictures.shape)):
+        with pytest.raises(ValueError, match=r"cuts out 11x11. Received: pictures of 12x10"):
+            act(RandomCrop(11))
+
+
+def by_channels(pictures):
+    """The covariance of the colours of all pixels, as a plain sum over pixels."""
+    pixels = pictures.reshape(-1, 3).astype("float64")
+    mean = sum(pixels) / len(pixels)
+    return sum(np.outer(pixel - mean, pixel - mean) for pixel in pixels) / len(pixels)
+
+
+def fitted(pictures, **settings):
+    layer = PCAColour(**settings)
+    layer.adapt(pictures, len(pictures) / 10)
+    return layer
+
+
+def test_the_axes_are_those_of_the_colours_that_it_was_fitted_to(coloured):
+    layer = fitted(coloured)
+    axes, deviations = np.asarray(layer.axes), np.asarray(layer.deviations)
+    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-6)
+    np.testing.assert_allclose(axes @ np.diag(deviations**2) @ axes.T, by_channels(coloured), rtol=1e-4, atol=1e-2)
+    assert deviations.max() > 3 * deviations.min() > 0
+
+
+def test_fitting_in_parts_gives_the_same_to_the_bit(coloured, monkeypatch):
+    whole = fitted(coloured)
+    monkeypatch.setattr("training.augmentation.layers.at_a_time", lambda shape: 7)
+    looked_at = []
+    parts = fitted(Recorded(coloured, looked_at))
+    assert max(looked_at) == 7 and sum(looked_at) == 30
+    for one, other in ((whole.axes, parts.axes), (whole.deviations, parts.deviations)):
+        np.testing.assert_array_equal(one, other)
+
+
+class Recorded:
+    """An array that notes how many of its rows are looked at, at a time."""
+
+    def __init__(self, rows, looked_at):
+        self.rows, self.looked_at, self.shape = rows, looked_at, rows.shape
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, rows):
+        self.looked_at.append(len(self.rows[rows]))
+        return self.rows[rows]
+
+
+def test_a_picture_gets_one_colour_at_all_of_its_pixels(coloured):
+    given = coloured.astype("float32")
+    added = np.asarray(fitted(coloured, seed=1)(given, training=True)) - given
+    np.testing.assert_allclose(added, np.broadcast_to(added[:, :1, :1], added.shape), atol=1e-4)
+    assert len(np.unique(added[:, 0, 0].round(3), axis=0)) == 30  # another for each picture
+
+
+def test_the_added_colours_vary_as_the_colours_do_a_tenth_as_much(coloured):
+    """Over many draws: mean 0, covariance P diag((.1 s)²) Pᵀ, which is a hundredth of that of the colours."""
+    layer = fitted(coloured, seed=2)
+    black = np.zeros((20_000, 1, 1, 3), "float32")
+    added = np.asarray(layer(black, training=True)).reshape(-1, 3).astype("float64")
+    expected = by_channels(coloured) / 100
+    scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
+    np.testing.assert_allclose(added.T @ added / len(added) / scale, expected / scale, atol=0.04)  # 4/√20,000 and some
+    assert np.abs(added.mean(axis=0) / np.sqrt(np.diag(expected))).max() < 0.03
+    third = np.asarray(fitted(coloured, deviation=0.3, seed=2)(black, training=True)).reshape(-1, 3)
+    np.testing.assert_allclose(third, 3 * added, rtol=1e-4, atol=1e-4)
+
+
+def test_raw_bytes_are_not_wrapped_around(coloured):
+    given = fitted(coloured, seed=1)(coloured, training=True)
+    floats = fitted(coloured, seed=1)(coloured.astype("float32"), training=True)
+    np.testing.assert_array_equal(given, floats)
+
+
+def test_unfitted_colours_are_refused(coloured):
+    with pytest.raises(ValueError, match="was fitted to no data: call `adapt` with the training part"):
+        PCAColour()(coloured, training=True)
+
+
+def test_grey_pictures_vary_in_brightness(pictures):
+    layer = fitted(pictures)
+    assert float(layer.deviations[0]) == pytest.approx(pictures.std(), rel=1e-4)
+
+
+def test_the_colours_stay_after_the_last_epoch_of_noise(coloured):
+    """Fitted to 30 pictures and shown 10 at a time: noise for two epochs of three calls, then none."""
+    layer = fitted(coloured, until=2, seed=1)
+    ten = coloured[:10].astype("float32")
+    changed = [not np.array_equal(layer(ten, training=True), ten) for _ in range(9)]
+    assert changed == [True] * 6 + [False] * 3
+    with pytest.raises(ValueError, match="stops after 2 passes: tell `adapt` how many steps one has"):
+        PCAColour(until=2).adapt(coloured)

@@ -1,0 +1,112 @@
+"""The nearest neighbour through training: what a run memorises is what scikit-learn would have."""
+
+import keras
+import numpy as np
+import pytest
+
+import training.engine.trainer as trainers
+import training.evaluation.evaluate
+import zoo
+from training import recipe
+from training.data import Samples
+from training.engine import fused_steps
+from zoo import ZooError, registry, rules
+
+
+def kinds():
+    return [trainers.Trainer] + [fused_steps.OnTensorFlow] * (keras.backend.backend() == "tensorflow")
+
+
+@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_run_memorises_every_picture_once(kind, epochs):
+    """Also in the last batch, which is smaller; a second epoch finds no room, and changes nothing."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    generator = np.random.default_rng(0)
+    pictures, labels = generator.integers(0, 256, (60, 28, 28, 1), "uint8"), (np.arange(60) % 10).astype("int32")
+    known, asked = Samples(pictures[:43], labels[:43]), Samples(pictures[43:], labels[43:])
+    net = zoo.build("nearest-neighbor", capacity=43)
+    classifier = registry.wrap(net, zoo.card("nearest-neighbor"), range(10))
+    trainer = kind(classifier, (), known.pictures, known.labels, 8, 1, rules.Memorise())
+    trainer.prepare(None, zoo.losses.MulticlassHinge())
+    history = trainer.fit(
+        trainer.feed(1, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=epochs, shuffle=False, verbose=0
+    ).history
+    assert history["accuracy"] == [1.0] * epochs
+    assert int(net.layers[-1].filled()) == 43
+    found = training.evaluation.evaluate.score(classifier, asked).predictions
+    reference = KNeighborsClassifier(1).fit(known.pictures.reshape(43, -1).astype(float), known.labels)
+    assert (found == reference.predict(asked.pictures.reshape(17, -1).astype(float))).all()
+
+
+def test_more_pictures_than_places_are_refused_before_the_run(tmp_path, digits):
+    chosen = recipe.load("nearest-neighbor-mnist", **{"data.name": str(digits), "data.test": 100, "options.capacity": 1000})
+    with pytest.raises(ZooError, match=r"1,697 pictures .* 1,000 of the 1,000 .* options.capacity=1697"):
+        training.fit(chosen, tmp_path / "run")
+
+
+@pytest.mark.parametrize("change", [{"epochs": 2}, {"data.repeat": 2}], ids=str)
+def test_nothing_is_learned_by_heart_twice(change, tmp_path, digits):
+    chosen = recipe.load("nearest-neighbor-mnist", **{"data.name": str(digits), "data.test": 297, **change})
+    with pytest.raises(ZooError, match=r"3,000 presentations of 1,500 pictures.* epochs = 1, data\.repeat = 1"):
+        training.fit(chosen, tmp_path / "run")
+
+
+def test_a_run_on_scanned_digits(tmp_path, digits):
+    """1.0 % wrong is what 3 neighbours reach on these digits."""
+    from rich.console import Console
+
+    chosen = recipe.load("nearest-neighbor-mnist-k3", **{"data.name": str(digits), "data.test": 300})
+    metrics = training.fit(chosen, tmp_path / "run", console=Console(quiet=True))
+    assert metrics["pictures"] == 300 and metrics["test_error"] < 3
+    again = zoo.load(tmp_path / "run" / "best.keras")
+    assert int(again.net.layers[-1].filled()) == again.net.layers[-1].capacity == 1497  # as large as need be
+    assert (tmp_path / "run" / "best.keras").stat().st_size < 6e6
+
+
+@pytest.mark.parametrize(
+    ("name", "k", "deskew"), [("", 1, False), ("-k3", 3, False), ("-k5", 5, False), ("-deskewed", 1, True)]
+)
+def test_recipes(name, k, deskew):
+    chosen = recipe.load(f"nearest-neighbor-mnist{name}")
+    card = zoo.card(chosen.model)
+    preprocessing = chosen.preprocessing or card.preprocessing
+    assert chosen.options["k"] == k and (preprocessing.deskew, preprocessing.shift) == (deskew, -128)
+    assert chosen.optimizer is None and chosen.rule is None and chosen.epochs == 1
+
+
+@pytest.mark.slow
+@pytest.mark.mnist
+@pytest.mark.parametrize(("deskew", "errors"), [(False, {1: 309, 3: 283, 5: 307}), (True, {1: 165, 3: 150, 5: 148})])
+def test_mnist(deskew, errors):
+    """Wrong of 10,000 with 1, 3 and 5 neighbours, of which the five are looked for once."""
+    import tensorflow_datasets as tfds
+
+    (known, labels), (asked, truth) = (
+        tfds.as_numpy(tfds.load("mnist", split=part, batch_size=-1, as_supervised=True)) for part in ("train", "test")
+    )
+    net = zoo.build("nearest-neighbor")
+    about = zoo.card("nearest-neighbor")
+    about = about.model_copy(update={"preprocessing": about.preprocessing.model_copy(update={"deskew": deskew})})
+    classifier = registry.wrap(net, about, range(10))
+    for start in range(0, 60000, 1000):
+        rows = slice(start, start + 1000)
+        rules.Memorise().learn(net, classifier.preprocessing(known[rows]), labels[rows])
+    layer = net.layers[-1]
+    wrong = dict.fromkeys(errors, 0)
+    for start in range(0, 10000, 1000):
+        rows = slice(start, start + 1000)
+        nearest = layer.nearest(keras.ops.reshape(classifier.preprocessing(asked[rows]), (-1, 784)), 5)
+        for k in errors:
+            answers = keras.ops.convert_to_numpy(layer.vote(nearest[:, :k])).argmax(axis=1)
+            wrong[k] += int((answers != truth[rows]).sum())
+    assert wrong == errors
+    few = slice(0, 200)
+    scores = classifier.predict_on_batch(asked[few])
+    np.testing.assert_array_equal(
+        scores,
+        keras.ops.convert_to_numpy(
+            layer.vote(layer.nearest(keras.ops.reshape(classifier.preprocessing(asked[few]), (-1, 784)), 1))
+        ),
+    )

@@ -1,0 +1,50 @@
+"""The experiment on the Mark I, its smallest task."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from training import data
+from training.evaluation.evaluate import score
+from training.experiments import mark1
+
+
+def test_e_and_f(tmp_path, monkeypatch, capsys):
+    """60 images are learned without error; at other places more than 70 % are right, by machines of different wirings."""
+    (task,) = (each for each in mark1.TASKS if each.name.startswith("E or F"))
+    source = task.source()
+    first, second = (mark1.learn(task, source, seed) for seed in (1, 2))
+    assert score(first, source.parts["train"]).error == score(second, source.parts["train"]).error == 0
+    assert (mark1.templates(first)["E"] != mark1.templates(second)["E"]).any()
+
+    monkeypatch.setattr(mark1, "TASKS", (task,))
+    result = mark1.run(tmp_path, seeds=2)
+    accuracy = result[task.name]["accuracy"]
+    np.testing.assert_allclose(accuracy, [100 - score(each, source.parts["test"]).error for each in (first, second)])
+    assert min(accuracy) > 70
+    assert json.loads((tmp_path / "result.json").read_text("utf-8")) == {"seeds": 2, **result}
+    assert (tmp_path / "mark1.png").stat().st_size > 5000
+    assert f"{np.mean(accuracy):.2f}" in capsys.readouterr().out
+
+
+def drawn(name):
+    return data.load(f"drawn:{name}", zoo.card("mark1").picture.model_dump()).parts
+
+
+def test_a_quarter_of_the_units_fire_for_a_letter():
+    net = zoo.build("mark1")
+    association = keras.Model(net.inputs, net.get_layer("association").output)
+    fires = association.predict(drawn("letters")["train"].pictures / 255, verbose=0)
+    assert set(np.unique(fires)) == {0, 1} and fires.mean() == pytest.approx(0.25, abs=0.01)
+
+
+def test_most_squares_of_the_test_are_among_those_to_train():
+    """As the card says: 54 %, 99 % of the squares and 8 % of the circles."""
+    parts = drawn("square-circle")
+    shown = {picture.tobytes() for picture in parts["train"].pictures}
+    seen = np.array([picture.tobytes() in shown for picture in parts["test"].pictures])
+    shares = [seen.mean(), *(seen[parts["test"].labels == label].mean() for label in (0, 1))]
+    assert [round(100 * share) for share in shares] == [54, 99, 8]

@@ -1,0 +1,325 @@
+"""What `zoo show` draws is what the layers hold and put out."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import zoo
+from zoo import ZooError, registry, rules
+from zoo.analysis import drawing
+
+
+def wrapped(*layers, shape=(28, 28, 1), classes=10, card="linear"):
+    net = keras.Sequential([keras.Input(shape, name="image"), *layers], name="mine")
+    about = zoo.card(card)
+    picture = about.picture.model_copy(update=dict(zip(("height", "width", "channels"), shape, strict=True)))
+    return registry.wrap(net, about.model_copy(update={"picture": picture}), range(classes))
+
+
+def test_a_linear_classifier_is_a_template_a_class():
+    classifier = zoo.load("linear.mnist")
+    layer, found = drawing.learned(classifier)
+    assert layer == "scores" and [title for title, _ in found] == list("0123456789")
+    kernel = classifier.net.get_weights()[0]
+    for number, (_, array) in enumerate(found):
+        for row, column in ((0, 0), (3, 17), (27, 27)):
+            assert array.shape == (28, 28) and array[row, column] == kernel[28 * row + column, number]
+
+
+def test_a_hidden_layer_is_drawn_up_to_a_hundred_units(tmp_path):
+    """And it is said of how many."""
+    flatten, dense = keras.layers.Flatten(), keras.layers.Dense
+    classifier = wrapped(flatten, dense(120, name="hidden"), dense(10))
+    layer, found = drawing.learned(classifier)
+    assert layer == "hidden" and [title for title, _ in found] == [str(number) for number in range(1, 121)]
+    assert drawing.draw(classifier, tmp_path / "a.png") == ("hidden", 100, 120)
+
+
+def test_units_are_named_after_classes_only_where_they_answer():
+    flatten, dense = keras.layers.Flatten(), keras.layers.Dense
+    _, found = drawing.learned(wrapped(flatten, dense(3, name="hidden"), dense(3), classes=3))
+    assert [title for title, _ in found] == ["1", "2", "3"]
+    _, found = drawing.learned(wrapped(flatten, dense(3, name="answer"), keras.layers.Softmax(), classes=3))
+    assert [title for title, _ in found] == ["0", "1", "2"]
+
+
+def test_what_a_response_unit_looks_for_is_drawn_through_the_plugboard():
+    """A pixel's weight is the sum over its wires, one after the other."""
+    classifier = zoo.load("mark1.letters")
+    layer, found = drawing.learned(classifier)
+    assert layer == "response" and [title for title, _ in found] == classifier.class_names
+    wiring, kernel = (classifier.net.get_layer(name).get_weights()[0] for name in ("association", "response"))
+    for number, (_, array) in enumerate(found):
+        assert array.shape == (20, 20)
+        for row, column in ((0, 0), (7, 12), (19, 19)):
+            wires = np.flatnonzero(wiring[20 * row + column])
+            expected = sum(float(wiring[20 * row + column, unit]) * float(kernel[unit, number]) for unit in wires)
+            assert len(wires) == 40 and array[row, column] == pytest.approx(expected, abs=1e-4)
+
+
+def test_kernels():
+    classifier = zoo.load("lenet5.mnist")
+    layer, found = drawing.learned(classifier)
+    assert layer == "c1" and len(found) == 6
+    np.testing.assert_array_equal(found[4][1], classifier.net.get_layer("c1").get_weights()[0][:, :, 0, 4])
+
+
+def test_kernels_on_colours_keep_them_and_those_on_maps_come_by_pairs():
+    tail = (keras.layers.Flatten(), keras.layers.Dense(10))
+    convolution = keras.layers.Conv2D(4, 3)
+    _, found = drawing.learned(wrapped(convolution, *tail, shape=(8, 8, 3)))
+    np.testing.assert_array_equal(found[2][1], convolution.get_weights()[0][..., 2])
+    masked = zoo.layers.MaskedConv2D([[1], [0, 1]], 3)
+    expand = keras.layers.Concatenate()
+    image = keras.Input((8, 8, 1), name="image")
+    x = keras.layers.Flatten()(masked(expand([image, image])))
+    net = keras.Model(image, keras.layers.Dense(10)(x), name="mine")
+    picture = zoo.card("linear").picture.model_copy(update={"height": 8, "width": 8})
+    classifier = registry.wrap(net, zoo.card("linear").model_copy(update={"picture": picture}), range(10))
+    _, found = drawing.learned(classifier)
+    assert [title for title, _ in found] == ["1 to 1", "2 to 1", "1 to 2", "2 to 2"]
+    kernel = masked.get_weights()[0]
+    for (_, array), expected in zip(
+        found, [0 * kernel[..., 0], kernel[..., 0], kernel[..., 1], kernel[..., 2]], strict=True
+    ):
+        np.testing.assert_array_equal(array, expected)
+
+
+def test_memorised_pictures_are_drawn_as_they_came():
+    net = zoo.build("nearest-neighbor", capacity=60)
+    classifier = registry.wrap(net, zoo.card("nearest-neighbor"), range(10))
+    generator = np.random.default_rng(0)
+    pictures, labels = generator.integers(0, 256, (50, 28, 28, 1), "uint8"), np.arange(50) % 4
+    with pytest.raises(ZooError, match="neighbors has learned nothing yet"):
+        drawing.learned(classifier)
+    rules.Memorise().learn(net, classifier.preprocessing(pictures), labels)
+    _, found = drawing.learned(classifier)
+    assert [title for title, _ in found] == [each for each in "0123" for _ in range(10)]
+    np.testing.assert_array_equal(found[12][1], pictures[9, ..., 0])  # the third of class 1
+
+
+def test_a_layer_is_asked_first():
+    class Asked(keras.layers.Dense):
+        def pictures(self):
+            return [("mine", np.eye(3))]
+
+    layer, found = drawing.learned(wrapped(keras.layers.Flatten(), Asked(10, name="asked")))
+    assert layer == "asked" and found[0][0] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ((keras.layers.BatchNormalization(name="norm"), keras.layers.Flatten(), keras.layers.Dense(10)), r"norm \(Batch"),
+        ((keras.layers.AveragePooling2D(2), keras.layers.Flatten(), keras.layers.Dense(10, name="d")), r"d \(Dense\)"),
+        ((keras.layers.AveragePooling2D(14), keras.layers.Flatten(), keras.layers.Softmax()), "no layer with weights"),
+    ],
+)
+def test_what_is_no_picture(layers, message):
+    with pytest.raises(ZooError, match=message):
+        drawing.learned(wrapped(*layers, classes=4 if "no layer" in message else 10))
+
+
+def test_the_file_is_red_where_a_weight_is_positive_and_blue_where_it_is_negative(tmp_path):
+    classifier = zoo.load("linear", classes=["a", "b"])
+    kernel = np.zeros((28, 28, 2), "float32")
+    kernel[..., 0], kernel[..., 1] = 1, -1
+    classifier.net.set_weights([kernel.reshape(784, 2), np.zeros(2)])
+    assert drawing.draw(classifier, tmp_path / "a.png") == ("scores", 2, 2)
+    pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"), "int32")
+    left, right = (pixels[pixels.shape[0] // 2, pixels.shape[1] * quarter // 4] for quarter in (1, 3))
+    assert left[0] > left[2] + 50 and right[2] > right[0] + 50
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_layer_by_its_name():
+    """On maps, three of them too, a kernel for each; of a group, for each map of the group."""
+    convolutions = [
+        keras.layers.Conv2D(3, 3, name="a"),
+        keras.layers.Conv2D(4, 3, name="b"),
+        keras.layers.Conv2D(6, 3, groups=2, name="c"),
+        zoo.layers.GroupedConv2D(3, 1, groups=3, name="d"),
+    ]
+    classifier = wrapped(*convolutions, keras.layers.Flatten(), keras.layers.Dense(10, name="scores"), shape=(8, 8, 3))
+    kernels = [layer.get_weights()[0] for layer in convolutions]
+    layer, found = drawing.learned(classifier, "b")
+    assert layer == "b" and [title for title, _ in found][:4] == ["1 to 1", "2 to 1", "3 to 1", "1 to 2"]
+    np.testing.assert_array_equal(found[5][1], kernels[1][:, :, 2, 1])
+    _, found = drawing.learned(classifier, "c")
+    seen = {output: (1, 2) if output <= 3 else (3, 4) for output in range(1, 7)}
+    assert [title for title, _ in found] == [f"{source} to {output}" for output in seen for source in seen[output]]
+    np.testing.assert_array_equal(found[7][1], kernels[2][:, :, 1, 3])
+    _, found = drawing.learned(classifier, "d")
+    assert [title for title, _ in found] == [f"{s} to {o}" for o, s in ((1, 1), (1, 2), (2, 3), (2, 4), (3, 5), (3, 6))]
+    assert drawing.learned(classifier)[0] == drawing.learned(classifier, "a")[0] == "a"
+    with pytest.raises(ZooError, match=r"layer scores \(Dense\) has no weights that are a picture.*--layer scores --pict"):
+        drawing.learned(classifier, "scores")
+    with pytest.raises(ZooError, match="no layer 'score'; did you mean 'scores'"):
+        drawing.learned(classifier, "score")
+
+
+def test_a_dense_layer_on_as_many_units_as_there_are_pixels_is_no_template():
+    dense = keras.layers.Dense
+    classifier = wrapped(keras.layers.Flatten(), dense(784, name="first"), dense(10, name="second"))
+    assert drawing.learned(classifier, "first")[1][0][1].shape == (28, 28)
+    with pytest.raises(ZooError, match="layer second"):
+        drawing.learned(classifier, "second")
+
+
+def test_behind_the_plugboard_by_its_name():
+    classifier = zoo.load("mark1.letters")
+    (layer, found), (other, same) = (drawing.learned(classifier, name) for name in ("response", "association"))
+    assert layer == other == "response"
+    np.testing.assert_array_equal(found[3][1], same[3][1])
+
+
+@pytest.fixture(scope="module")
+def lenet():
+    return zoo.load("lenet5.mnist")
+
+
+@pytest.fixture(scope="module")
+def seven():
+    picture = np.zeros((28, 28, 1), "uint8")
+    picture[6:9, 8:20], picture[9:22, 15:18] = 250, 220
+    return picture
+
+
+@pytest.mark.parametrize("name", ["c1", "s2_squash", "c3"])
+def test_what_is_drawn_of_a_picture_is_what_the_layer_puts_out(lenet, seven, name):
+    x = lenet.preprocessing(seven[None])
+    for layer in lenet.net.layers[1:]:
+        x = layer(x)
+        if layer.name == name:
+            break
+    found = drawing.activations(lenet, seven, name)
+    assert [title for title, _ in found] == [str(number + 1) for number in range(x.shape[-1])]
+    for number, (_, array) in enumerate(found):
+        np.testing.assert_allclose(array, x[0, ..., number], rtol=1e-4, atol=1e-4)
+
+
+def test_units_without_maps_are_one_row(lenet, seven):
+    scores = lenet.predict_on_batch(seven[None])[0]
+    ((title, array),) = drawing.activations(lenet, seven, "rbf")
+    assert title == "rbf"
+    np.testing.assert_allclose(array, scores, rtol=1e-4)
+    assert drawing.activations(lenet, seven, "c5")[0][1].shape == (120,)  # maps of one unit
+
+
+def test_the_heat_lies_where_the_units_look():
+    """Two kernels that look for a bright spot, with a stride and without a border."""
+    spot = keras.layers.Conv2D(2, 3, strides=2, name="spot")
+    classifier = wrapped(spot, keras.layers.Flatten(name="flatten"), keras.layers.Dense(10), shape=(21, 31, 1))
+    kernel = np.zeros((3, 3, 1, 2), "float32")
+    kernel[1, 1, 0, 1] = 1
+    spot.set_weights([kernel, np.zeros(2)])
+    picture = np.zeros((21, 31, 1), "uint8")
+    picture[13, 5] = 200
+    values, extent, box = drawing.heat(classifier, picture, "spot", 2)
+    assert values.shape == (10, 15) and values.argmax() == 6 * 15 + 2
+    assert extent == (0.5, 30.5, 20.5, 0.5)  # the middle of unit (6, 2) is that of pixel (13, 5)
+    assert extent[0] + (2 + 0.5) * 2 == 5.5 and extent[3] + (6 + 0.5) * 2 == 13.5
+    assert box == (4, 12, 3, 3)
+    assert not drawing.heat(classifier, picture, "spot", 1)[0].any()
+    with pytest.raises(ZooError, match="layer spot has units 1 to 2, not 3"):
+        drawing.heat(classifier, picture, "spot", 3)
+    with pytest.raises(ZooError, match="has no maps"):
+        drawing.heat(classifier, picture, "flatten", 3)
+
+
+def test_the_heat_of_units_whose_field_is_not_known_lies_over_all_of_the_picture():
+    classifier = zoo.load("neocognitron")
+    picture = np.random.default_rng(0).integers(0, 256, classifier.input_image_shape, "uint8")
+    height, width, _ = classifier.input_image_shape
+    values, extent, box = drawing.heat(classifier, picture, "c1", 1)
+    assert values.shape == (10, 10) and extent == (0, width, height, 0) and box is None
+
+
+def sane(path):
+    with Image.open(path) as image:
+        return image.format == "PNG" and min(image.size) > 200 and max(image.size) < 2500
+
+
+def test_the_files_of_activations(lenet, seven, tmp_path):
+    path = tmp_path / "a.png"
+    for name, unit, counts in (("c3", None, (16, 16)), ("c3", 16, (1, 16)), ("rbf", None, (10, 10)), ("f6", 84, (1, 84))):
+        assert drawing.draw_activations(lenet, seven, path, name, unit) == (name, *counts) and sane(path)
+        path.unlink()
+    many = wrapped(keras.layers.Conv2D(120, 3, name="many"), keras.layers.Flatten(), keras.layers.Dense(10))
+    assert drawing.draw_activations(many, seven, path, "many") == ("many", 100, 120) and sane(path)
+    path.unlink()
+    with pytest.raises(ZooError, match="layer rbf has units 1 to 10, not 0"):
+        drawing.draw_activations(lenet, seven, path, "rbf", 0)
+    assert not path.exists()
+
+
+def test_many_kernels_stand_close_in_colour_and_on_one_scale(tmp_path):
+    """Of 96 the first is white, the second black, the third red; what is nothing is grey."""
+    convolution = keras.layers.Conv2D(96, 11, strides=4, name="conv1")
+    classifier = wrapped(convolution, keras.layers.Flatten(), keras.layers.Dense(10), shape=(43, 43, 3))
+    kernel = np.zeros((11, 11, 3, 96), "float32")
+    kernel[..., 0], kernel[..., 1], kernel[..., 0, 2] = 2, -2, 2
+    convolution.set_weights([kernel, np.zeros(96)])
+    assert drawing.draw(classifier, tmp_path / "a.png") == ("conv1", 96, 96) and sane(tmp_path / "a.png")
+    pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"), "int32")
+    black = (pixels < 10).all(axis=-1)
+    red = (np.abs(pixels - [255, 127, 127]) < 4).all(axis=-1)
+    grey = (np.abs(pixels - 127) < 4).all(axis=-1)
+    rows, columns = (np.flatnonzero(grey.sum(axis=axis) > 200) for axis in (1, 0))
+    tile = red.sum()
+    assert 60**2 < tile < 100**2 and grey.sum() == pytest.approx(93 * tile, rel=0.03)
+    assert tile <= black.sum() < 1.3 * tile  # and some black letters
+    assert rows.size > 8 * 60 and columns.size > 12 * 60
+
+
+def test_a_contact_sheet_takes_any_names(seven, tmp_path):
+    names = ["$5$/a_b^c.png", "a\nb\x1b[31m.png", "long" * 40 + "/x.png", "100 %.png", "plain.png"]
+    tiles = [([f"{number}", name], seven) for number, name in enumerate(names)]
+    drawing.contact_sheet(tiles, tmp_path / "a.png", "the $nearest", (["\udcff.png"], np.repeat(seven, 3, axis=2)))
+    drawing.contact_sheet(tiles[:1], tmp_path / "b.png", "one")
+    drawing.contact_sheet(tiles * 20, tmp_path / "c.png", "a hundred")
+    assert all(sane(tmp_path / f"{letter}.png") for letter in "abc")
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--unit", "1"], "--picture FILE, or a folder with --data FOLDER"),
+        (["--layer", "c1", "--data", "photos"], "name it with --unit"),
+        (["--picture", "a.png"], "name it with --layer"),
+        (["--layer", "c1", "--unit", "1", "--picture", "a.png", "--data", "photos"], "give one of them"),
+        (["--augmented", "--layer", "c1"], "leave out --layer"),
+        (["--seed", "1"], "that --augmented shows"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_what_cannot_be_shown(words, message, zoo_command, tmp_path):
+    child = zoo_command("show", "lenet5.mnist", *words, cwd=tmp_path)
+    assert child.returncode == 2 and child.stdout == "" and message in child.stderr
+    assert len(child.stderr.splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
+def test_the_command_and_pictures(zoo_command, seven, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        Image.fromarray(np.roll(seven[..., 0], 2 * number, axis=0)).save(tmp_path / "photos" / f"{number}.png")
+    child = zoo_command("show", "lenet5.mnist", "--layer", "c3", "--picture", "photos/0.png", cwd=tmp_path)
+    assert (child.returncode, child.stdout, child.stderr) == (0, "lenet5.mnist-c3-0.png: layer c3, 16 of 16\n", "")
+    (tmp_path / "photos" / "x.png").write_text("no picture")
+    child = zoo_command("show", "lenet5.mnist", "--layer", "rbf", "--unit", "8", "--data", "photos", cwd=tmp_path)
+    assert child.returncode == 0 and child.stderr == ""
+    *best, left_out, last = child.stdout.splitlines()
+    values = [float(line.split()[0]) for line in best]
+    assert len(values) == 3 and values == sorted(values, reverse=True) and left_out.startswith("left out: photos/x.png")
+    assert last == "lenet5.mnist-rbf-8-photos.png: layer rbf, unit 8, 3 pictures"
+    assert sane(tmp_path / "lenet5.mnist-c3-0.png") and sane(tmp_path / "lenet5.mnist-rbf-8-photos.png")
+
+
+def test_the_command(zoo_command, tmp_path):
+    child = zoo_command("show", "lenet5.mnist", cwd=tmp_path)
+    assert (child.returncode, child.stdout, child.stderr) == (0, "lenet5.mnist.png: layer c1, 6 pictures\n", "")
+    child = zoo_command("show", "linear", "--out", tmp_path / "new" / "x.png")
+    assert child.returncode == 0 and child.stdout.endswith("x.png: layer scores, 10 pictures\n")
+    assert len(child.stderr.splitlines()) == 1 and "linear has random weights" in child.stderr
+    assert all(Image.open(path).size[0] > 500 for path in (tmp_path / "lenet5.mnist.png", tmp_path / "new" / "x.png"))

@@ -1,0 +1,429 @@
+"""Features are what the layers compute, near is near, and a stranger's file of them opens nothing but pictures below it."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import zoo
+from zoo import ZooError, registry
+from zoo.analysis import features
+from zoo.analysis.receptive_field import receptive_field
+from zoo.commands import models
+from zoo.layers import GroupedConv2D
+
+
+@pytest.fixture(scope="module")
+def modern():
+    return zoo.load("lenet5-modern.mnist")
+
+
+@pytest.fixture(scope="module")
+def digit_pictures():
+    """Five 28x28 drawings, the last but one the first moved by a pixel."""
+    generator = np.random.default_rng(1)
+    shapes = np.zeros((5, 28, 28, 1), "uint8")
+    for shape in shapes:
+        for _ in range(3):
+            top, left = generator.integers(4, 18, 2)
+            shape[top : top + 6, left : left + 2] = shape[top : top + 2, left : left + 6] = 230
+    shapes[3] = np.roll(shapes[0], 1, axis=1)
+    return shapes
+
+
+def wrapped(*layers, shape, classes=3):
+    """A classifier of ones own layers."""
+    net = keras.Sequential([keras.Input(shape, name="image"), *layers], name="mine")
+    about = zoo.card("linear")
+    size = dict(zip(("height", "width", "channels"), shape, strict=True))
+    return registry.wrap(net, about.model_copy(update={"picture": about.picture.model_copy(update=size)}), range(classes))
+
+
+def convolved(x, kernel, bias):
+    """ReLU of a convolution without a border, place by place."""
+    size = kernel.shape[0]
+    places = [[x[:, i : i + size, j : j + size] for j in range(x.shape[2] - size + 1)] for i in range(x.shape[1] - size + 1)]
+    sums = [[np.tensordot(window, kernel, axes=([1, 2, 3], [0, 1, 2])) for window in row] for row in places]
+    return np.maximum(np.moveaxis(np.array(sums), 2, 0) + bias, 0)
+
+
+def pooled(x):
+    n, height, width, maps = x.shape
+    return x.reshape(n, height // 2, 2, width // 2, 2, maps).max(axis=(2, 4))
+
+
+def lenet5_modern_in_numpy(net, pictures, scale, shift):
+    """The outputs of its layers, by name, written out."""
+    weights = {layer.name: layer.get_weights() for layer in net.layers}
+    x = np.pad(pictures.astype("float64"), ((0, 0), (2, 2), (2, 2), (0, 0))) * scale + shift
+    out = {"c1": convolved(x, *weights["c1"])}
+    out["s2"] = pooled(out["c1"])
+    out["c3"] = convolved(out["s2"], *weights["c3"])
+    x = pooled(out["c3"]).reshape(len(pictures), -1)
+    for name in ("f5", "f6"):
+        kernel, bias = weights[name]
+        x = out[name] = np.maximum(x @ kernel + bias, 0)
+    kernel, bias = weights["scores"]
+    out["scores"] = x @ kernel + bias
+    return out
+
+
+def test_features_are_what_the_layers_compute(modern, digit_pictures):
+    """After the activation, from raw pixels, and whatever the batches."""
+    expected = lenet5_modern_in_numpy(modern.net, digit_pictures, modern.preprocessing.scale, modern.preprocessing.shift)
+    for name, values in expected.items():
+        found = features.extract(modern, digit_pictures, name, batch_size=2)
+        assert found.dtype == np.float32 and (found.min() >= 0 or name == "scores")
+        np.testing.assert_allclose(found, values.reshape(5, -1), rtol=1e-4, atol=1e-4)
+        for size in (1, 5, 64):
+            other = features.extract(modern, digit_pictures, name, batch_size=size)
+            np.testing.assert_allclose(other, found, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(features.extract(modern, digit_pictures), features.extract(modern, digit_pictures, "f6"))
+    assert features.extract(modern, digit_pictures[:0], "f6").shape == (0, 84)
+
+
+def test_the_weights_are_shared_and_the_model_stays_as_it_is(digit_pictures):
+    classifier = zoo.load("lenet5-modern.mnist")
+    scores, part = classifier.predict_on_batch(digit_pictures), features.until(classifier, "f6")
+    assert {id(weight) for weight in part.weights} < {id(weight) for weight in classifier.weights}
+    classifier.net.get_layer("f6").bias.assign(np.full(84, 1e3, "float32"))
+    assert part.predict_on_batch(digit_pictures).min() > 500
+    features.until(classifier, "c1")
+    assert np.abs(classifier.predict_on_batch(digit_pictures) - scores).max() > 1
+    assert classifier.net.get_layer("f6").output.shape == (None, 84)
+
+
+@pytest.mark.parametrize(
+    "name, layer",
+    [("lenet5-modern", "f6"), ("lenet5", "f6_squash"), ("mlp", "hidden1_squash"), ("madaline", "adalines")],
+)
+def test_the_layer_before_the_output(name, layer):
+    assert features.layer_of(zoo.load(name)).name == layer
+
+
+def test_neither_dropout_nor_softmax_is_the_layer_before_the_output():
+    dense, dropout, softmax = keras.layers.Dense, keras.layers.Dropout, keras.layers.Softmax
+    tail = (dense(4, activation="relu", name="fc7"), dropout(0.5), dense(3, name="fc8"), softmax(name="softmax"))
+    assert features.layer_of(wrapped(keras.layers.Flatten(), *tail, shape=(4, 4, 1))).name == "fc7"
+
+
+def test_what_is_no_layer(modern):
+    with pytest.raises(
+        ZooError, match=r"no layer 'f66'; did you mean 'f6'.* It has c1, s2, c3, s4, flatten, f5, f6, scores$"
+    ):
+        features.extract(modern, np.zeros((1, 28, 28, 1), "uint8"), "f66")
+    with pytest.raises(ZooError, match=r"linear has no layer with weights before.* of flatten, scores$"):
+        features.layer_of(zoo.load("linear"))
+
+
+def test_nets_that_are_no_chain():
+    """A layer with several outputs has none to be read; one that stands at several places is read at the first."""
+
+    class Both(keras.layers.Layer):
+        def call(self, x):
+            return x, -x
+
+        def compute_output_shape(self, shape):
+            return shape, shape
+
+    image = keras.Input((4, 4, 1), name="image")
+    twice = keras.layers.Conv2D(1, 3, padding="same", bias_initializer="ones", name="twice")
+    up, down = Both(name="both")(twice(keras.layers.ReLU(name="relu")(twice(image))))
+    x = keras.layers.Flatten(name="flatten")(keras.layers.Concatenate(name="beside")([up, down]))
+    net = keras.Model(image, keras.layers.Dense(3, name="scores")(x), name="mine")
+    picture = zoo.card("linear").picture.model_copy(update={"height": 4, "width": 4})
+    classifier = registry.wrap(net, zoo.card("linear").model_copy(update={"picture": picture}), range(3))
+    blank = np.zeros((2, 4, 4, 1), "uint8")
+    with pytest.raises(ZooError, match="layer both has several outputs; take a layer behind it"):
+        features.until(classifier, "both")
+    assert features.layer_of(classifier).name == "relu"  # the activation behind the first
+    np.testing.assert_array_equal(features.extract(classifier, blank, "twice"), 1)
+    assert features.extract(classifier, blank, "beside").shape == (2, 32)
+    assert receptive_field(classifier, "relu") == ((-1, 1, 3),) * 2
+    assert receptive_field(classifier, "beside") is None
+
+
+def scattered(rows=400, width=7, offset=0.0):
+    """Features as a folder might have them."""
+    vectors = (np.random.default_rng(0).normal(size=(rows, width)) + offset).astype("float32")
+    paths = tuple(f"class/{number:04}.png" for number in range(rows))
+    return features.Features(vectors, paths, "lenet5-modern.mnist", "f6", "/photos", "0" * 64)
+
+
+@pytest.mark.parametrize("offset", [0, 3000])
+def test_ranks_are_those_of_all_distances_sorted(offset):
+    """Also far from the origin, where |x|² - 2xb + |b|² in float32 has no digits left for the distance."""
+    found = scattered(offset=offset)
+    for number in (0, 7, 399):
+        vector = found.vectors[number] + np.float32(0.25)
+        naive = np.array(
+            [sum((float(a) - float(b)) ** 2 for a, b in zip(row, vector, strict=True)) for row in found.vectors]
+        )
+        places, distances = features.nearest(found, vector, 12)
+        np.testing.assert_array_equal(places, np.argsort(naive, kind="stable")[:12])
+        np.testing.assert_allclose(distances, np.sqrt(np.sort(naive)[:12]), rtol=1e-12)
+
+
+def test_what_float32_confuses_is_put_in_order():
+    """Two heaps far apart: from their middle the distances within one have few digits left."""
+    found = scattered()
+    found.vectors[::2] += 3000
+    found.vectors[1::2] -= 3000
+    vector = found.vectors[4] + np.float32(0.25)
+    naive = ((found.vectors.astype("float64") - vector) ** 2).sum(axis=1)
+    np.testing.assert_array_equal(features.nearest(found, vector, 12)[0], np.argsort(naive, kind="stable")[:12])
+
+
+def test_the_same_picture_twice_and_more_pictures_than_there_are():
+    found = scattered(rows=3)
+    found.vectors[2] = found.vectors[0]
+    places, distances = features.nearest(found, found.vectors[0], 12)
+    assert places.tolist() == [0, 2, 1] and distances[:2].tolist() == [0, 0] and distances[2] > 0
+
+
+def folder_of(pictures, folder):
+    for number, picture in enumerate(pictures):
+        path = folder / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture[..., 0]).save(path)
+    return folder
+
+
+def test_a_folder_is_read_batch_by_batch(modern, digit_pictures, tmp_path, monkeypatch):
+    """A file that is no picture is left out, and moves no vector to another's path."""
+    monkeypatch.setattr(features, "BATCH", 2)
+    folder = folder_of(digit_pictures, tmp_path / "photos")
+    (folder / "a" / "-.png").write_text("no picture")
+    found, problems = features.of_folder(modern, "lenet5-modern.mnist", folder)
+    assert found.paths == ("a/0.png", "a/2.png", "a/4.png", "b/1.png", "b/3.png")
+    assert found.layer == "f6" and found.folder == str(folder.resolve()) and found.fingerprint == modern.fingerprint()
+    np.testing.assert_allclose(
+        found.vectors, features.extract(modern, digit_pictures[[0, 2, 4, 1, 3]]), rtol=1e-5, atol=1e-5
+    )
+    assert len(problems) == 1 and "-.png is not a picture" in problems[0]
+    with pytest.raises(ZooError, match=r"-\.png is not a picture"):
+        features.of_folder(modern, "lenet5-modern.mnist", folder, strict=True)
+    (folder / "b" / "x.png").write_text("none either")  # far from the first, in another batch
+    with pytest.raises(ZooError, match=r"-\.png is not a picture.*\n.*x\.png is not a picture"):
+        features.of_folder(modern, "lenet5-modern.mnist", folder, strict=True)
+    (folder / "b" / "x.png").unlink()
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "x.png").write_text("")
+    with pytest.raises(ZooError, match="none of the pictures can be read"):
+        features.of_folder(modern, "lenet5-modern.mnist", tmp_path / "none")
+    monkeypatch.setattr(features, "LARGEST", 1000)
+    with pytest.raises(ZooError, match=r"6 pictures with the 4,704 features of layer c1 .* such as f6"):
+        features.of_folder(modern, "lenet5-modern.mnist", folder, "c1")
+
+
+def test_weights_that_are_not_numbers_have_no_features(tmp_path, digit_pictures):
+    classifier = zoo.load("lenet5-modern")
+    classifier.net.get_layer("f6").bias.assign(np.full(84, np.nan, "float32"))
+    with pytest.raises(ZooError, match="layer f6 of lenet5-modern puts out what is not finite"):
+        features.of_folder(classifier, "lenet5-modern", folder_of(digit_pictures, tmp_path))
+
+
+def test_a_unit_likes_best_what_it_responds_to_most(modern, digit_pictures, tmp_path):
+    folder = folder_of(digit_pictures, tmp_path)
+    out = lenet5_modern_in_numpy(modern.net, digit_pictures, modern.preprocessing.scale, modern.preprocessing.shift)
+    for name, unit, responses in (("c3", 5, out["c3"][..., 4].max(axis=(1, 2))), ("scores", 10, out["scores"][:, 9])):
+        found, problems = features.strongest(modern, folder, name, unit, 3)
+        assert [int(path.stem) for path, _ in found] == np.argsort(-responses)[:3].tolist() and not problems
+        np.testing.assert_allclose([value for _, value in found], np.sort(responses)[::-1][:3], rtol=1e-4, atol=1e-4)
+    for unit in (0, 17):
+        with pytest.raises(ZooError, match=f"layer c3 has units 1 to 16, not {unit}"):
+            features.strongest(modern, folder, "c3", unit, 3)
+
+
+def test_files_keep_features(tmp_path):
+    found = scattered()
+    features.save(found, tmp_path / "new" / "kept.npz")
+    again = features.load(tmp_path / "new" / "kept.npz")
+    np.testing.assert_array_equal(again.vectors, found.vectors)
+    assert (again.paths, again.model, again.layer) == (found.paths, found.model, found.layer)
+    assert (again.folder, again.fingerprint) == (found.folder, found.fingerprint)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["kept.npz"]
+
+
+def hostile(**changes):
+    found = scattered(rows=4)
+    arrays = {name: np.array(getattr(found, name)) for name in ("paths", *features.TEXTS)}
+    return {"vectors": found.vectors, **arrays, **changes}
+
+
+NAN, HUGE = scattered(rows=4).vectors, scattered(rows=4).vectors
+NAN[1, 2], HUGE[1, 2] = np.nan, 1e30
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"vectors": np.array([[{}, 1]] * 4, object)}, "allow_pickle=False"),
+        ({"model": np.array({"name": "x"}, object)}, "allow_pickle=False"),
+        ({"vectors": np.zeros((4, 7))}, "not \\(4, 7\\) float64"),
+        ({"vectors": np.zeros((4, 7, 1), "float32")}, "not \\(4, 7, 1\\)"),
+        ({"vectors": np.zeros((0, 7), "float32"), "paths": np.zeros(0, "U1")}, "not \\(0, 7\\)"),
+        ({"vectors": NAN}, "not finite, or too large"),
+        ({"vectors": HUGE}, "not finite, or too large"),
+        ({"paths": np.array(["a.png"] * 3)}, "a text for each of 4 vectors, not \\(3,\\)"),
+        ({"paths": np.array([b"a.png"] * 4)}, "not \\(4,\\) |S5"),
+        ({"paths": np.array(["a.png", "b/../../c.png", "d.png", "e.png"])}, r"'b/../../c.png' is no picture below"),
+        ({"paths": np.array(["a.png", "/etc/c.png", "d.png", "e.png"])}, "'/etc/c.png' is no picture below"),
+        ({"paths": np.array(["a.png", "shadow", "d.png", "e.png"])}, "'shadow' is no picture below"),
+        ({"layer": np.array(["f6"])}, "layer is a text, not \\(1,\\)"),
+        ({"folder": np.array("")}, "folder is a text"),
+        ({"fingerprint": np.array(7)}, "fingerprint is a text"),
+    ],
+)
+def test_strangers_files(changes, message, tmp_path):
+    np.savez(tmp_path / "x.npz", **hostile(**changes))
+    with pytest.raises(ZooError, match=message) as error:
+        features.load(tmp_path / "x.npz")
+    assert "x.npz" in str(error.value) and "zoo features" in str(error.value)
+
+
+def test_damaged_files(tmp_path, monkeypatch):
+    path = tmp_path / "x.npz"
+    with pytest.raises(ZooError, match=r"no file .* writes one"):
+        features.load(path)
+    np.savez(path, **hostile())
+    whole = path.read_bytes()
+    for damaged in (b"", b"no archive", whole[:50], whole[: len(whole) // 2], whole[:-30], whole[:200] + whole[210:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ZooError, match="no file of features, or it is damaged"):
+            features.load(path)
+    np.save(tmp_path / "x.npy", np.zeros(3))
+    with pytest.raises(ZooError, match="no file of features"):
+        features.load(tmp_path / "x.npy")
+    arrays = hostile()
+    del arrays["folder"]
+    np.savez(path, **arrays)
+    with pytest.raises(ZooError, match="folder is not a file in the archive"):
+        features.load(path)
+    monkeypatch.setattr(features, "LARGEST", 2**20)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("vectors.npy", bytes(3 * 2**20))
+    assert path.stat().st_size < 10_000
+    with pytest.raises(ZooError, match="claims to unpack to 3,145,728 bytes"):
+        features.load(path)
+
+
+def test_features_of_other_weights(modern, tmp_path):
+    found = features.Features(np.zeros((1, 84), "float32"), ("a.png",), "x", "f6", "/a b", modern.fingerprint())
+    features.check(found, modern, "x.npz")
+    with pytest.raises(ZooError, match=r"other weights than those of x; .* zoo features x '/a b' --layer f6 --out x\.npz"):
+        features.check(found, zoo.load("lenet5-modern"), "x.npz")
+    short = features.Features(np.zeros((1, 80), "float32"), ("a.png",), "x", "f6", "/a", modern.fingerprint())
+    with pytest.raises(ZooError, match="80 features, and layer f6 puts out 84"):
+        features.check(short, modern, "x.npz")
+
+
+conv, pool = keras.layers.Conv2D, keras.layers.MaxPooling2D
+CHAINS = {
+    "plain": ([conv(2, (5, 3), strides=(3, 2), name="a"), pool(2, name="z")], 23),
+    "same": ([conv(2, 3, strides=2, padding="same", name="a"), conv(2, 4, padding="same", name="z")], 20),
+    "groups": ([conv(4, 5, strides=2, name="a"), pool(3, 2), GroupedConv2D(4, 3, padding="same", name="z")], 29),
+    "beyond": ([keras.layers.ZeroPadding2D(((2, 1), (0, 3))), conv(2, 3, dilation_rate=2, name="z")], 14),
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_unit_sees_its_receptive_field_and_no_pixel_beside_it(chain):
+    """Every pixel is changed: those that move a unit are the rectangle, cut off at the picture's edge."""
+    layers, side = CHAINS[chain]
+    layers = [type(layer).from_config(layer.get_config()) for layer in layers]
+    classifier = wrapped(*layers, keras.layers.Flatten(), keras.layers.Dense(3), shape=(side, side, 1))
+    generator = np.random.default_rng(0)
+    for layer in classifier.net.layers:
+        layer.set_weights([generator.normal(size=weight.shape) for weight in layer.get_weights()])
+    base = generator.integers(100, 156, (side, side, 1)).astype("float32")
+    poked = np.repeat(base[None], 2 * side * side, axis=0)
+    for number in range(side * side):  # up and down: one of them passes a maximum
+        poked[number, number // side, number % side] += 5000
+        poked[side * side + number, number // side, number % side] -= 5000
+    shape = classifier.net.get_layer("z").output.shape[1:]
+    part = features.until(classifier, "z")
+    still = part.predict_on_batch(base[None])[0]
+    moved = (np.abs(part.predict_on_batch(poked) - still) > 1e-2).any(axis=-1)
+    moved = moved[: side * side] | moved[side * side :]
+    rows, columns = receptive_field(classifier, "z")
+    for i, j in np.ndindex(*shape[:2]):
+        expected = np.zeros((side, side), bool)
+        edges = [
+            (first + step * at, first + step * at + size)
+            for (first, step, size), at in zip((rows, columns), (i, j), strict=True)
+        ]
+        window = [slice(max(start, 0), max(end, 0)) for start, end in edges]
+        expected[tuple(window)] = True
+        seen = np.zeros((side, side), bool)
+        seen.reshape(-1)[moved[:, i, j]] = True
+        if chain == "beyond":  # a dilated kernel leaves pixels out
+            lines, places = np.nonzero(seen)
+            seen[lines.min() : lines.max() + 1, places.min() : places.max() + 1] = True
+            assert not (seen & ~expected).any() and expected.sum() - seen.sum() <= expected.shape[0] * 2
+        else:
+            np.testing.assert_array_equal(seen, expected)
+
+
+def test_receptive_fields():
+    """Of LeNet-5, known from its paper: 28x28 in a border of two."""
+    lenet5 = zoo.load("lenet5")
+    assert receptive_field(lenet5, "c1") == ((-2, 1, 5),) * 2
+    assert receptive_field(lenet5, "c3_squash") == ((-2, 2, 14),) * 2
+    assert receptive_field(lenet5, "c5") == ((-2, 4, 32),) * 2
+    assert receptive_field(lenet5, "f6") is None
+    assert receptive_field(zoo.load("neocognitron"), "s1") is None
+
+
+def test_the_commands(zoo_command, digit_pictures, tmp_path, monkeypatch, capsys):
+    """From a folder to the pictures most like one: itself, then it moved by a pixel."""
+    folder_of(digit_pictures, tmp_path / "photos")
+    (tmp_path / "photos" / "b" / "x.png").write_text("no picture")
+    child = zoo_command("features", "lenet5-modern.mnist", "photos", "--out", "kept.npz", cwd=tmp_path)
+    assert child.returncode == 0 and child.stderr == ""
+    first, second, last = child.stdout.splitlines()
+    assert first.startswith("left out: photos/b/x.png is not a picture") and last == "next: zoo similar PICTURE kept.npz"
+    assert second == "kept.npz: 5 vectors of the 84 features of layer f6"
+    child = zoo_command("similar", "photos/a/0.png", "kept.npz", "--count", "3", "--json", cwd=tmp_path)
+    assert child.returncode == 0 and child.stderr == ""
+    answer = json.loads(child.stdout)
+    assert [row["picture"] for row in answer["nearest"][:2]] == ["a/0.png", "b/3.png"] and len(answer["nearest"]) == 3
+    assert answer["nearest"][0]["distance"] < 1e-4 < answer["nearest"][1]["distance"]
+    with Image.open(tmp_path / "similar.png") as sheet:
+        assert sheet.format == "PNG" and min(sheet.size) > 300 and max(sheet.size) < 2000
+    monkeypatch.chdir(tmp_path)
+    models.similar(Path("photos/a/0.png"), Path("photos"), "lenet5-modern.mnist", "c3", out=Path("new/x.png"))
+    first, *_, left_out, about, last = capsys.readouterr().out.splitlines()
+    assert first.split()[1] == "a/0.png" and left_out.startswith("left out: ")
+    assert about == "new/x.png: the 5 nearest of 5 pictures, layer c3 of lenet5-modern.mnist"
+    assert f"zoo features lenet5-modern.mnist {tmp_path.resolve()}/photos --layer c3 --out features.npz" in last
+    assert Path("new/x.png").is_file()
+    Path("photos/b/3.png").unlink()
+    with pytest.raises(ZooError, match=r"no file .*b/3\.png; if its folder has changed.* zoo features .* --out kept\.npz"):
+        models.similar(Path("photos/a/0.png"), Path("kept.npz"))
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["similar", "no.png", "photos"], "no file no.png"),
+        (
+            ["similar", "a.png", "none.npz"],
+            "no folder or file none.npz; `zoo features MODEL FOLDER --out none.npz` writes one",
+        ),
+        (["similar", "a.png", "kept.npz", "--layer", "f5"], "kept.npz has the features of layer f6, not f5"),
+        (["features", "lenet5-modrn", "photos"], "did you mean 'lenet5-modern'"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_what_the_commands_refuse(words, message, zoo_command, tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    features.save(scattered(), tmp_path / "kept.npz")
+    child = zoo_command(*words, cwd=tmp_path)
+    assert child.returncode == 2 and child.stdout == "" and message in child.stderr
+    assert len(child.stderr.splitlines()) == 1

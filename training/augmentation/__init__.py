@@ -1,0 +1,1 @@
+"""Augmentation layers and their presets."""

@@ -1,0 +1,1 @@
+"""The commands `zoo train`, `experiment`, `finetune`, `evaluate`, `predict` and `report`."""

@@ -1,0 +1,1 @@
+"""Evaluation: predictions, metrics and tests of significance."""

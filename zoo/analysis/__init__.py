@@ -1,0 +1,1 @@
+"""Layer arithmetic, receptive fields, features and drawings of a model."""

@@ -1,0 +1,1 @@
+"""The commands `zoo list`, `info`, `show`, `features`, `similar`, `import` and `doctor`."""

@@ -1,0 +1,212 @@
+"""The command `zoo doctor`: what this machine has, what each missing part is good for, and what mends it."""
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from zoo import machine
+from zoo.commands.probes import PROBES, ask
+from zoo.errors import printable
+from zoo.files import cache_folder, data_folder
+
+PROJECT = "history-zoo"
+
+
+@dataclass
+class Part:
+    """What was found of a package; `state` is "ok", "missing", "broken" or "other version"."""
+
+    title: str
+    state: str
+    use: str
+    needed: bool
+    version: str | None = None
+    wanted: str = ""
+    details: list = field(default_factory=list)
+    gpus: list = field(default_factory=list)
+    error: str | None = None
+    mend: str | None = None
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False):
+    """Say what this machine has, what each missing part is good for, and what mends it.
+
+    Example: zoo doctor
+    """
+    needed, optional = _requirements()
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)  # imports may take a minute
+    with bar, ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda probe: examine(probe, needed, optional), PROBES)
+        parts = list(bar.track(found, len(PROBES), description="asking packages"))
+    asked = {probe.package for probe in PROBES}
+    parts += [_installed(requirement) for name, requirement in needed.items() if name not in asked]
+    found = {
+        "python": platform.python_version(),
+        "zoo": importlib.metadata.version(PROJECT),
+        "cpu": machine.cpu(),
+        "memory": machine.memory() if importlib.util.find_spec("psutil") else {},
+        "disk": {str(folder): machine.free_disk(folder) for folder in (Path.cwd(), cache_folder())},
+        "nvidia": machine.nvidia(),
+        "trtexec": machine.trtexec(),
+        "data": {"folder": str(data_folder()), "prepared": prepared(data_folder())},
+    }
+    ok = all(part.state == "ok" for part in parts if part.needed)
+    advice = advise(parts, found)
+    if as_json:
+        report = {"ok": ok, **found, "parts": [asdict(part) for part in parts], **advice}
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        for line in [*_machine_lines(found), "", *_part_lines(parts), "", advice["verdict"], f"next: {advice['next']}"]:
+            print(line)
+    raise typer.Exit(0 if ok else 1)
+
+
+def _requirements():
+    """Return what the project's own metadata say it needs and what its extras bring: two dicts of name: Requirement."""
+    from packaging.requirements import Requirement
+
+    found = [Requirement(text) for text in importlib.metadata.requires(PROJECT)]
+    needed = {each.name: each for each in found if "extra" not in str(each.marker)}
+    return needed, {each.name: each for each in reversed(found) if "extra" in str(each.marker) and not each.extras}
+
+
+def examine(probe, needed, optional):
+    """Return the `Part` that a `Probe` finds; nothing that the package does ends this process."""
+    wanted = needed.get(probe.package) or optional.get(probe.package)
+    part = Part(probe.title, "missing", probe.use, probe.package in needed, wanted=str(wanted.specifier) if wanted else "")
+    if importlib.util.find_spec(probe.module) is None:
+        part.mend = _mend(probe.package, wanted)
+        return part
+    part.version, part.details, part.gpus, part.error = ask(probe)
+    if part.error:
+        anew = _mend(probe.package, wanted, "--force-reinstall ")
+        part.state, part.mend = "broken", _backend_mend(part.error, {**optional, **needed}) or anew
+    elif wanted and not wanted.specifier.contains(part.version, prereleases=True):
+        part.state, part.mend = "other version", _mend(probe.package, wanted)
+    else:
+        part.state = "ok"
+    return part
+
+
+def _installed(requirement):
+    """Return the `Part` of a package that is needed and that nothing but its version is asked of."""
+    part = Part(requirement.name, "ok", "the zoo itself", True, wanted=str(requirement.specifier))
+    try:
+        part.version = importlib.metadata.version(requirement.name)
+        if not requirement.specifier.contains(part.version, prereleases=True):
+            part.state = "other version"
+    except importlib.metadata.PackageNotFoundError:
+        part.state = "missing"
+    if part.state != "ok":
+        part.mend = _mend(requirement.name, requirement)
+    return part
+
+
+def _mend(package, wanted, options=""):
+    if package == "tensorrt":
+        return "pip install tensorrt; on a Jetson: sudo apt install nvidia-jetpack"
+    return f"pip install {options}'{wanted.name}{wanted.specifier}'"
+
+
+def _backend_mend(error, wanted):
+    """Return what mends a sound package for which Keras, or it itself, finds no backend; None where the error is another."""
+    if error.startswith("ValueError: Unable to import backend"):
+        return "unset KERAS_BACKEND, or set it to tensorflow or jax"
+    missing = re.match("ModuleNotFoundError: No module named '(tensorflow|jax)'", error)
+    if missing is None:
+        return None
+    chosen = os.environ.get("KERAS_BACKEND") == missing[1]
+    return _mend(missing[1], wanted[missing[1]]) + ("; or unset KERAS_BACKEND" if chosen else "")
+
+
+def prepared(folder):
+    """Return the sorted names of the data sets that lie prepared for TensorFlow Datasets in a folder."""
+    found = [*folder.glob("*/*/dataset_info.json"), *folder.glob("*/*/*/dataset_info.json")]
+    return sorted({path.relative_to(folder).parts[0] for path in found})
+
+
+def advise(parts, found):
+    """Return what it all means: a verdict, what mends a GPU that is not used ("gpu", or None), and the next command."""
+    bad = [part for part in parts if part.needed and part.state != "ok"]
+    unseen = "" if bad else _unseen_gpu(parts, found["nvidia"])
+    if bad:
+        verdict = f"the zoo does not work here: {', '.join(f'{part.title} is {_state(part)}' for part in bad)}"
+    elif unseen:
+        verdict = f"the zoo works here, but not on the GPU: {unseen}"
+    else:
+        gpus = next((part.gpus for part in parts if part.title == _backend(parts) and part.gpus), None)
+        verdict = f"the zoo works here, on {', '.join(gpus) if gpus else 'the CPU'}"
+    following = "zoo train lenet5-modern-fast" if "mnist" in found["data"]["prepared"] else "zoo list"
+    return {"verdict": verdict, "next": bad[0].mend if bad else following}
+
+
+def _unseen_gpu(parts, nvidia):
+    """Say why the backend does not use a GPU that is there, and what mends it; "" where it does, or there is none."""
+    if nvidia["error"]:
+        return f"{nvidia['error']}; install NVIDIA's driver anew, on Ubuntu: sudo ubuntu-drivers install, then restart"
+    backend = next(part for part in parts if part.title == _backend(parts))
+    if backend.gpus or not (nvidia["gpus"] or nvidia["driver"]) or nvidia["board"]:
+        return ""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return "CUDA_VISIBLE_DEVICES hides it; unset it"
+    version = f"=={backend.version}"
+    mend = f"tensorflow[and-cuda]{version}" if backend.title == "TensorFlow" else f"jax[cuda12]{version}"
+    return f"{backend.title} does not see it, as CUDA's libraries are missing or too old; pip install '{mend}'"
+
+
+def _backend(parts):
+    keras = next(part for part in parts if part.title == "Keras")
+    return "JAX" if keras.details == ["on jax"] else "TensorFlow"
+
+
+def _machine_lines(found):
+    cpu, memory, nvidia = found["cpu"], found["memory"], found["nvidia"]
+    instructions = " ".join(cpu["instructions"]) or "no fast instructions known"
+    yield f"zoo         {found['zoo']}, Python {found['python']}"
+    yield f"CPU         {cpu['name']}, {cpu['cores']} cores; {instructions}"
+    if memory:
+        yield f"memory      {_gigabytes(memory['total'])}, {_gigabytes(memory['available'])} available"
+    for folder, free in found["disk"].items():
+        yield f"disk        {_gigabytes(free)} free for {printable(folder)}"
+    for gpu in nvidia["gpus"]:
+        yield f"GPU         {gpu['name']}, {gpu['memory.total']}, compute capability {gpu['compute_cap']}"
+    if nvidia["board"]:
+        yield f"board       {printable(nvidia['board'])}, {nvidia['release'] or 'L4T unknown'}"
+    driver = f"driver {nvidia['driver']}" if nvidia["driver"] else "no driver; good for training on an NVIDIA GPU"
+    yield f"NVIDIA      {nvidia['error'] or driver}"
+    yield f"trtexec     {found['trtexec'] or 'not here; good for engines, comes with TensorRT on a board'}"
+    names = ", ".join(found["data"]["prepared"]) or "none; TFDS_DATA_DIR names another folder"
+    yield f"data sets   {names}, in {printable(found['data']['folder'])}"
+
+
+def _part_lines(parts):
+    others = [part for part in parts if part.use == "the zoo itself" and part.state == "ok"]
+    for part in parts:
+        if part in others:
+            continue
+        told = ", ".join([*part.details, *(f"GPU {name}" for name in part.gpus)])
+        yield f"{part.title:20} {part.version or '':10} {_state(part)}{f'; {told}' if told else ''}"
+        if part.state != "ok":
+            yield f"{'':20} good for {part.use}; {part.mend}"
+    yield f"{'other packages':20} {len(others)} as wanted"
+
+
+def _state(part):
+    wanted = f" than {part.wanted}" if part.state == "other version" else ""
+    return f"{part.state}{wanted}" + (f": {printable(part.error)}" if part.error else "")
+
+
+def _gigabytes(number):
+    return f"{number / 1e9:,.1f} GB"
