@@ -241,7 +241,7 @@ if sys.argv[2] == "unprivileged" and os.geteuid() == 0:
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     images.read(sys.argv[1], {"height": 28, "width": 28, "channels": 1, "resize": "pad"})
-except pictures.ImageError as error:
+except images.ImageError as error:
     print(error)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
