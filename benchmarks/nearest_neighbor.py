@@ -86,7 +86,7 @@ def read(data):
     from training import data as sources
 
     parts = sources.load("mnist", {"height": 28, "width": 28, "channels": 1, "resize": "pad"}).parts
-    return parts["train"].pictures, parts["train"].labels, parts["test"].pictures, parts["test"].labels
+    return parts["train"].images, parts["train"].labels, parts["test"].images, parts["test"].labels
 
 
 def zoo_machine(known, labels, k):

@@ -103,14 +103,6 @@ def _hidden(packages):
             del sys.modules[name]
 
 
-def name_left_out(problems):
-    """Print messages about pictures that a command left out."""
-    from zoo import images
-
-    for line in images.named(problems, "left out: "):
-        print(printable(line))
-
-
 def main():
     """Run the command line; end with 0, 1 (the answer is no, or the machine failed) or 2 (what was asked cannot be)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -14,9 +13,9 @@ from exporters import targets
 from exporters.planner.settings import Precision
 from exporters.targets import Runtime
 from zoo import cli, registry
+from zoo.console import Json, note_random_weights
 from zoo.errors import ZooError
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[
     Path | None, typer.Option(help="A folder of pictures for the proof; by default real pictures of scikit-learn.")
 ]
@@ -131,14 +130,14 @@ def export(
         board |= {"dla": dla, "opset": opset}
         ranges = {"calibration": calibration, "method": method and method.value, "exclude": tuple(exclude or ())}
         out = out or out_path(None, model, "", f"-{target}-{board['precision']}")
-        note_untrained(model)
+        note_random_weights(model)
         export_tensorrt.export(model, out, board, batch, ranges, data, as_json)
         return
     out = out_path(out, model, SUFFIX[to])
     opset = 13 if opset is None else opset
     if to == Format.ONNX:
         targets.check(target, opset, ir)
-    untrained = note_untrained(model)
+    untrained = note_random_weights(model)
     cli.start_keras(None if ":" in model else model)
     import exporters
 
@@ -174,15 +173,6 @@ def _check_options(context, to):
         if given and name not in OPTIONS.get(to, ()):
             readers = " and ".join(f"--to {each.value}" for each, names in OPTIONS.items() if name in names)
             raise ZooError(f"--{name.replace('_', '-')} is for {readers}; {INSTEAD[to]}")
-
-
-def note_untrained(model):
-    """Tell a person who exports random weights; return whether they are."""
-    if untrained := model in registry.list_models():
-        print(
-            f"note: {model} has random weights, others in each process; `zoo list` shows the trained ones", file=sys.stderr
-        )
-    return untrained
 
 
 def verify(

@@ -11,9 +11,8 @@ from exporters import targets as known
 from exporters.planner import show
 from exporters.planner.settings import Precision, batches, settings
 from zoo import cli
+from zoo.console import Json
 from zoo.errors import ZooError
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def targets(

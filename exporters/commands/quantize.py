@@ -11,6 +11,7 @@ import typer
 from exporters.commands.export import Method, against_words, out_path, tell
 from exporters.targets import Runtime
 from zoo import cli, registry
+from zoo.console import Json
 from zoo.errors import ZooError
 
 
@@ -51,7 +52,7 @@ def quantize(
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="Tell what each layer loses, and write nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ):
     """Make a file of a quarter of the size in INT8, or of half of it in float16, and tell what it loses.
 

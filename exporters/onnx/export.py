@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from exporters import parity, progress, source, targets
+from exporters import parity, source, targets
 from exporters.bundle import folder
 from exporters.onnx import activations, convert, files, metadata, runtimes
 from exporters.onnx.untrusted import sandbox
-from zoo import registry
+from zoo import console, registry
 from zoo.errors import ZooError, printable
 
 MOST_AT_A_TIME = 1024  # pictures of a static batch of a stranger's file
@@ -102,7 +102,7 @@ def prove(graph, found, path, data=None, precision="fp32", trusted=True):
     batches = (static,) if static else parity.BATCHES
     inputs, real = found.inputs(data)
     candidates = runtimes.candidates(path, layout, trusted, precision, static)
-    with progress.bars() as bars, progress.counting(bars, "comparing with the model", 1 + len(candidates)) as advance:
+    with console.progress() as bars, console.counting(bars, "comparing with the model", 1 + len(candidates)) as advance:
         dtype = str(result.dtype.numpy())
         report = parity.compare(found.predict, candidates, inputs, precision, batches, dtype, real, advance)
     if not report.passed:

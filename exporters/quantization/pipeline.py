@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from exporters import parity, progress, source
+from exporters import parity, source
 from exporters.onnx import convert, export, files, half, metadata
 from exporters.quantization import accuracy, cache, calibrate, insert, labelled, run, sensitivity
+from zoo import console
 from zoo.errors import ZooError, did_you_mean
 
 PRECISIONS = ("int8", "fp16")
@@ -84,7 +85,7 @@ def quantize(
     path = Path(path)
     _check(path, precision, method, calibration, data, max_drop, exclude)
     full, about, origin = _float32(model, runtime, against, opset)
-    with progress.bars() as bars:
+    with console.progress() as bars:
         measured = None if data is None else _to_measure(data, about, bars)
         if precision == "int8":
             found = _calibrated(full, _to_calibrate(calibration, about, bars), method, bars)
@@ -93,7 +94,7 @@ def quantize(
             found, made = None, half.to_half(full, scores)
     _describe(made, about, precision, found, exclude)
     proof = export.write(made, origin, path, pictures, precision)
-    with progress.bars() as bars:
+    with console.progress() as bars:
         comparison = None if data is None else _compare(full, precision, path, measured, about, bars)
     return Report(str(path), precision, found, tuple(exclude), comparison, proof)
 
@@ -113,7 +114,7 @@ def rank_layers(model, calibration, *, method=calibrate.DEFAULT, data=None, runt
     """
     _check(None, "int8", method, calibration, data, None, ())
     full, about, _ = _float32(model, runtime, against)
-    with progress.bars() as bars:
+    with console.progress() as bars:
         some = _to_calibrate(calibration, about, bars)
         ranges = _calibrated(full, some, method, bars).ranges
         return _ranked(full, ranges, *((some, None) if data is None else _to_measure(data, about, bars)), bars)
@@ -150,7 +151,7 @@ def table(full, calibration, method=calibrate.DEFAULT):
     """
     _check(None, "int8", method, calibration, None, None, ())
     about = metadata.find(full)
-    with progress.bars() as bars:
+    with console.progress() as bars:
         some = _to_calibrate(calibration, about, bars)
         return _calibrated(full, some, method, bars, run.floats(full)).ranges
 
@@ -186,24 +187,24 @@ def _describe(made, about, precision, found, exclude):
 def _to_calibrate(given, about, bars):
     if isinstance(given, np.ndarray):
         return given
-    with progress.counting(bars, "reading pictures", labelled.MOST) as advance:
+    with console.counting(bars, "reading pictures", labelled.MOST) as advance:
         return labelled.to_calibrate(given, about["picture"], lambda: advance(1))
 
 
 def _to_measure(given, about, bars):
     if isinstance(given, tuple):
         return given
-    with progress.counting(bars, "reading labelled pictures", None) as advance:
+    with console.counting(bars, "reading labelled pictures", None) as advance:
         return labelled.to_measure(given, about, lambda: advance(1))
 
 
 def _calibrated(full, pictures, method, bars, tensors=None):
-    with progress.counting(bars, "calibrating", calibrate.passes(method) * len(pictures)) as advance:
+    with console.counting(bars, "calibrating", calibrate.passes(method) * len(pictures)) as advance:
         return cache.calibrated(full, tensors or insert.tensors(full), pictures, method, advance)
 
 
 def _ranked(full, ranges, pictures, labels, bars):
-    with progress.counting(bars, "one layer at a time", (1 + len(insert.layers(full))) * len(pictures)) as advance:
+    with console.counting(bars, "one layer at a time", (1 + len(insert.layers(full))) * len(pictures)) as advance:
         return sensitivity.measure(full, ranges, pictures, labels, advance)
 
 
@@ -214,7 +215,7 @@ def _quantized(full, ranges, exclude, max_drop, measured, bars):
     pictures, labels = measured
 
     def evaluate(model):
-        with progress.counting(bars, "measuring accuracy", len(pictures)) as advance:
+        with console.counting(bars, "measuring accuracy", len(pictures)) as advance:
             return sensitivity.accuracy(run.scores(run.session(model), pictures, advance=advance), labels)
 
     def order():
@@ -235,5 +236,5 @@ def _compare(full, precision, path, measured, about, bars):
         paths = {name: Path(folder) / f"{name}.onnx" for name in others} | {precision: path}
         for name, model in others.items():
             files.save(model, paths[name])
-        with progress.counting(bars, "comparing", len(paths) * len(measured[0])) as advance:
+        with console.counting(bars, "comparing", len(paths) * len(measured[0])) as advance:
             return accuracy.compare(paths, *measured, about["class_names"], advance, left_out)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from zoo.console import Json
 from zoo.errors import printable
 
 
@@ -14,7 +15,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="The HTML file; by default RUN/report.html, of several comparison.html.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ):
     """Write the page of a run again, also of one that is not finished; or compare several: settings, errors, curves, chance.
 

@@ -12,10 +12,9 @@ import typer
 
 from training import CHECKPOINT_SECONDS
 from zoo import cli
+from zoo.console import Json, Model, Strict, note_random_weights, print_skipped
 from zoo.errors import ZooError
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse unreadable pictures instead of leaving them out.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe, such as seed=2 or data.validation=0.2."),
@@ -27,7 +26,6 @@ Precision = Annotated[
 Devices = Annotated[int | None, typer.Option(min=1, help="How many GPUs of this machine share each batch.")]
 Every = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Between two checkpoints within an epoch.")]
 DATA = "A folder with a folder of pictures a class, a list (.csv, COCO's .json), a TFDS name, or drawn:NAME."
-Model = Annotated[str, typer.Argument(metavar="NAME-or-FILE", help="Such as lenet5.mnist, or a .keras file.")]
 
 FOR_DATA = ("tensorflow",)  # by which TFDS reads and TensorBoard's files are written, on JAX too
 MOST_CLASSES = 30  # of which each has its error printed
@@ -133,7 +131,7 @@ def finetune(
 
     where = {"checkpoint_every": checkpoint_every, "placement": _placement(devices)}
     metrics = _resumable(out, run, model, data, out, resume, strict, command=_typed(), **where, **changes)
-    cli.name_left_out(metrics["left_out"])
+    print_skipped(metrics["left_out"])
     before = metrics["accuracy_before"]
     print(f"accuracy before: {f'{before:.2f} %' if before is not None else 'none, the classes are new'}")
     if before is not None and before > metrics["accuracy"]:
@@ -159,14 +157,14 @@ def evaluate(
     from training.evaluation.evaluate import evaluate as measure
     from zoo import registry
 
-    _tell_if_random(model)
+    note_random_weights(model)
     classifier = registry.load(model)
     evaluation, problems = measure(classifier, data, part, strict, views)
     summary = evaluation.summary()
     if as_json:
         print(json.dumps({"model": model, "data": data, **summary, "left_out": problems}, indent=2))
         return
-    cli.name_left_out(problems)
+    print_skipped(problems)
     by_views = f", {views} views of each" if views > 1 else ""
     print(f"{model} on {data} ({evaluation.part}): {summary['wrong']} wrong of {summary['pictures']:,}{by_views}")
     if evaluation.part == "all":
@@ -204,7 +202,7 @@ def predict(
     from zoo import registry
 
     paths = [path for given in pictures for path in (reading.find(given) if given.is_dir() else [given])]
-    _tell_if_random(model)
+    note_random_weights(model)
     classifier = registry.load(model)
     read, kept, problems = reading.read_all(paths, classifier.image_spec, strict)
     if not kept:
@@ -222,15 +220,7 @@ def predict(
             runner_up = f", then {classifier.class_names[second]}" if second is not None else ""
             lead = f"(leads by {row[first] - row[second]:.2f})" if second is not None else ""
             print(f"{answer['picture']}: {answer['class']}{runner_up} {lead}")
-        cli.name_left_out(problems)
-
-
-def _tell_if_random(model):
-    """Say on the standard error that an architecture without weights can only guess."""
-    from zoo import registry
-
-    if not registry.is_path(model) and "." not in model:
-        print(f"note: {model} has random weights; `zoo list` shows the trained ones", file=sys.stderr)
+        print_skipped(problems)
 
 
 def _changes(settings, **options):

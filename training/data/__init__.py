@@ -80,7 +80,7 @@ def labelled(name, picture, part):
     samples = source.parts.get(part) or source.parts.get("all")
     if samples is None:
         raise ZooError(f"{name} has no part '{part}', but {', '.join(source.parts)}")
-    return samples.pictures, samples.labels, source.class_names
+    return samples.images, samples.labels, source.class_names
 
 
 def place(name):

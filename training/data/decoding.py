@@ -6,9 +6,6 @@ import shutil
 import tempfile
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from zoo.errors import ZooError
 from zoo.files import cache_folder
@@ -58,17 +55,3 @@ def _reserve(file, size):
 def fits_memory(size):
     """Tell whether so many bytes are a small share of the memory that is free."""
     return size <= SHARE * memory()["available"]
-
-
-class _Rate(ProgressColumn):
-    """How many a second."""
-
-    def render(self, task):
-        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
-
-
-def progress():
-    """Return a bar for a person at a terminal; what a program reads, standard output, stays clean."""
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.decoding import progress, room
+from training.data.decoding import room
 from training.data.samples import PARTS, Samples, Source, hashed
-from zoo import images
+from zoo import console, images
 from zoo.errors import ZooError
 
 # What people call the parts, in lower case.
@@ -58,7 +58,7 @@ def read(listing, picture, strict):
     total = sum(map(len, listing.parts.values()))
     store = room((total, picture["height"], picture["width"], picture["channels"]))
     parts, problems, filled = {}, list(listing.problems), 0
-    with progress() as bar:
+    with console.progress() as bar:
         task = bar.add_task("reading pictures", total=total)
         for part, listed in listing.parts.items():
             kept, digests, unreadable = [], [], []

@@ -20,13 +20,13 @@ class Samples:
     """Labelled pictures.
 
     Attributes:
-        pictures: (n, height, width, channels) uint8 array; `Selection` where they are rows of one that is in a file.
+        images: (n, height, width, channels) uint8 array; `Selection` where they are rows of one that is in a file.
         labels: (n,) int32 indices of the class names.
         names: (n,) str, the path of each picture below the source's root; None where pictures have no names.
         digests: (n, 32) uint8, the sha256 of the pixels of each picture; None where nobody has computed it.
     """
 
-    pictures: np.ndarray
+    images: np.ndarray
     labels: np.ndarray
     names: np.ndarray | None = None
     digests: np.ndarray | None = None
@@ -37,7 +37,7 @@ class Samples:
     def __getitem__(self, rows):
         """Return the samples at a slice, at indices or where a mask is true."""
         taken = [each if each is None else each[rows] for each in (self.names, self.digests)]
-        return Samples(_chosen(self.pictures, rows), self.labels[rows], *taken)
+        return Samples(_chosen(self.images, rows), self.labels[rows], *taken)
 
 
 class Selection:
@@ -135,6 +135,6 @@ class Source:
         digest = hashlib.sha256("\n".join(self.class_names).encode())
         for name, samples in sorted(self.parts.items()):
             digest.update(name.encode() + samples.labels.astype("<i4").tobytes())
-            digests = hashed(samples.pictures) if samples.digests is None else samples.digests
+            digests = hashed(samples.images) if samples.digests is None else samples.digests
             digest.update(np.ascontiguousarray(digests))
         return digest.hexdigest()

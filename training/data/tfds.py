@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.decoding import fits_memory, progress, room
+from training.data.decoding import fits_memory, room
 from training.data.samples import PARTS, Samples, Source
-from zoo import images
+from zoo import console, images
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import atomic, cache_folder, data_folder
 from zoo.machine import cores
@@ -96,7 +96,7 @@ def _decode(name, folder, picture):
     def conform(example):
         return images.conform(Image.fromarray(example["image"].squeeze()), picture)
 
-    with progress() as bar, ThreadPoolExecutor(cores()) as pool:
+    with console.progress() as bar, ThreadPoolExecutor(cores()) as pool:
         for part, count in rows.items():
             task = bar.add_task(f"decoding {name} {part}", total=count)
             read, labels, row = store[first : first + count], np.empty(count, "int32"), 0

@@ -83,7 +83,7 @@ def fit(
             earlier = sum(row["seconds"] for row in run.history) + run.spent
             validation = parts["validation"]
             with mixed_precision.using(trainer.classifier, recipe.precision):
-                run.run(**(trainer.validation(validation.pictures, validation.labels) if validation else {}))
+                run.run(**(trainer.validation(validation.images, validation.labels) if validation else {}))
         if not placement.writes:
             return None
         about = {"command": command, **(about or {})}
@@ -114,11 +114,11 @@ def _prepare(recipe, classifier, source, new_layers, placement):
     augmentation = keras_objects.augmentation(recipe.augmentation, recipe.seed)
     for layer in augmentation:
         if hasattr(layer, "adapt"):
-            layer.adapt(train.pictures, len(train) / batch_size)
+            layer.adapt(train.images, len(train) / batch_size)
     trainer = fused_steps.make(
         classifier,
         augmentation,
-        train.pictures,
+        train.images,
         train.labels,
         batch_size,
         placement=placement,

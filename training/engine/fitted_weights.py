@@ -44,7 +44,7 @@ def load_data(recipe):
 
 def fingerprint(samples):
     """Return the hex sha256 of `training.data.Samples`, the pictures and then the labels, on every machine the same."""
-    digest = hashlib.sha256(np.ascontiguousarray(samples.pictures))
+    digest = hashlib.sha256(np.ascontiguousarray(samples.images))
     digest.update(samples.labels.astype("<i4").tobytes())
     return digest.hexdigest()
 
@@ -64,5 +64,5 @@ def fit_classifier(recipe, source):
     rule.prepare(net, len(train), len(train))
     for start in range(0, len(train), recipe.batch_size):
         batch = train[start : start + recipe.batch_size]
-        rule.learn(net, classifier.preprocessing(batch.pictures), batch.labels)
+        rule.learn(net, classifier.preprocessing(batch.images), batch.labels)
     return classifier

@@ -79,7 +79,7 @@ def score(classifier, samples, part="all", views=1):
         `Evaluation`.
     """
     start = time.perf_counter()
-    scores = (predict if views == 1 else predict_ten_views)(classifier, samples.pictures)
+    scores = (predict if views == 1 else predict_ten_views)(classifier, samples.images)
     seconds = time.perf_counter() - start
     return Evaluation(tuple(classifier.class_names), samples.labels, scores, seconds, part, views)
 

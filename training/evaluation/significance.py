@@ -21,7 +21,7 @@ def same_pictures(first, second):
         return False
     if one.hashes == other.hashes:
         return True
-    if _read_as(first) == _read_as(second) or (_same_data(first, second) and one.pictures != other.pictures):
+    if _read_as(first) == _read_as(second) or (_same_data(first, second) and one.images != other.images):
         return False
     return None
 

@@ -12,11 +12,10 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from training import data, report
-from zoo import registry
+from zoo import console, registry
 from zoo.errors import ZooError
 from zoo.files import atomic
 from zoo.losses import MinimumDistance
@@ -63,8 +62,7 @@ def run(out, seeds=30):
     """
     found = {}
     kernels, found_codes = [], []
-    console = Console(stderr=True)
-    for task in track(TASKS, "learning", console=console, transient=True, disable=not console.is_terminal):
+    for task in console.track(TASKS, "learning"):
         starts = list(learn(task, range(1, seeds + 1)))
         sweeps = {name: [start[name] for start, _ in starts] for name in CRITERIA}
         found[task.name] = {"published": task.published, **sweeps}
@@ -114,7 +112,7 @@ def learn(task, seeds, limit=LIMIT):
     tf.get_logger().setLevel("ERROR")  # it warns of the new graph that each task rightly gets
     card = registry.card(task.model)
     samples = data.load(f"drawn:{task.model}", card.picture.model_dump()).parts["train"]
-    bits = tf.constant(samples.pictures / 255, "float32")
+    bits = tf.constant(samples.images / 255, "float32")
     net = registry.build(task.model, **task.options)
     units = keras.Model(net.input, net.get_layer("output").output)
     distances = net.get_layer("targets")

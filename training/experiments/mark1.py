@@ -12,14 +12,13 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from training import data, keras_objects, report
 from training.data.synthetic import square_circle
 from training.engine import fused_steps
 from training.evaluation.evaluate import score
-from zoo import registry
+from zoo import console, registry
 from zoo.files import atomic
 
 
@@ -58,9 +57,8 @@ def run(out, seeds=3):
     Returns:
         dict: by name of the task, published, a string, and accuracy, a list of percent on the test part, one a seed.
     """
-    console = Console(stderr=True)
     result, drawn = {}, {}
-    for task in track(TASKS, "learning", console=console, transient=True, disable=not console.is_terminal):
+    for task in console.track(TASKS, "learning"):
         source = task.source()
         taught = [learn(task, source, seed) for seed in range(1, seeds + 1)]
         accuracy = [100 - score(machine, source.parts["test"]).error for machine in taught]
@@ -80,7 +78,7 @@ def learn(task, source, seed):
     net = registry.build("mark1", classes=len(source.class_names), associations=task.associations, seed=seed)
     machine = registry.wrap(net, card, source.class_names)
     train = source.parts["train"]
-    trainer = fused_steps.make(machine, [], train.pictures, train.labels, 1)
+    trainer = fused_steps.make(machine, [], train.images, train.labels, 1)
     trainer.prepare(keras.optimizers.SGD(1.0), keras_objects.loss(card.loss))
     steps = trainer.steps_per_epoch
     trainer.fit(trainer.feed(seed, 0), steps_per_epoch=steps, epochs=task.passes, shuffle=False, verbose=0)

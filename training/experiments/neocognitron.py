@@ -11,13 +11,12 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from training import report
 from training.data.synthetic import digits04
 from training.engine import fused_steps
-from zoo import registry, rules
+from zoo import console, registry, rules
 from zoo.files import atomic
 
 TURNS = 20
@@ -40,8 +39,7 @@ def run(out, seeds=10):
         (5, 11, 11) nested lists: the same for each digit by shift, down and to the right.
     """
     out = Path(out)
-    console = Console(stderr=True)
-    turns = track(range(seeds), "learning", console=console, transient=True, disable=not console.is_terminal)
+    turns = console.track(range(seeds), "learning")
     found = [measure(answers) for answers in learned(turns)]
     distinct = [each for each in found if each["own_planes"] == 5]
     result = {"seeds": seeds, "own_planes": [each["own_planes"] for each in found]}

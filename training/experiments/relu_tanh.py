@@ -11,13 +11,12 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from training import data as sources
 from training import keras_objects, report
 from training.engine import fused_steps
-from zoo import registry
+from zoo import console, registry
 from zoo.files import atomic
 
 ACTIVATIONS = ("relu", "tanh")
@@ -44,9 +43,8 @@ def run(out, seeds=1, data="cifar10", epochs=EPOCHS):
     """
     picture = registry.card("alexnet-cifar").picture.model_dump()
     train, *_ = sources.split(sources.load(data, picture), 0, 0, seed=1)
-    console = Console(stderr=True)
     result = {}
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with console.progress() as progress:
         for activation in ACTIVATIONS:
             task = progress.add_task(f"{activation}: trying rates", total=len(RATES))
             trials = {}
@@ -75,7 +73,7 @@ def _errors(train, activation, rate, seed, epochs, advance):
     card = registry.card("alexnet-cifar")
     net = registry.build("alexnet-cifar", activation=activation, normalization=False)
     machine = registry.wrap(net, card, range(net.output_shape[-1]))
-    trainer = fused_steps.make(machine, [], train.pictures, train.labels, BATCH)
+    trainer = fused_steps.make(machine, [], train.images, train.labels, BATCH)
     trainer.prepare(keras.optimizers.SGD(rate, momentum=0.9), keras_objects.loss(card.loss))
     until = _UntilGoal(advance)
     steps = trainer.steps_per_epoch

@@ -12,10 +12,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from keras.initializers import RandomNormal, VarianceScaling
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from training import report
+from zoo import console
 from zoo.files import atomic
 
 LAYERS, UNITS, INPUTS = 10, 500, 1000
@@ -43,8 +43,7 @@ def run(out, seeds=3):
         of them beyond ±0.99, means over the seeds; and published, the lecture's standard deviations.
     """
     out = Path(out)
-    console = Console(stderr=True)
-    rows = track(range(seeds), "drawing nets", console=console, transient=True, disable=not console.is_terminal)
+    rows = console.track(range(seeds), "drawing nets")
     drawn = [{name: activations(name, seed) for name in STARTS} for seed in rows]
     result = {
         name: {

@@ -50,8 +50,8 @@ def draw(augmentation, samples, class_names, shape, path, title, root=None):
     classes = present[np.linspace(0, len(present) - 1, min(ROWS, len(present))).round().astype(int)]
     first = samples[np.array([np.flatnonzero(samples.labels == each)[0] for each in classes])]
     named = root is not None and first.names is not None
-    originals = [_original(Path(root) / name) for name in first.names] if named else list(first.pictures)
-    columns = [originals, list(middle(first.pictures, *shape[:2])), *distorted(augmentation, first.pictures)]
+    originals = [_original(Path(root) / name) for name in first.names] if named else list(first.images)
+    columns = [originals, list(middle(first.images, *shape[:2])), *distorted(augmentation, first.images)]
     headings = ["the file" if named else "as read", "in evaluation", "in training"][: len(columns)]
     labels = [f"{_short(class_names[each])}\n{counts[each]:,} picture{'' if counts[each] == 1 else 's'}" for each in classes]
     _save(columns, headings, labels, title, path)
@@ -112,7 +112,7 @@ def show_augmented(name, source, seed, out):
     layers = keras_objects.augmentation(checked.augmentation, checked.seed)
     for layer in layers:
         if hasattr(layer, "adapt"):
-            layer.adapt(train.pictures, len(train) / checked.batch_size)
+            layer.adapt(train.images, len(train) / checked.batch_size)
     out = Path(out or f"{Path(name).stem}-augmented.png")
     title = describe(name, checked.augmentation)
     draw(layers, train, loaded.class_names, shape, out, title, loaded.root)

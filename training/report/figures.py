@@ -190,7 +190,7 @@ def mistakes(evaluation, samples, path):
     for axis in axes.flat[len(worst) :]:
         axis.axis("off")
     for axis, index in zip(axes.flat, worst, strict=False):
-        picture = samples.pictures[index]
+        picture = samples.images[index]
         grey = picture.shape[-1] == 1
         pixels = "nearest" if max(picture.shape[:2]) <= 64 else "antialiased"
         axis.imshow(picture.squeeze(-1) if grey else picture, cmap="gray", vmin=0, vmax=255, interpolation=pixels)

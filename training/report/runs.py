@@ -23,13 +23,13 @@ ENCODED = {"encoding": "utf-8", "errors": "surrogateescape"}  # a file's name ne
 
 @dataclass(frozen=True)
 class Read(Answers):
-    """The answers of predictions.csv; `pictures` are paths, or numbers where there are none; `hashes` are of the pixels."""
+    """The answers of predictions.csv; `images` are paths, or numbers where there are none; `hashes` are of the pixels."""
 
     class_names: tuple
     labels: np.ndarray
     predictions: np.ndarray
     part: str
-    pictures: tuple
+    images: tuple
     margins: np.ndarray
     hashes: tuple
 
@@ -38,7 +38,7 @@ class Read(Answers):
         wrong = np.flatnonzero(self.predictions != self.labels)
         order = wrong[np.argsort(self.margins[wrong], kind="stable")][:most]
         names = self.class_names
-        return [(self.pictures[i], names[self.labels[i]], names[self.predictions[i]], -self.margins[i]) for i in order]
+        return [(self.images[i], names[self.labels[i]], names[self.predictions[i]], -self.margins[i]) for i in order]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def predictions(evaluation, samples, path):
     own = evaluation.scores[rows, evaluation.labels]
     others = np.array(evaluation.scores, "float64")
     others[rows, evaluation.labels] = -np.inf
-    hashes = hashed(samples.pictures) if samples.digests is None else samples.digests
+    hashes = hashed(samples.images) if samples.digests is None else samples.digests
     names = evaluation.class_names
     with atomic(path) as temporary, temporary.open("w", newline="", **ENCODED) as file:
         writer = csv.writer(file)

@@ -14,11 +14,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
+from zoo import console, registry
 from zoo import images as reading
-from zoo import registry
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import atomic
 from zoo.layers import NearestNeighbors
@@ -171,9 +169,8 @@ def by_batch(classifier, paths, layer=None, strict=False):
         ImageError: if strict and a file cannot be read, or if none can.
     """
     model = until(classifier, layer)
-    console = Console(stderr=True)
     read, problems = 0, []
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with console.progress() as progress:
         task = progress.add_task("looking at pictures", total=len(paths))
         for start in range(0, len(paths), BATCH):
             batch = paths[start : start + BATCH]

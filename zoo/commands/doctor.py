@@ -9,14 +9,12 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
-from zoo import machine
+from zoo import console, machine
 from zoo.commands.probes import PROBES, ask
+from zoo.console import Json
 from zoo.errors import printable
 from zoo.files import cache_folder, data_folder
 
@@ -39,14 +37,13 @@ class Part:
     mend: str | None = None
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False):
+def doctor(as_json: Json = False):
     """Say what this machine has, what each missing part is good for, and what mends it.
 
     Example: zoo doctor
     """
     needed, optional = _requirements()
-    console = Console(stderr=True)
-    bar = Progress(console=console, transient=True, disable=not console.is_terminal)  # imports may take a minute
+    bar = console.progress()  # imports may take a minute
     with bar, ThreadPoolExecutor(4) as pool:
         found = pool.map(lambda probe: examine(probe, needed, optional), PROBES)
         parts = list(bar.track(found, len(PROBES), description="asking packages"))

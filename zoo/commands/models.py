@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from zoo import cli, registry
+from zoo.console import Json, Strict, note_random_weights, print_skipped
 from zoo.errors import ZooError, printable
 from zoo.files import atomic
 
@@ -17,7 +18,7 @@ SIMILAR = "alexnet-owt.imagenet"  # finds what is similar, unless another is ask
 BEST = 12  # pictures that a unit likes best
 
 
-def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False):
+def list_(as_json: Json = False):
     """List the models of the zoo and their pretrained weights, oldest first.
 
     Example: zoo list
@@ -46,7 +47,7 @@ def info(
     name: Annotated[
         str, typer.Argument(help="A model, its weights, or a file: lenet5, lenet5.mnist, mine.keras, lenet5.onnx.")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ):
     """Show what is known of a model, and count its layers on the built net; or what an exported file says of itself.
 
@@ -176,7 +177,7 @@ def show(
     else:
         layer, count, total = drawing.draw(classifier, out, layer)
         print(f"{out}: layer {layer}, {count} {'pictures' if count == total else f'of {total:,} pictures'}")
-    _tell_if_random(name)
+    note_random_weights(name)
 
 
 def _check_combination(layer, picture, unit, data):
@@ -205,7 +206,7 @@ def _strongest(classifier, layer, unit, data, out):
     drawing.contact_sheet(tiles, out, f"{drawing.heading(classifier, layer)}, unit {unit}: the strongest responses")
     for path, value in found:
         print(f"{value:10.4g}  {printable(str(path))}")
-    cli.name_left_out(problems)
+    print_skipped(problems)
     print(f"{out}: layer {layer}, unit {unit}, {len(found)} pictures")
 
 
@@ -216,9 +217,7 @@ def features(
         str | None, typer.Option(help="The layer; by default the last one before the output: fc7 of AlexNet.")
     ] = None,
     out: Annotated[Path, typer.Option(help="The .npz to write.")] = Path("features.npz"),
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse unreadable pictures instead of leaving them out.")
-    ] = False,
+    strict: Strict = False,
 ):
     """Write what a layer says of all pictures below a folder, a vector a picture.
 
@@ -229,12 +228,12 @@ def features(
 
     found, problems = making.of_folder(registry.load(name), name, folder, layer, strict)
     making.save(found, out)
-    cli.name_left_out(problems)
+    print_skipped(problems)
     print(f"{out}: {len(found.vectors):,} vectors of the {found.vectors.shape[1]:,} features of layer {found.layer}")
     if registry.is_path(name) or "." in name:
         print(f"next: zoo similar PICTURE {shlex.quote(str(out))}")
     else:  # of use in this process alone
-        _tell_if_random(name)
+        note_random_weights(name)
 
 
 def similar(
@@ -244,7 +243,7 @@ def similar(
     layer: Annotated[str | None, typer.Option(help="The layer; by default as for `zoo features`.")] = None,
     count: Annotated[int, typer.Option(min=1, max=100, help="How many pictures.")] = 12,
     out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("similar.png"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ):
     """Find the pictures most like one, by the Euclidean distance of what a layer says of them, and draw them.
 
@@ -289,9 +288,9 @@ def similar(
         return
     for path, distance in nearest:
         print(f"{distance:10.4g}  {printable(path)}")
-    cli.name_left_out(problems)
+    print_skipped(problems)
     print(f"{out}: the {len(nearest)} nearest of {len(found.paths):,} pictures, layer {found.layer} of {name}")
-    _tell_if_random(name)
+    note_random_weights(name)
     if among.is_dir():
         print(f"next, so that the folder is read once: {found.command('features.npz')}")
 
@@ -367,9 +366,3 @@ def _lines(path, count):
     if twice := {name for name in names if names.count(name) > 1}:
         raise ZooError(f"{path} has the class '{min(twice)}' more than once")
     return names
-
-
-def _tell_if_random(name):
-    """Say on the standard error that an architecture without weights has learned nothing."""
-    if not registry.is_path(name) and "." not in name:
-        print(f"note: {name} has random weights; `zoo list` shows the trained ones", file=sys.stderr)

@@ -556,8 +556,8 @@ def test_on_all_of_mnists_test_pictures_the_file_gives_the_labels_of_keras(tmp_p
     classifier = zoo.load("lenet5.mnist")
     exporters.to_onnx("lenet5.mnist", tmp_path / "lenet5.onnx")
     test = training.data.load("mnist", classifier.image_spec).parts["test"]
-    expected = classifier.predict(test.pictures, batch_size=1000, verbose=0)
-    given = np.concatenate([run(tmp_path / "lenet5.onnx", test.pictures[i : i + 1000]) for i in range(0, 10_000, 1000)])
+    expected = classifier.predict(test.images, batch_size=1000, verbose=0)
+    given = np.concatenate([run(tmp_path / "lenet5.onnx", test.images[i : i + 1000]) for i in range(0, 10_000, 1000)])
     assert len(given) == 10_000
     np.testing.assert_array_equal(given.argmax(axis=1), expected.argmax(axis=1))
     assert exporters.verify(tmp_path / "lenet5.onnx").passed  # it finds the pretrained model by the file's own word

@@ -195,11 +195,11 @@ def test_a_data_set_by_name_is_calibrated_with_its_training_part(about):
 
     parts = training.data.load("mnist", about["picture"]).parts
     pictures, labels = labelled.to_measure("mnist", about)
-    np.testing.assert_array_equal(pictures, parts["test"].pictures)
+    np.testing.assert_array_equal(pictures, parts["test"].images)
     np.testing.assert_array_equal(labels, parts["test"].labels)
     found = labelled.to_calibrate("mnist", about["picture"])
     assert len(found) == labelled.MOST
-    np.testing.assert_array_equal(found[[0, -1]], parts["train"].pictures[[0, -1]])
+    np.testing.assert_array_equal(found[[0, -1]], parts["train"].images[[0, -1]])
     with pytest.raises(ZooError, match="'minst'; did you mean 'mnist'"):
         labelled.to_measure("minst", about)
 

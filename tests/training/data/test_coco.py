@@ -31,7 +31,7 @@ def coco(path, classes, folder, first=0):
 
 
 def numbers(samples):
-    return samples.pictures[:, 0, 0, 0].tolist()
+    return samples.images[:, 0, 0, 0].tolist()
 
 
 def test_a_list_beside_its_pictures_and_what_has_no_class_or_two(tmp_path):

@@ -33,7 +33,7 @@ def write(path, *lines, encoding="utf-8"):
 
 
 def numbers(samples):
-    return samples.pictures[:, 0, 0, 0].tolist()
+    return samples.images[:, 0, 0, 0].tolist()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
@@ -170,7 +170,7 @@ def test_split_csv_is_a_source_with_the_parts_of_the_run(photos, tmp_path):
     again = data.load(str(run / "split.csv"), GREY, strict=True)
     assert again.class_names == source.class_names and list(again.parts) == ["train", "validation", "test"]
     for samples, same in zip(parts, data.split(again, 0.2, 0.3, seed=9), strict=True):
-        np.testing.assert_array_equal(samples.pictures, same.pictures)
+        np.testing.assert_array_equal(samples.images, same.images)
         np.testing.assert_array_equal(samples.labels, same.labels)
     assert data.changes(run / "split.csv", source) == "pictures and classes are the same, but not their order or parts"
     assert list((run).iterdir()) == [run / "split.csv"]

@@ -36,10 +36,10 @@ def test_a_folder_of_classes(folder):
     source = data.load(str(place), GREY)
     assert source.class_names == ("cat", "dog") and list(source.parts) == ["all"] and source.problems == []
     samples = source.parts["all"]
-    assert samples.pictures.dtype == np.uint8 and samples.pictures.shape == (6, 6, 5, 1)
+    assert samples.images.dtype == np.uint8 and samples.images.shape == (6, 6, 5, 1)
     assert samples.labels.dtype == np.int32 and samples.labels.tolist() == [0, 0, 0, 1, 1, 1]
     for row, path in enumerate(pixels):
-        np.testing.assert_array_equal(samples.pictures[row], pixels[path])
+        np.testing.assert_array_equal(samples.images[row], pixels[path])
 
 
 def test_other_files_hidden_folders_and_folders_below_a_class(folder):
@@ -52,7 +52,7 @@ def test_other_files_hidden_folders_and_folders_below_a_class(folder):
     (problem,) = source.problems  # named, not passed over
     assert "notes.txt is not a picture" in problem
     assert source.parts["all"].labels.tolist() == [0] * 4 + [1] * 3
-    assert any(np.array_equal(deeper, picture) for picture in source.parts["all"].pictures[:4])
+    assert any(np.array_equal(deeper, picture) for picture in source.parts["all"].images[:4])
 
 
 def test_a_part_without_a_readable_picture_is_refused_and_named(tmp_path):
@@ -158,7 +158,7 @@ def test_a_training_part_in_which_nothing_can_be_read_is_refused(tmp_path):
 def test_pictures_take_the_size_and_colours_that_are_asked_for(folder):
     place, _ = folder
     colour = data.load(str(place), {"height": 9, "width": 7, "channels": 3, "resize": "stretch"})
-    assert colour.parts["all"].pictures.shape == (6, 9, 7, 3)
+    assert colour.parts["all"].images.shape == (6, 9, 7, 3)
 
 
 def test_a_fingerprint_changes_with_a_pixel_a_label_a_name_and_nothing_else(folder):
@@ -173,7 +173,7 @@ def test_a_fingerprint_changes_with_a_pixel_a_label_a_name_and_nothing_else(fold
     seen.add(data.load(str(place), GREY).fingerprint())
     before = data.load(str(place), GREY)
     samples = before.parts["all"]
-    other = Samples(samples.pictures, samples.labels[::-1].copy())
+    other = Samples(samples.images, samples.labels[::-1].copy())
     seen.add(Source(before.class_names, {"all": other}).fingerprint())
     (place / "cat").rename(place / "cow")
     seen.add(data.load(str(place), GREY).fingerprint())
@@ -193,7 +193,7 @@ def test_parts_as_people_call_them(tmp_path):
     for number, (folder, part) in enumerate({"Train": "train", "valid": "validation", "test": "test"}.items()):
         pixels = write(tmp_path / folder / "a" / "0.png", number)
         source = data.load(str(tmp_path), GREY)
-        np.testing.assert_array_equal(source.parts[part].pictures, pixels[None])
+        np.testing.assert_array_equal(source.parts[part].images, pixels[None])
         assert source.parts[part].names.tolist() == [f"{folder}/a/0.png"]
     write(tmp_path / "val" / "a" / "0.png", 9)
     with pytest.raises(ZooError, match="two folders for one part: val and valid; remove one"):
@@ -208,7 +208,7 @@ def test_names_are_paths_below_the_folder_and_stay_with_their_pictures(damaged):
         f"{name}/{row}.png" for name in ("cat", "dog") for row in range(3)
     ]
     for samples in (whole[[4, 1]], whole[::2], source.in_order(["dog", "cat"]).parts["all"]):
-        for name, picture, digest in zip(samples.names, samples.pictures, samples.digests, strict=True):
+        for name, picture, digest in zip(samples.names, samples.images, samples.digests, strict=True):
             assert picture.tobytes() == np.asarray(Image.open(place / name)).tobytes()
             assert digest.tobytes() == hashlib.sha256(picture.tobytes()).digest()
 
@@ -217,7 +217,7 @@ def test_a_fingerprint_is_the_same_whether_the_digests_are_known_or_not(folder):
     place, _ = folder
     source = data.load(str(place), GREY)
     samples = source.parts["all"]
-    other_form = Samples(np.asfortranarray(samples.pictures), samples.labels.astype(">i8"))
+    other_form = Samples(np.asfortranarray(samples.images), samples.labels.astype(">i8"))
     assert Source(source.class_names, {"all": other_form}).fingerprint() == source.fingerprint()
 
 

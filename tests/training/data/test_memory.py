@@ -42,15 +42,15 @@ def cache(tmp_path, monkeypatch):
 def test_mapped_pictures_are_those_in_memory(photos, cache, monkeypatch):
     mapped = data.load(photos, GREY)
     parts = data.split(mapped, 0.2, 0.3, seed=1)
-    assert isinstance(mapped.parts["all"].pictures, np.memmap) and list(cache.iterdir()) == []  # the file has no name
+    assert isinstance(mapped.parts["all"].images, np.memmap) and list(cache.iterdir()) == []  # the file has no name
     monkeypatch.setattr(decoding, "SHARE", 1)
     plain = data.load(photos, GREY)
-    assert not isinstance(plain.parts["all"].pictures, np.memmap)
+    assert not isinstance(plain.parts["all"].images, np.memmap)
     assert mapped.fingerprint() == plain.fingerprint() and mapped.problems == plain.problems
-    np.testing.assert_array_equal(mapped.parts["all"].pictures, plain.parts["all"].pictures)
+    np.testing.assert_array_equal(mapped.parts["all"].images, plain.parts["all"].images)
     for lazy, read in zip(parts, data.split(plain, 0.2, 0.3, seed=1), strict=True):
-        assert isinstance(lazy.pictures, Selection) and isinstance(read.pictures, np.ndarray)
-        np.testing.assert_array_equal(lazy.pictures[:], read.pictures)
+        assert isinstance(lazy.images, Selection) and isinstance(read.images, np.ndarray)
+        np.testing.assert_array_equal(lazy.images[:], read.images)
         np.testing.assert_array_equal(lazy.labels, read.labels)
         assert lazy.names.tolist() == read.names.tolist()
 
@@ -59,7 +59,7 @@ def test_a_selection_is_indexed_like_the_array_that_it_stands_for(cache):
     store = decoding.room((30, 8, 7, 3))
     store[:] = np.random.default_rng(0).integers(0, 256, store.shape, "uint8")
     rows = np.random.default_rng(1).permutation(30)[:20]
-    lazy, plain = Samples(store, np.arange(30))[rows].pictures, np.array(store)[rows]
+    lazy, plain = Samples(store, np.arange(30))[rows].images, np.array(store)[rows]
     assert (lazy.shape, lazy.dtype, lazy.nbytes, len(lazy)) == (plain.shape, plain.dtype, plain.nbytes, len(plain))
     for key in (slice(3, 9), slice(None), 5, -1, np.int64(2), np.array([4, 4, 0]), np.arange(20) % 3 == 0):
         assert type(lazy[key]) is np.ndarray
@@ -69,7 +69,7 @@ def test_a_selection_is_indexed_like_the_array_that_it_stands_for(cache):
     cut = middle(lazy, 4, 5)
     assert isinstance(cut, Selection) and cut.shape == (20, 4, 5, 3)
     np.testing.assert_array_equal(cut[2:7], middle(plain, 4, 5)[2:7])
-    again = Samples(lazy, np.arange(20))[np.array([7, 1])].pictures
+    again = Samples(lazy, np.arange(20))[np.array([7, 1])].images
     assert isinstance(again, Selection)
     np.testing.assert_array_equal(again[:], plain[[7, 1]])
 
@@ -82,7 +82,7 @@ def test_a_choice_of_rows_reads_nothing(cache):
     pictures = np.memmap(cache / "hole", "uint8", "r", shape=(2**20, 1024, 1024, 1))
     samples = Samples(pictures, np.arange(2**20) % 7)
     few = samples[samples.labels == 3][np.arange(100)][::2]
-    assert len(few) == 50 and few.pictures.nbytes == 50 * 2**20 and few.labels.tolist() == [3] * 50
+    assert len(few) == 50 and few.images.nbytes == 50 * 2**20 and few.labels.tolist() == [3] * 50
 
 
 def test_a_disk_without_room_is_told_before_anything_is_written(cache):

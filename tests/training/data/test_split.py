@@ -24,7 +24,7 @@ def numbered(counts):
 
 
 def rows(samples):
-    return samples.pictures.reshape(-1, 2).copy().view("uint16").ravel().tolist()
+    return samples.images.reshape(-1, 2).copy().view("uint16").ravel().tolist()
 
 
 @pytest.mark.parametrize(("validation", "test"), [(0.2, 0.2), (30, 0.25), (0.1, 25), (12, 12)])

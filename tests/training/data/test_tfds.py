@@ -26,7 +26,7 @@ def test_mnist_is_decoded_as_tfds_does_and_comes_from_the_cache_the_second_time(
     for part in ("train", "test"):
         examples = tfds.builder_from_directory(folder).as_dataset(split=f"{part}[:20]", shuffle_files=False)
         for row, example in enumerate(examples.as_numpy_iterator()):
-            np.testing.assert_array_equal(first.parts[part].pictures[row], example["image"])
+            np.testing.assert_array_equal(first.parts[part].images[row], example["image"])
             assert first.parts[part].labels[row] == example["label"]
     (cached,) = (tmp_path / "data").iterdir()
     written = cached.stat().st_mtime_ns
@@ -79,7 +79,7 @@ def without_answers(monkeypatch, tmp_path):
 def test_a_part_without_answers_is_no_part(without_answers):
     source = data.load("without_answers", {"height": 10, "width": 14, "channels": 3, "resize": "crop"})
     assert list(source.parts) == ["train"] and source.parts["train"].labels.tolist() == [0, 1, 1, 0]
-    np.testing.assert_array_equal(source.parts["train"].pictures, without_answers)
+    np.testing.assert_array_equal(source.parts["train"].images, without_answers)
 
 
 def test_the_middle_and_what_it_is_cut_out_of_are_kept_apart(without_answers):
@@ -89,7 +89,7 @@ def test_the_middle_and_what_it_is_cut_out_of_are_kept_apart(without_answers):
     small = {**middle, "crop_from": None}
     read = {}
     for name, picture in (("whole", whole), ("middle", middle), ("small", small), ("middle again", middle)):
-        read[name] = data.load("without_answers", picture).parts["train"].pictures
+        read[name] = data.load("without_answers", picture).parts["train"].images
     np.testing.assert_array_equal(read["whole"], without_answers[:, :, 2:12])
     for name in ("middle", "middle again"):
         np.testing.assert_array_equal(read[name], without_answers[:, 2:8, 4:10])
@@ -104,9 +104,9 @@ def test_what_is_large_for_the_memory_stays_in_the_files_of_the_cache(without_an
     monkeypatch.setattr(decoding, "SHARE", share)
     decoded, stored = (data.load("without_answers", WHOLE).parts["train"] for _ in range(2))
     for samples in (decoded, stored):
-        assert isinstance(samples.pictures, np.memmap) == (share == 0)
-        np.testing.assert_array_equal(samples.pictures, without_answers)
-    np.testing.assert_array_equal(stored[np.array([3, 0])].pictures, without_answers[[3, 0]])
+        assert isinstance(samples.images, np.memmap) == (share == 0)
+        np.testing.assert_array_equal(samples.images, without_answers)
+    np.testing.assert_array_equal(stored[np.array([3, 0])].images, without_answers[[3, 0]])
 
 
 def test_a_cache_that_was_not_written_to_its_end_is_written_again(without_answers, tmp_path):

@@ -39,7 +39,7 @@ def test_a_folder_as_of_voc(voc):
         "validation": ["JPEGImages/2008_4.PNG", "JPEGImages/2008_5.jpg"],
     }
     assert [samples.labels.tolist() for samples in source.parts.values()] == [[0, 1], [1, 0]]
-    assert [samples.pictures[:, 0, 0, 0].tolist() for samples in source.parts.values()] == [[0, 40], [160, 200]]
+    assert [samples.images[:, 0, 0, 0].tolist() for samples in source.parts.values()] == [[0, 40], [160, 200]]
     assert source.problems == [
         f"{voc}, part train: 1 picture is of no class: 2008_3",
         f"{voc}, part train: 1 picture is of several classes: 2008_2 (bolt, train)",

@@ -62,7 +62,7 @@ def test_the_metrics_are_those_of_the_best_classifier(finished):
     assert best.class_names == list("0123456789")
     wrong = {}
     for name, samples in (("validation", validation), ("test", test)):
-        answers = [int(np.argmax(best(picture[None])[0])) for picture in samples.pictures]
+        answers = [int(np.argmax(best(picture[None])[0])) for picture in samples.images]
         wrong[name] = sum(answer != label for answer, label in zip(answers, samples.labels, strict=True))
     assert (metrics["part"], metrics["pictures"], metrics["wrong"]) == ("test", 60, wrong["test"])
     assert metrics["error"] == metrics["test_error"] == pytest.approx(100 * wrong["test"] / 60, abs=1e-3)
@@ -308,7 +308,7 @@ def test_pictures_larger_than_the_nets_are_cut_and_measured_in_the_middle(either
     for part in ("validation", "test"):
         samples = source.parts[part]
         for place, cut in (("middle", np.s_[:, 2:10, 2:10]), ("corner", np.s_[:, :8, :8])):
-            answers = best.predict_on_batch(samples.pictures[cut]).argmax(axis=1)
+            answers = best.predict_on_batch(samples.images[cut]).argmax(axis=1)
             wrong[part, place] = int((answers != samples.labels).sum())
     assert metrics["wrong"] == wrong["test", "middle"] < 5 < wrong["test", "corner"]
     assert metrics["validation_error"] == pytest.approx(100 * wrong["validation", "middle"] / 30, abs=1e-3)
@@ -347,7 +347,7 @@ def test_colours_are_fitted_to_the_training_part_and_to_nothing_else(tmp_path):
     for one, other in zip(axes_of(tmp_path / "plain"), axes_of(tmp_path / "others"), strict=True):
         np.testing.assert_array_equal(one, other)
     axes, deviations = axes_of(tmp_path / "plain")
-    expected = np.cov(TRAIN.pictures.reshape(-1, 3).T.astype("float64"), bias=True)
+    expected = np.cov(TRAIN.images.reshape(-1, 3).T.astype("float64"), bias=True)
     np.testing.assert_allclose(axes @ np.diag(deviations**2) @ axes.T, expected, rtol=1e-4, atol=1e-2)
     fit_colours(tmp_path / "fewer", epochs=1, source=coloured(train=TRAIN[np.arange(60)]))
     assert not np.array_equal(axes_of(tmp_path / "fewer")[1], deviations)
@@ -414,4 +414,4 @@ def test_the_jax_backend_learns_too_and_its_file_is_everyones(few, zoo_command, 
     best = zoo.load(tmp_path / "run" / "best.keras")
     source = data.load(str(few), best.image_spec)
     test = data.split(source, 0.2, 0.2, 3)[2]
-    assert int((best.predict(test.pictures, verbose=0).argmax(axis=1) != test.labels).sum()) == metrics["wrong"]
+    assert int((best.predict(test.images, verbose=0).argmax(axis=1) != test.labels).sum()) == metrics["wrong"]

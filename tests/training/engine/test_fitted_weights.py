@@ -101,7 +101,7 @@ def test_the_first_use_fits_and_the_second_reads(cache, capsys):
     assert capsys.readouterr().err == "memory.ef: its weights are the data; fitting them to drawn:ef, once\n"
     train = ef.make(classifier.image_spec).parts["train"]
     memory = keras.ops.convert_to_numpy(classifier.net.layers[-1].memory)
-    np.testing.assert_array_equal(memory.T, train.pictures.reshape(60, 400))  # in the order of the data set
+    np.testing.assert_array_equal(memory.T, train.images.reshape(60, 400))  # in the order of the data set
     before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files(cache)}
     assert [path.name.partition(".weights")[2] for path in before] == [".h5", ".h5.sha256"]
     assert zoo.load("memory.ef").fingerprint() == classifier.fingerprint()

@@ -28,7 +28,7 @@ def test_a_run_memorises_every_picture_once(kind, epochs):
     known, asked = Samples(pictures[:43], labels[:43]), Samples(pictures[43:], labels[43:])
     net = zoo.build("nearest-neighbor", capacity=43)
     classifier = registry.wrap(net, zoo.card("nearest-neighbor"), range(10))
-    trainer = kind(classifier, (), known.pictures, known.labels, 8, 1, rules.Memorise())
+    trainer = kind(classifier, (), known.images, known.labels, 8, 1, rules.Memorise())
     trainer.prepare(None, zoo.losses.MulticlassHinge())
     history = trainer.fit(
         trainer.feed(1, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=epochs, shuffle=False, verbose=0
@@ -36,8 +36,8 @@ def test_a_run_memorises_every_picture_once(kind, epochs):
     assert history["accuracy"] == [1.0] * epochs
     assert int(net.layers[-1].filled()) == 43
     found = training.evaluation.evaluate.score(classifier, asked).predictions
-    reference = KNeighborsClassifier(1).fit(known.pictures.reshape(43, -1).astype(float), known.labels)
-    assert (found == reference.predict(asked.pictures.reshape(17, -1).astype(float))).all()
+    reference = KNeighborsClassifier(1).fit(known.images.reshape(43, -1).astype(float), known.labels)
+    assert (found == reference.predict(asked.images.reshape(17, -1).astype(float))).all()
 
 
 def test_more_pictures_than_places_are_refused_before_the_run(tmp_path, digits):

@@ -23,9 +23,9 @@ def test_drawn_table(name):
     source = data.load(f"drawn:{name}", zoo.card(name).picture.model_dump())
     bits = {"xor": 2, "parity": 4, "symmetry": 6, "encoder": 8}[name]
     samples = source.parts["train"]
-    assert samples.pictures.shape[1:] == (1, bits, 1) and samples.pictures.dtype == "uint8"
-    assert set(np.unique(samples.pictures)) == {0, 255}
-    rows = ["".join(str(pixel // 255) for pixel in picture.ravel()) for picture in samples.pictures]
+    assert samples.images.shape[1:] == (1, bits, 1) and samples.images.dtype == "uint8"
+    assert set(np.unique(samples.images)) == {0, 255}
+    rows = ["".join(str(pixel // 255) for pixel in picture.ravel()) for picture in samples.images]
     assert len(set(rows)) == len(rows) == (8 if name == "encoder" else 2**bits)
     right = {
         "xor": lambda row: row in ("01", "10"),
@@ -35,7 +35,7 @@ def test_drawn_table(name):
     }[name]
     assert samples.labels.tolist() == [int(right(row)) for row in rows]
     for part in ("validation", "test"):
-        np.testing.assert_array_equal(source.parts[part].pictures, samples.pictures)
+        np.testing.assert_array_equal(source.parts[part].images, samples.images)
 
 
 def test_a_drawn_table_has_one_size():
@@ -47,7 +47,7 @@ def test_sweeps_are_those_of_keras_step_by_step():
     """The compiled graph counts what train_on_batch does from the same start, sweep by sweep, also from the second start."""
     task = Task("", "xor", 0.5, options={"hidden": 8})
     samples = data.load("drawn:xor", zoo.card("xor").picture.model_dump()).parts["train"]
-    x = samples.pictures / np.float32(255)
+    x = samples.images / np.float32(255)
     for seed, (sweeps, _) in zip((7, 8), learn(task, [7, 8], limit=400), strict=True):
         keras.utils.set_random_seed(seed)
         net = zoo.build("xor", hidden=8)

@@ -37,14 +37,14 @@ def drawn(name):
 def test_a_quarter_of_the_units_fire_for_a_letter():
     net = zoo.build("mark1")
     association = keras.Model(net.inputs, net.get_layer("association").output)
-    fires = association.predict(drawn("letters")["train"].pictures / 255, verbose=0)
+    fires = association.predict(drawn("letters")["train"].images / 255, verbose=0)
     assert set(np.unique(fires)) == {0, 1} and fires.mean() == pytest.approx(0.25, abs=0.01)
 
 
 def test_most_squares_of_the_test_are_among_those_to_train():
     """As the card says: 54 %, 99 % of the squares and 8 % of the circles."""
     parts = drawn("square-circle")
-    shown = {picture.tobytes() for picture in parts["train"].pictures}
-    seen = np.array([picture.tobytes() in shown for picture in parts["test"].pictures])
+    shown = {picture.tobytes() for picture in parts["train"].images}
+    seen = np.array([picture.tobytes() in shown for picture in parts["test"].images])
     shares = [seen.mean(), *(seen[parts["test"].labels == label].mean() for label in (0, 1))]
     assert [round(100 * share) for share in shares] == [54, 99, 8]

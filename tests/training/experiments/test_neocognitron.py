@@ -58,7 +58,7 @@ def test_parts_of_the_data():
         "test": [200] * 5,
     }
     for samples in source.parts.values():
-        assert samples.pictures.shape == (len(samples), 16, 16, 1) and samples.pictures.dtype == "uint8"
+        assert samples.images.shape == (len(samples), 16, 16, 1) and samples.images.dtype == "uint8"
     assert source.fingerprint() == digits04.make(PICTURE).fingerprint()
     with pytest.raises(zoo.ZooError, match="16x16 pixels of 1 channel, not in 28x28x1"):
         digits04.make({**PICTURE, "height": 28, "width": 28})

@@ -46,12 +46,12 @@ def enlarged(picture):
 def test_a_row_a_class_of_what_is_read_evaluated_and_learned_from(samples, tmp_path):
     layers = [RandomCrop(24, seed=1)]
     contact_sheet.draw(layers, samples, ["a", "b", "c"], (24, 24, 1), tmp_path / "seen.png", "title")
-    following = np.stack(contact_sheet.distorted(layers, samples.pictures[[0, 5, 7]]))
+    following = np.stack(contact_sheet.distorted(layers, samples.images[[0, 5, 7]]))
     for row, first in enumerate((7, 5, 0)):  # from below
-        np.testing.assert_array_equal(tile(tmp_path / "seen.png", row, 0), enlarged(samples.pictures[first]))
+        np.testing.assert_array_equal(tile(tmp_path / "seen.png", row, 0), enlarged(samples.images[first]))
         inner = np.s_[8:104, 8:104]  # 24 pixels of four, in a tile of 28
         evaluated = tile(tmp_path / "seen.png", row, 1)
-        np.testing.assert_array_equal(evaluated[inner], enlarged(samples.pictures[first][2:26, 2:26]))
+        np.testing.assert_array_equal(evaluated[inner], enlarged(samples.images[first][2:26, 2:26]))
         assert (evaluated[:8] == contact_sheet.GREY).all()
         for column, batch in enumerate(following):
             shown = tile(tmp_path / "seen.png", row, 2 + column)[inner]
@@ -79,10 +79,10 @@ def test_drawing_moves_nothing_random(samples, tmp_path):
 
 
 def test_what_is_drawn_is_what_the_next_batches_will_be(samples):
-    drawn = contact_sheet.distorted([AffineDistortion(seed=1)], samples.pictures)
+    drawn = contact_sheet.distorted([AffineDistortion(seed=1)], samples.images)
     layer = AffineDistortion(seed=1)
     for each in drawn:
-        np.testing.assert_array_equal(each, layer(samples.pictures.astype("float32"), training=True))
+        np.testing.assert_array_equal(each, layer(samples.images.astype("float32"), training=True))
     assert not np.array_equal(drawn[0], drawn[1])
 
 

@@ -17,19 +17,19 @@ def named(request):
 
 
 def rows(samples):
-    return {picture.tobytes() for picture in samples.pictures}
+    return {picture.tobytes() for picture in samples.images}
 
 
 def test_source(named):
     name, source = named
     assert source.class_names == CLASSES[name]
     for samples in source.parts.values():
-        assert samples.pictures.dtype == np.uint8 and samples.pictures.shape == (len(samples), 20, 20, 1)
+        assert samples.images.dtype == np.uint8 and samples.images.shape == (len(samples), 20, 20, 1)
         assert samples.labels.dtype == np.int32
         counts = np.bincount(samples.labels, minlength=len(source.class_names))
         assert counts.min() == counts.max() > 0
-        assert (samples.pictures.max(axis=(1, 2, 3)) > 127).all()  # a photocell sees something of each
-        assert (samples.pictures == 0).mean() > 0.5  # white on black
+        assert (samples.images.max(axis=(1, 2, 3)) > 127).all()  # a photocell sees something of each
+        assert (samples.images == 0).mean() > 0.5  # white on black
 
 
 def test_the_same_every_time(named):
@@ -58,7 +58,7 @@ def test_each_letter_is_at_25_places():
     """Five by five, each a pixel from the next; all but the place is the same."""
     samples = parts_of("letters")["test"]
     boxes = {}
-    for picture, label in zip(samples.pictures[..., 0], samples.labels, strict=True):
+    for picture, label in zip(samples.images[..., 0], samples.labels, strict=True):
         down, right = (int(np.flatnonzero(picture.any(axis=axis))[0]) for axis in (1, 0))
         assert picture[[0, -1]].any() + picture[:, [0, -1]].any() <= 2
         boxes.setdefault((label, np.trim_zeros(picture).tobytes()), set()).add((down, right))
@@ -75,7 +75,7 @@ def test_letters_have_the_holes_of_their_class():
     expected = {"A": 1, "B": 2, "D": 1}
     for samples in parts_of("letters").values():
         right = []
-        for picture, label in zip(samples.pictures[::25, ..., 0], samples.labels[::25], strict=True):
+        for picture, label in zip(samples.images[::25, ..., 0], samples.labels[::25], strict=True):
             holes = ndimage.label(np.pad(picture < 30, 1, constant_values=True))[1] - 1
             right.append(holes == expected.get("ABCDEFGH"[label], 0))
         assert np.mean(right) > 0.9
@@ -84,8 +84,8 @@ def test_letters_have_the_holes_of_their_class():
 def test_squares_and_circles():
     """A square fills its box; a circle fills π/4 of it. Both are 12 to 14 pixels wide, in pixels that are on or off."""
     for samples in parts_of("square-circle").values():
-        on = samples.pictures[..., 0] > 0
-        assert set(np.unique(samples.pictures)) == {0, 255}
+        on = samples.images[..., 0] > 0
+        assert set(np.unique(samples.images)) == {0, 255}
         height, width = on.any(axis=2).sum(axis=1), on.any(axis=1).sum(axis=1)
         assert set(np.unique([height, width])) <= {11, 12, 13, 14} and np.abs(height - width).max() <= 1
         filled = on.sum(axis=(1, 2)) / (height * width)
@@ -102,7 +102,7 @@ def test_e_and_f_are_tested_where_they_were_never_shown():
     assert {part: len(samples) for part, samples in parts.items()} == {"train": 60, "test": 94}
     assert not rows(parts["train"]) & rows(parts["test"])
     for samples in parts.values():
-        e, f = (samples.pictures[samples.labels == label, ..., 0] > 0 for label in (0, 1))
+        e, f = (samples.images[samples.labels == label, ..., 0] > 0 for label in (0, 1))
         assert (e.sum(axis=(1, 2)) == 72).all()
         # An E without the rest of its lowest bar is the F at the same place.
         assert (f <= e).all() and ((e & ~f).sum(axis=(1, 2)) == 16).all()

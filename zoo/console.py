@@ -1,0 +1,101 @@
+"""What the commands share: options, progress bars and notes for the user.
+
+Typer's options are declared once here. Rich is imported where a bar is drawn, because `zoo list` starts faster without it.
+"""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoo.errors import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with an error on unreadable images instead of skipping them.")]
+Model = Annotated[str, typer.Argument(metavar="NAME-or-FILE", help="A model such as lenet5.mnist, or a .keras file.")]
+
+
+def stderr() -> "Console":
+    """Return a Rich console on the standard error, so that the standard output holds results only."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def progress(*columns, console: "Console | None" = None) -> "Progress":
+    """Return a progress bar that shows count, rate and time left, on a terminal only, and disappears when it is done.
+
+    Args:
+        *columns: Rich columns in place of the default ones.
+        console: Rich console. Default: the standard error.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task):
+            return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+    console = console or stderr()
+    columns = columns or (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+@contextlib.contextmanager
+def counting(bar: "Progress", description: str, total: int | None) -> Iterator[Callable[..., None]]:
+    """Add a task to a progress bar and yield a function that advances it by a count (default 1).
+
+    Args:
+        bar: what `progress` returned.
+        description: shown before the bar.
+        total: number of items, or None if unknown.
+    """
+    task = bar.add_task(description, total=total)
+    try:
+        yield lambda count=1: bar.advance(task, count)
+    finally:
+        bar.remove_task(task)
+
+
+def track(items: Iterable, description: str, total: int | None = None) -> Iterator:
+    """Yield the items of an iterable and show a progress bar meanwhile.
+
+    Args:
+        items: the iterable.
+        description: shown before the bar.
+        total: number of items. Default: `len(items)`.
+    """
+    with progress() as bar, counting(bar, description, len(items) if total is None else total) as advance:
+        for item in items:
+            yield item
+            advance()
+
+
+def print_skipped(problems: list[str]) -> None:
+    """Print messages about images that a command skipped."""
+    from zoo import images
+
+    for line in images.named(problems, "skipped: "):
+        print(printable(line))
+
+
+def note_random_weights(name: str) -> bool:
+    """Print a note on the standard error if a name is an architecture without weights; return whether it is."""
+    from zoo import registry
+
+    random = not registry.is_path(name) and name in registry.list_models()
+    if random:
+        print(f"note: {name} has random weights; `zoo list` shows the pretrained ones", file=sys.stderr)
+    return random
