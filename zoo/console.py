@@ -4,6 +4,9 @@ Typer's options are declared once here. Rich is imported where a bar is drawn, b
 """
 
 import contextlib
+import dataclasses
+import functools
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +22,49 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with an error on unreadable images instead of skipping them.")]
 Model = Annotated[str, typer.Argument(metavar="NAME-or-FILE", help="A model such as lenet5.mnist, or a .keras file.")]
+
+
+def option_groups(**groups: type) -> Callable:
+    """Return a decorator that replaces parameters of a command by the options that dataclasses declare.
+
+    Commands that share options, or that pass many on, take one frozen dataclass of them. Each field is annotated as a
+    parameter of a Typer command is; the command line shows one option for each field.
+
+    Args:
+        **groups: dataclass for each parameter of the function that receives one.
+
+    Example:
+
+        @dataclass(frozen=True)
+        class RunOptions:
+            devices: Annotated[int | None, typer.Option(min=1, help="Number of GPUs.")] = None
+
+        @option_groups(run=RunOptions)
+        def train(recipe: str, run: RunOptions): ...
+    """
+
+    def decorate(function):
+        parameters = []
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name not in groups:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+                continue
+            for field in dataclasses.fields(groups[name]):
+                default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+                kind = inspect.Parameter.KEYWORD_ONLY
+                parameters.append(inspect.Parameter(field.name, kind, default=default, annotation=field.type))
+
+        @functools.wraps(function)
+        def command(**given):
+            for name, group in groups.items():
+                given[name] = group(**{field.name: given.pop(field.name) for field in dataclasses.fields(group)})
+            return function(**given)
+
+        command.__signature__ = inspect.Signature(parameters)
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return command
+
+    return decorate
 
 
 def stderr() -> "Console":
