@@ -196,7 +196,7 @@ def _opencv(path, layout):
 
 def _installed(module):
     if importlib.util.find_spec(module) is None:
-        raise CannotRun("not installed; pip install 'history-zoo[runtimes]'")
+        raise CannotRun("not installed; in a checkout of the zoo: pip install '.[runtimes]'")
     return importlib.import_module(module)
 
 

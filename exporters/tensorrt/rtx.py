@@ -26,7 +26,7 @@ from exporters import targets
 from exporters.onnx import files, metadata
 from zoo.errors import ZooError, printable
 
-INSTALL = "pip install 'history-zoo[rtx]'"
+INSTALL = "in a checkout of the zoo: pip install '.[rtx]'"
 LIKE = "11.4.1"  # the TensorRT whose names its Python module has; it takes any claim of an opset without a word
 MEMORY = 4 * 2**30  # bytes of address space, and eight times the weights; AlexNet takes 1.5 GB in all
 WORKSPACE_MB = 1024  # as on the larger boards
@@ -111,7 +111,7 @@ def check(path, profile=(1, 8, 64)):
             and its operator where one is to blame; or if the parser would take it for something else.
     """
     if not available():
-        raise ZooError(f"TensorRT-RTX is not installed; it is for Linux on x86_64: {INSTALL}")
+        raise ZooError(f"TensorRT-RTX is not installed (Linux on x86_64 only); {INSTALL}")
     path, begun = Path(path), time.monotonic()
     model = files.load(path)
     _check_claims(path, model, profile)

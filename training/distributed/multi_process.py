@@ -182,7 +182,9 @@ def check(processes, number, coordinator, devices=None):
     if chosen != "jax":
         raise ZooError(f"several processes train on JAX, and Keras is told to use {chosen}: set KERAS_BACKEND=jax")
     if importlib.util.find_spec("jax") is None:
-        raise ZooError("several processes train on JAX, which is not installed: pip install 'history-zoo[jax]'")
+        raise ZooError(
+            "training in several processes needs JAX, which is not installed; in a checkout of the zoo: pip install '.[jax]'"
+        )
 
 
 def join(processes, number, coordinator, within, heartbeat=HEARTBEAT):

@@ -81,7 +81,7 @@ def drawn(classifier):
         "alexnet-asrun": {**alexnet, "Reshape": 5, "Conv": 6, "Add": 1, "Mul": 1, "Pow": 1, "Div": 1},
         # A layer without shared kernels lays its windows into channels, and multiplies each place with its own matrix.
         "alexnet-cifar": {
-            **{**dense, "Conv": 4, "Relu": 4, "LRN": 2 * classifier.options.get("normalize", True), "MaxPool": 2},
+            **{**dense, "Conv": 4, "Relu": 4, "LRN": 2 * classifier.options.get("normalization", True), "MaxPool": 2},
             **{"Einsum": 2, "Add": 3},
         },
     }[classifier.card]

@@ -247,5 +247,5 @@ def test_without_the_extra_the_error_says_how_to_install_it(tmp_path, monkeypatc
     assert rtx.available()
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     assert not rtx.available()
-    with pytest.raises(ZooError, match=r"not installed; .*pip install 'history-zoo\[rtx\]'"):
+    with pytest.raises(ZooError, match=r"not installed; .*pip install '\.\[rtx\]'"):
         rtx.check(write(tmp_path / "model.onnx", DENSE))
