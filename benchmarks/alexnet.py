@@ -112,9 +112,9 @@ def load(folder):
 
 def imported(folder):
     start_keras()
-    from zoo.commands.models import import_
+    from zoo.commands.import_weights import import_weights
 
-    return lambda: import_(folder / "alexnet.caffemodel", "alexnet-bvlc", folder / "alexnet.keras")
+    return lambda: import_weights(folder / "alexnet.caffemodel", "alexnet-bvlc", folder / "alexnet.keras")
 
 
 def protobuf(folder):

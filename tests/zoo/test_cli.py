@@ -12,7 +12,7 @@ import pytest
 
 import zoo
 from zoo import cli
-from zoo.commands import models as commands
+from zoo.commands import info as commands
 
 HEAVY = {"tensorflow", "keras", "jax", "torch", "onnx", "onnxruntime", "tensorflow_datasets", "sklearn", "matplotlib"}
 

@@ -70,7 +70,7 @@ def learned(classifier, layer=None):
             f"{classifier.name}: layer {shown.name} ({type(shown).__name__}) has no weights that are a picture; drawn "
             "are a Dense on the flattened picture or behind a plugboard, convolutions, memorised pictures, and layers "
             "with a method pictures(). What any layer makes of a picture: zoo show MODEL --layer "
-            f"{shown.name} --picture FILE"
+            f"{shown.name} --image FILE"
         )
     if not found:
         raise ZooError(f"{classifier.name}: layer {shown.name} has learned nothing yet that could be drawn")

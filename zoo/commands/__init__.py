@@ -1,1 +1,1 @@
-"""The commands `zoo list`, `info`, `show`, `features`, `similar`, `import` and `doctor`."""
+"""The commands `zoo list`, `info`, `show`, `features`, `similar`, `import` and `doctor`, one module each."""

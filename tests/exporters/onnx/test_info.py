@@ -15,7 +15,7 @@ import zoo
 QUICK = """
 import sys
 from pathlib import Path
-from zoo.commands.models import info
+from zoo.commands.info import info
 info(sys.argv[1], False)
 heavy = {"tensorflow", "keras", "onnxruntime", "tf2onnx", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy

@@ -153,7 +153,7 @@ def test_a_layer_by_its_name():
     _, found = drawing.learned(classifier, "d")
     assert [title for title, _ in found] == [f"{s} to {o}" for o, s in ((1, 1), (1, 2), (2, 3), (2, 4), (3, 5), (3, 6))]
     assert drawing.learned(classifier)[0] == drawing.learned(classifier, "a")[0] == "a"
-    with pytest.raises(ZooError, match=r"layer scores \(Dense\) has no weights that are a picture.*--layer scores --pict"):
+    with pytest.raises(ZooError, match=r"layer scores \(Dense\) has no weights that are a picture.*--layer scores --image"):
         drawing.learned(classifier, "scores")
     with pytest.raises(ZooError, match="no layer 'score'; did you mean 'scores'"):
         drawing.learned(classifier, "score")
@@ -285,12 +285,12 @@ def test_a_contact_sheet_takes_any_names(seven, tmp_path):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--unit", "1"], "--picture FILE, or a folder with --data FOLDER"),
+        (["--unit", "1"], "--image FILE, or a folder with --data FOLDER"),
         (["--layer", "c1", "--data", "photos"], "name it with --unit"),
-        (["--picture", "a.png"], "name it with --layer"),
-        (["--layer", "c1", "--unit", "1", "--picture", "a.png", "--data", "photos"], "give one of them"),
-        (["--augmented", "--layer", "c1"], "leave out --layer"),
-        (["--seed", "1"], "that --augmented shows"),
+        (["--image", "a.png"], "name it with --layer"),
+        (["--layer", "c1", "--unit", "1", "--image", "a.png", "--data", "photos"], "give one of them"),
+        (["--augmented", "--layer", "c1"], "omit --layer"),
+        (["--seed", "1"], "needs --augmented"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
@@ -304,22 +304,22 @@ def test_the_command_and_pictures(zoo_command, seven, tmp_path):
     (tmp_path / "photos").mkdir()
     for number in range(3):
         Image.fromarray(np.roll(seven[..., 0], 2 * number, axis=0)).save(tmp_path / "photos" / f"{number}.png")
-    child = zoo_command("show", "lenet5.mnist", "--layer", "c3", "--picture", "photos/0.png", cwd=tmp_path)
+    child = zoo_command("show", "lenet5.mnist", "--layer", "c3", "--image", "photos/0.png", cwd=tmp_path)
     assert (child.returncode, child.stdout, child.stderr) == (0, "lenet5.mnist-c3-0.png: layer c3, 16 of 16\n", "")
     (tmp_path / "photos" / "x.png").write_text("no picture")
     child = zoo_command("show", "lenet5.mnist", "--layer", "rbf", "--unit", "8", "--data", "photos", cwd=tmp_path)
     assert child.returncode == 0 and child.stderr == ""
     *best, left_out, last = child.stdout.splitlines()
     values = [float(line.split()[0]) for line in best]
-    assert len(values) == 3 and values == sorted(values, reverse=True) and left_out.startswith("left out: photos/x.png")
-    assert last == "lenet5.mnist-rbf-8-photos.png: layer rbf, unit 8, 3 pictures"
+    assert len(values) == 3 and values == sorted(values, reverse=True) and left_out.startswith("skipped: photos/x.png")
+    assert last == "lenet5.mnist-rbf-8-photos.png: layer rbf, unit 8, 3 images"
     assert sane(tmp_path / "lenet5.mnist-c3-0.png") and sane(tmp_path / "lenet5.mnist-rbf-8-photos.png")
 
 
 def test_the_command(zoo_command, tmp_path):
     child = zoo_command("show", "lenet5.mnist", cwd=tmp_path)
-    assert (child.returncode, child.stdout, child.stderr) == (0, "lenet5.mnist.png: layer c1, 6 pictures\n", "")
+    assert (child.returncode, child.stdout, child.stderr) == (0, "lenet5.mnist.png: layer c1, 6 images\n", "")
     child = zoo_command("show", "linear", "--out", tmp_path / "new" / "x.png")
-    assert child.returncode == 0 and child.stdout.endswith("x.png: layer scores, 10 pictures\n")
+    assert child.returncode == 0 and child.stdout.endswith("x.png: layer scores, 10 images\n")
     assert len(child.stderr.splitlines()) == 1 and "linear has random weights" in child.stderr
     assert all(Image.open(path).size[0] > 500 for path in (tmp_path / "lenet5.mnist.png", tmp_path / "new" / "x.png"))

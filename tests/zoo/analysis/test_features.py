@@ -13,7 +13,7 @@ import zoo
 from zoo import ZooError, registry
 from zoo.analysis import features
 from zoo.analysis.receptive_field import receptive_field
-from zoo.commands import models
+from zoo.commands import similar
 from zoo.layers import GroupedConv2D
 
 
@@ -386,7 +386,7 @@ def test_the_commands(zoo_command, digit_pictures, tmp_path, monkeypatch, capsys
     child = zoo_command("features", "lenet5-modern.mnist", "photos", "--out", "kept.npz", cwd=tmp_path)
     assert child.returncode == 0 and child.stderr == ""
     first, second, last = child.stdout.splitlines()
-    assert first.startswith("left out: photos/b/x.png is not a picture") and last == "next: zoo similar PICTURE kept.npz"
+    assert first.startswith("skipped: photos/b/x.png is not a picture") and last == "next: zoo similar IMAGE kept.npz"
     assert second == "kept.npz: 5 vectors of the 84 features of layer f6"
     child = zoo_command("similar", "photos/a/0.png", "kept.npz", "--count", "3", "--json", cwd=tmp_path)
     assert child.returncode == 0 and child.stderr == ""
@@ -396,15 +396,15 @@ def test_the_commands(zoo_command, digit_pictures, tmp_path, monkeypatch, capsys
     with Image.open(tmp_path / "similar.png") as sheet:
         assert sheet.format == "PNG" and min(sheet.size) > 300 and max(sheet.size) < 2000
     monkeypatch.chdir(tmp_path)
-    models.similar(Path("photos/a/0.png"), Path("photos"), "lenet5-modern.mnist", "c3", out=Path("new/x.png"))
+    similar.similar(Path("photos/a/0.png"), Path("photos"), "lenet5-modern.mnist", "c3", out=Path("new/x.png"))
     first, *_, left_out, about, last = capsys.readouterr().out.splitlines()
-    assert first.split()[1] == "a/0.png" and left_out.startswith("left out: ")
-    assert about == "new/x.png: the 5 nearest of 5 pictures, layer c3 of lenet5-modern.mnist"
+    assert first.split()[1] == "a/0.png" and left_out.startswith("skipped: ")
+    assert about == "new/x.png: the 5 nearest of 5 images, layer c3 of lenet5-modern.mnist"
     assert f"zoo features lenet5-modern.mnist {tmp_path.resolve()}/photos --layer c3 --out features.npz" in last
     assert Path("new/x.png").is_file()
     Path("photos/b/3.png").unlink()
-    with pytest.raises(ZooError, match=r"no file .*b/3\.png; if its folder has changed.* zoo features .* --out kept\.npz"):
-        models.similar(Path("photos/a/0.png"), Path("kept.npz"))
+    with pytest.raises(ZooError, match=r"no file .*b/3\.png; if the folder has changed.* zoo features .* --out kept\.npz"):
+        similar.similar(Path("photos/a/0.png"), Path("kept.npz"))
 
 
 @pytest.mark.parametrize(
@@ -413,7 +413,7 @@ def test_the_commands(zoo_command, digit_pictures, tmp_path, monkeypatch, capsys
         (["similar", "no.png", "photos"], "no file no.png"),
         (
             ["similar", "a.png", "none.npz"],
-            "no folder or file none.npz; `zoo features MODEL FOLDER --out none.npz` writes one",
+            "no folder or file none.npz; to write one: zoo features MODEL FOLDER --out none.npz",
         ),
         (["similar", "a.png", "kept.npz", "--layer", "f5"], "kept.npz has the features of layer f6, not f5"),
         (["features", "lenet5-modrn", "photos"], "did you mean 'lenet5-modern'"),

@@ -517,7 +517,10 @@ def test_import_of_a_fine_tuned_file(model, tmp_path, zoo_command):
     done = zoo_command("import", path, "--as", "lenet-caffe", "--out", out, "--classes", tmp_path / "names.txt")
     assert done.returncode == 0, done.stderr
     assert zoo.load(out).class_names == ["cat", "dog", "frog"]
-    for lines, problem in (("cat\ndog", "names 2 classes, and the net has 3"), ("cat\ncat\ndog", "'cat' more than once")):
+    for lines, problem in (
+        ("cat\ndog", "has 2 class names, but the net has 3 classes"),
+        ("cat\ncat\ndog", "'cat' more than once"),
+    ):
         (tmp_path / "names.txt").write_text(lines)
         done = zoo_command("import", path, "--as", "lenet-caffe", "--out", out, "--classes", tmp_path / "names.txt")
         assert done.returncode == 2 and problem in done.stderr
@@ -530,9 +533,9 @@ def test_import_of_a_fine_tuned_file(model, tmp_path, zoo_command):
     "words, message",
     [
         (["--as", "lenet-cafe"], "no model 'lenet-cafe'; did you mean 'lenet-caffe'"),
-        (["--as", "lenet5"], "lenet5 cannot be made of a file of caffe; those that can: .*lenet-caffe"),
-        (["--as", "lenet-caffe", "--out", "x.h5"], "--out x.h5 is not a .keras file"),
-        (["--as", "lenet5.mnist"], "--as takes an architecture; for this file perhaps lenet5"),
+        (["--as", "lenet5"], "lenet5 cannot be built from a file of caffe; these can: .*lenet-caffe"),
+        (["--as", "lenet-caffe", "--out", "x.h5"], "--out must be a .keras file, not x.h5"),
+        (["--as", "lenet5.mnist"], "--as takes an architecture, not weights; did you mean 'lenet5'?"),
     ],
 )
 def test_import_that_cannot_be(lenet, words, message, tmp_path, zoo_command):

@@ -562,5 +562,5 @@ def test_import_of_a_local_file(saved, tmp_path, zoo_command):
     done = zoo_command("import", saved(state), "--as", "caffenet", cwd=tmp_path)
     assert done.returncode == 2
     assert re.search(
-        "caffenet cannot be made of a file of torch, but files of caffe; those that can: alexnet-owt", done.stderr
+        "caffenet cannot be built from a file of torch, only from files of caffe; these can: alexnet-owt", done.stderr
     )
