@@ -1,5 +1,7 @@
-# make demo      the whole way on real pictures, from pretrained weights to a verified file
-# make test      all tests
+# make demo      the whole way on real images, from pretrained weights to a verified file
+# make test      lint, then every module and every model: under ten minutes on two cores
+# make test-slow the tests that `make test` skips; each states the reason in its mark
+# make test-all  both
 # make test-arm  the folder for a board on an emulated ARM processor; fetches QEMU and Python for arm64 into .arm/ first
 # make bench     speed beside PyTorch's, scikit-learn's and Keras': training, nearest neighbour, import, export, exported files
 # make readme    writes the README's table of models from the cards
@@ -7,29 +9,44 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+DEVELOP := .venv/installed-dev
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 
-.PHONY: demo test test-arm lint bench readme
+.PHONY: demo lint test test-slow test-all test-arm bench readme
 .DEFAULT_GOAL := demo
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) .
+	touch $@
+
+$(DEVELOP): $(INSTALLED)
+	$(PIP) '.[dev]'
 	touch $@
 
 demo: $(INSTALLED)
 	$(BIN)/python docs/demo.py
 
-test: $(INSTALLED)
+lint: $(DEVELOP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
-test-arm: $(INSTALLED)
+test: lint
+	$(PYTEST) -m 'not slow'
+
+test-slow: $(DEVELOP)
+	$(PYTEST) -m slow
+
+test-all: lint
+	$(PYTEST)
+
+test-arm: $(DEVELOP)
 	$(BIN)/python tests/arm/debian_arm.py
 	$(BIN)/python -m pytest --verbose --override-ini=pythonpath=tests/arm tests/arm/emulated_board.py
 
-bench: $(INSTALLED)
+bench: $(DEVELOP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch]'
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/nearest_neighbor.py

@@ -1,9 +1,14 @@
-"""What the tests of all packages share."""
+"""Fixtures of all tests, and how pytest shares the tests among its processes."""
 
+import contextlib
+import ctypes
+import gc
+import io
 import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import pytest
@@ -18,6 +23,23 @@ def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=3, help="how often a run that must end as an undisturbed one is killed")
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in this hook, too
+def pytest_collection_modifyitems(items):
+    """Keep the tests of a file in one process, for its fixtures, unless the file has groups of its own."""
+    for item in items:
+        slow = item.get_closest_marker("slow")
+        if slow and not slow.args:
+            raise pytest.UsageError(f"{item.nodeid}: expected a reason, as in @pytest.mark.slow('trains for a minute')")
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.location[0]))
+
+
+def pytest_collection_finish():
+    """Exclude all that the imports made from garbage collection, which then takes milliseconds instead of a second."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_runtest_setup(item):
     if item.get_closest_marker("mnist") and not (Path(os.environ.get("TFDS_DATA_DIR", "")) / "mnist").is_dir():
         pytest.skip("MNIST is not prepared: run `tfds build mnist --data_dir DIR` and set TFDS_DATA_DIR=DIR")
@@ -30,6 +52,16 @@ def zoo_cache(tmp_path_factory):
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("ZOO_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory():
+    """Return the memory of a module's nets to the system: some are large, and TensorFlow's functions are cycles."""
+    yield
+    gc.collect()
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # a C library other than glibc
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture
@@ -64,5 +96,41 @@ def zoo_command():
     def run(*words, **options):
         command = [sys.executable, "-c", RUN_ZOO, *map(str, words)]
         return subprocess.run(command, **{"capture_output": True, "text": True, "timeout": 300, **options})
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def zoo_in_process():
+    """Return a function that runs the command `zoo` in this process, which has TensorFlow imported already.
+
+    Keywords and result are those of `zoo_command`; what libraries in C++ print is not in the result.
+    """
+    from zoo import cli
+
+    def run(*words, cwd=None, env=None, timeout=None):
+        printed, problems, code = io.StringIO(), io.StringIO(), 0
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(problems),
+            warnings.catch_warnings(),
+        ):
+            patch.setattr(sys, "argv", ["zoo", *map(str, words)])
+            # As in a process of its own: a warning is printed, and not collected by pytest.
+            patch.setattr(warnings, "showwarning", lambda *given: problems.write(warnings.formatwarning(*given[:4])))
+            for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+                warnings.simplefilter("ignore", category)
+            if cwd is not None:
+                patch.chdir(cwd)
+            for name in os.environ.keys() - (os.environ if env is None else env).keys():
+                patch.delenv(name)
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            try:
+                cli.main()
+            except SystemExit as end:
+                code = end.code or 0
+        return subprocess.CompletedProcess(["zoo", *words], code, printed.getvalue(), problems.getvalue())
 
     return run

@@ -10,7 +10,7 @@ import keras
 import pytest
 
 ONCE = [
-    pytest.mark.slow,
+    pytest.mark.slow("compiles each test again, in a process on JAX"),
     pytest.mark.skipif(keras.backend.backend() == "jax", reason="these tests run on JAX already"),
     pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed; it comes with the extra jax"),
 ]

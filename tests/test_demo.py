@@ -14,7 +14,7 @@ import zoo
 DEMO = Path(__file__).resolve().parents[1] / "docs" / "demo.py"
 
 
-@pytest.mark.slow
+@pytest.mark.slow("runs the whole demo in a process of its own")
 def test_the_demo_runs_from_pictures_to_a_verified_file(tmp_path):
     done = subprocess.run([sys.executable, str(DEMO)], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

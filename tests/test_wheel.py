@@ -12,7 +12,7 @@ import pytest
 
 import zoo
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("builds and installs the wheel")
 
 ROOT = Path(__file__).resolve().parents[1]
 

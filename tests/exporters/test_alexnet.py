@@ -38,7 +38,7 @@ def group_of(node):
     return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("exports each AlexNet at full size")
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_file_is_the_net_as_it_is_drawn(name, tmp_path):
     classifier = awake(name)

@@ -68,7 +68,7 @@ print(json.dumps({"passed": report.passed, "peak": peak, "same": same, "operator
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow("exports a memory of 190 MB")
 def test_sixty_thousand_pictures_do_not_fill_the_memory(tmp_path):
     child = subprocess.run(
         [sys.executable, "-c", LARGE_EXPORT, str(tmp_path / "nn.onnx")],

@@ -76,7 +76,7 @@ def test_a_rule_takes_the_place_of_the_optimizer(kind, repeat):
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="these tests run on JAX already")
-@pytest.mark.slow
+@pytest.mark.slow("repeats runs by each learning rule on JAX")
 def test_on_jax():
     pytest.importorskip("jax")
     child = subprocess.run(

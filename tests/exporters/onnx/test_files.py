@@ -297,7 +297,7 @@ def test_writing_makes_no_second_copy_of_the_weights(tmp_path, limit):
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) > 200e6
 
 
-@pytest.mark.slow
+@pytest.mark.slow("writes and reads a file of more than 2 GB")
 def test_a_model_of_more_than_protobuf_can_hold_runs(tmp_path):
     model, weights = net(width=2**27)
     files.save(model, tmp_path / "net.onnx")

@@ -387,7 +387,7 @@ for name in ("lenet5.mnist", "neocognitron", "alexnet-cifar.cifar10", "madaline.
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow("exports four models in each of two processes")
 def test_exporting_twice_gives_the_same_bytes(tmp_path):
     for seed in ("1", "2"):
         (tmp_path / seed).mkdir()
@@ -519,7 +519,7 @@ def test_a_full_disk_leaves_no_half_file(linear, tmp_path):
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 10_000  # the limit was the child's
 
 
-@pytest.mark.slow
+@pytest.mark.slow("starts the command twice")
 def test_the_commands_export_and_verify(linear, zoo_command, tmp_path):
     _, folder = linear
     (tmp_path / "mine.keras").write_bytes((folder / "mine.keras").read_bytes())
@@ -534,7 +534,7 @@ def test_the_commands_export_and_verify(linear, zoo_command, tmp_path):
     assert done.stderr == ""
 
 
-@pytest.mark.slow
+@pytest.mark.slow("starts the command twice")
 def test_the_command_verify_ends_with_1_for_a_no_and_2_for_what_cannot_be(linear, zoo_command, tmp_path):
     _, folder = linear
     proto = onnx.load(folder / "mine.onnx")
@@ -551,7 +551,7 @@ def test_the_command_verify_ends_with_1_for_a_no_and_2_for_what_cannot_be(linear
 
 
 @pytest.mark.mnist
-@pytest.mark.slow
+@pytest.mark.slow("classifies all test images of MNIST")
 def test_on_all_of_mnists_test_pictures_the_file_gives_the_labels_of_keras(tmp_path):
     classifier = zoo.load("lenet5.mnist")
     exporters.to_onnx("lenet5.mnist", tmp_path / "lenet5.onnx")

@@ -311,7 +311,7 @@ def test_scales_and_integers_are_those_of_the_formula():
     np.testing.assert_array_equal(insert.to_int8(weight, scales, 0), expected)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("quantizes AlexNet at full size")
 def test_a_net_of_the_zoo_keeps_its_layers_names_and_values():
     keras.utils.set_random_seed(4)
     full = convert.convert(source.find(zoo.load("alexnet-cifar")))

@@ -215,7 +215,7 @@ def test_no_more_than_a_tenth_of_a_point_is_lost_on_mnist(name, tmp_path):
     assert full - int8 <= 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.slow("starts the command four times")
 def test_the_command_writes_a_file_and_tells_what_comes_next(zoo_command, full, digits, tmp_path):
     words = ("quantize", full, "--calibration", digits, "--data", digits)
     done = zoo_command(*words, "--out", tmp_path / "int8.onnx", cwd=tmp_path)

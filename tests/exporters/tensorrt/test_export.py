@@ -99,7 +99,7 @@ def path_in(line, paths):
     return any(str(path) in line for path in paths)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("exports and builds a bundle for each target")
 @pytest.mark.parametrize(
     ("target", "precision", "options"),
     [

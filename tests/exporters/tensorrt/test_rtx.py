@@ -34,7 +34,7 @@ STATIC = 8  # pictures at a time
 def names():
     """Every model of the zoo; those whose weights are large take more than ten seconds."""
     for name in (*zoo.list_models(), *OTHERS, TOO_LARGE):
-        marks = [pytest.mark.slow] if name.startswith(LARGE) else []
+        marks = [pytest.mark.slow("builds six engines of a large net")] if name.startswith(LARGE) else []
         yield pytest.param(name, marks=[*marks, *([pytest.mark.mnist] if name == TOO_LARGE else [])])
 
 

@@ -78,7 +78,7 @@ def run(script, *arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
+@pytest.mark.slow("trains in a process with two devices")
 def test_two_devices_learn_what_one_learns_and_resume(tmp_path):
     found = run(MIRRORED, tmp_path)
     assert found["moved"] > 1e-2 and found["apart"] < 1e-5
@@ -123,7 +123,7 @@ print(json.dumps([found, apart, sorted(path.name for path in (folder / "two").it
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow("trains in a process with two devices")
 def test_fine_tuning_on_two_devices_ends_as_on_one(tmp_path):
     (one, two), (apart, moved), left = run(FINE_TUNED, tmp_path)
     assert one == two and moved > 1e-4 and apart < 1e-5

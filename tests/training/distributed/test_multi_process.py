@@ -147,7 +147,7 @@ def one(folder):
     return folder / "one"
 
 
-@pytest.mark.slow
+@pytest.mark.slow("starts up to four processes on JAX")
 @pytest.mark.parametrize("count", [2, 4])
 def test_processes_learn_what_one_learns(count, one, folder):
     ended = together(count, folder, f"of-{count}")
@@ -158,7 +158,7 @@ def test_processes_learn_what_one_learns(count, one, folder):
     assert {each.name for each in (folder / f"of-{count}").iterdir()} == {each.name for each in one.iterdir()}
 
 
-@pytest.mark.slow
+@pytest.mark.slow("starts a process on JAX")
 def test_two_devices_of_one_process_learn_what_one_learns(one, folder, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
     code, said = alone(folder, "devices", "--devices", 2)
@@ -167,7 +167,7 @@ def test_two_devices_of_one_process_learn_what_one_learns(one, folder, monkeypat
     assert_same(folder / "devices", one)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("starts six processes on JAX")
 def test_a_run_ends_when_a_process_dies_and_goes_on_with_any_number(one, folder):
     code, said = alone(folder, "dying", met=f"{signal.SIGKILL:d} 2")
     assert code == -signal.SIGKILL, said
@@ -187,7 +187,7 @@ def test_a_run_ends_when_a_process_dies_and_goes_on_with_any_number(one, folder)
     assert_same(folder / "dying", one)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("starts two processes on JAX")
 def test_a_process_with_other_pictures_is_named(folder, tmp_path):
     draw(tmp_path / "pictures", 1)
     for code, said in together(2, folder, "other", place=tmp_path):

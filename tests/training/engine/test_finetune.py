@@ -168,7 +168,7 @@ def test_the_recipe_of_the_run_says_what_was_done(tmp_path):
     assert (kept.model, kept.data.name, kept.epochs, kept.seed) == (str(model), str(folder), 2, 5)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("trains three times")
 def test_the_command_leaves_a_classifier_and_names_the_next_command(zoo_command, tmp_path):
     folder = write_shades(tmp_path / "shades")
     (folder / "dark" / "text.png").write_text("I am a text")
@@ -184,7 +184,7 @@ def test_the_command_leaves_a_classifier_and_names_the_next_command(zoo_command,
     assert again.returncode == 2 and "zoo: run is not empty" in again.stderr and "Traceback" not in again.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.slow("trains for three epochs")
 def test_the_command_says_when_the_model_was_better_before(zoo_command, tmp_path):
     """It learns from pictures whose classes are mixed up, and is asked about others."""
     write_shades(tmp_path / "shades" / "train", dark="bright", bright="dark")

@@ -400,7 +400,7 @@ def test_a_folder_that_may_not_be_written_ends_the_run_in_one_line():
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.slow("starts a process on JAX, which compiles the net")
 def test_the_jax_backend_learns_too_and_its_file_is_everyones(few, zoo_command, tmp_path):
     pytest.importorskip("jax")
     path = write_recipe(tmp_path / "mine.toml", few, "lenet5-modern", DISTORTED)

@@ -51,7 +51,7 @@ def prepared(classifier, half, optimizer, loss, kind=trainer.Trainer, rows=16):
     return learner
 
 
-@pytest.mark.slow
+@pytest.mark.slow("differentiates AlexNet in three precisions")
 @pytest.mark.parametrize("name", NETS)
 def test_a_net_has_nearly_the_gradient_of_float32(name):
     """A step of SGD at rate 1 is the gradient; in float16 the loss' scale may have to be halved before there is one."""
@@ -219,7 +219,7 @@ def test_a_gpu_without_tensor_cores_for_it_is_said_to_be_slow(monkeypatch, capab
     assert {half for half in ("float32", *HALF) if mixed_precision.warning(half)} == slow
 
 
-@pytest.mark.slow
+@pytest.mark.slow("repeats the file on JAX")
 def test_on_jax():
     """The tests above once more."""
     pytest.importorskip("jax")

@@ -76,7 +76,7 @@ def test_recipes(name, k, deskew):
     assert chosen.optimizer is None and chosen.rule is None and chosen.epochs == 1
 
 
-@pytest.mark.slow
+@pytest.mark.slow("classifies all of MNIST")
 @pytest.mark.mnist
 @pytest.mark.parametrize(("deskew", "errors"), [(False, {1: 309, 3: 283, 5: 307}), (True, {1: 165, 3: 150, 5: 148})])
 def test_mnist(deskew, errors):

@@ -92,7 +92,7 @@ def steps_of(out):
     return STEPS * len(notes["history"]) + notes["step"]
 
 
-@pytest.mark.slow
+@pytest.mark.slow("starts the command once more for each kill")
 def test_a_run_that_is_killed_again_and_again_ends_bit_identical(undisturbed, started, tmp_path, request):
     """At random moments, also before the first step and while a checkpoint is written, of which each step has one."""
     path, expected = undisturbed
@@ -120,7 +120,7 @@ def test_a_run_that_is_killed_again_and_again_ends_bit_identical(undisturbed, st
         assert measured[key] == wanted[key]
 
 
-@pytest.mark.slow
+@pytest.mark.slow("starts the command twice")
 def test_ctrl_c_keeps_the_finished_epochs_and_prints_the_command_to_go_on(undisturbed, started, tmp_path):
     path, expected = undisturbed
     process = started(path, "--set", "batch_size=32", "--out", "my run")
@@ -139,7 +139,7 @@ def test_ctrl_c_keeps_the_finished_epochs_and_prints_the_command_to_go_on(undist
     assert_bit_equal(left(tmp_path / "my run"), left(expected))
 
 
-@pytest.mark.slow
+@pytest.mark.slow("trains in a process of its own")
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can take space from a running process")
 def test_a_full_disk_ends_the_run_in_one_line_and_leaves_the_epochs_before(undisturbed, started, tmp_path):
     path, expected = undisturbed

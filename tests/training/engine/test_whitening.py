@@ -8,7 +8,7 @@ from zoo.layers import PCAWhitening
 
 
 @pytest.mark.mnist
-@pytest.mark.slow
+@pytest.mark.slow("fits to all of MNIST")
 def test_thirty_components_of_mnist():
     """Fitted to the 60,000: a squared error of 13.866 on the 10,000, 13.87 in Hinton and Salakhutdinov (2006)."""
     source = data.load("mnist", {"height": 28, "width": 28, "channels": 1, "resize": "fit"})

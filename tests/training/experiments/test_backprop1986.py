@@ -68,7 +68,7 @@ def test_a_start_that_does_not_learn_is_none():
     assert set(sweeps.values()) == {None}
 
 
-@pytest.mark.slow
+@pytest.mark.slow("trains nine nets")
 def test_statistics_of_xor_are_as_published(tmp_path, capsys):
     """Of three starts of each task; a wrong rule would miss the statistics of XOR by far.
 
@@ -144,7 +144,7 @@ def test_a_table_that_is_not_learned_is_reported(tmp_path):
     assert (tmp_path / "mistakes.png").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.slow("trains until the net knows its table")
 @pytest.mark.parametrize(("name", "seed"), [("xor", 1), ("parity", 5), ("symmetry", 1), ("encoder", 1)])
 def test_the_recipe_learns_its_table(name, seed, tmp_path):
     assert fit(recipe.load(name, seed=seed), tmp_path)["test_error"] == 0

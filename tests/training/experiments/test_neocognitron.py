@@ -164,7 +164,7 @@ def test_experiment(tmp_path, monkeypatch):
     assert result["noise"]["0.01"] >= result["noise"]["0.1"]
 
 
-@pytest.mark.slow
+@pytest.mark.slow("trains on MNIST")
 @pytest.mark.mnist
 def test_mnist(tmp_path):
     """A tenth of the unlabelled pictures and one pass for the read-out go most of the way."""

@@ -22,7 +22,7 @@ def probe(code, module="json", package="numpy"):
 NEEDED = {"numpy": Requirement("numpy>=2,<3")}
 
 
-@pytest.mark.slow
+@pytest.mark.slow("imports each optional package in a process of its own")
 def test_this_machine(monkeypatch, tmp_path):
     """What the command tells is what the installed packages tell."""
     (tmp_path / "digits" / "1.0.0").mkdir(parents=True)

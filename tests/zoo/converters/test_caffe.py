@@ -490,7 +490,7 @@ def test_published_weights_by_name(lenet, tmp_path, monkeypatch):
 # The command.
 
 
-@pytest.mark.slow
+@pytest.mark.slow("imports TensorFlow in a process of its own")
 def test_import_of_a_local_file(lenet, tmp_path, zoo_command):
     """The classifier computes what the net of the file does, and the next command is named."""
     done = zoo_command("import", lenet, "--as", "lenet-caffe", cwd=tmp_path)
@@ -507,7 +507,7 @@ def test_import_of_a_local_file(lenet, tmp_path, zoo_command):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.slow("imports TensorFlow in four processes")
 def test_import_of_a_fine_tuned_file(model, tmp_path, zoo_command):
     """Another number of classes, and another name for the last layer, as Caffe's own tutorial tells to give it."""
     shapes = {name: shapes for name, shapes in LENET.items() if name != "ip2"} | {"ip2_mine": [(3, 500), (3,)]}

@@ -543,7 +543,7 @@ def test_any_program(saved, instructions, rest):
 # The command.
 
 
-@pytest.mark.slow
+@pytest.mark.slow("imports an AlexNet at full size")
 def test_import_of_a_local_file(saved, tmp_path, zoo_command):
     """AlexNet of torchvision with two classes, with the preprocessing of the card's own weights."""
     names = zoo.card("alexnet-owt").imports["torch"]

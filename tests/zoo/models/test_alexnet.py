@@ -110,7 +110,7 @@ def pictures(side, count=2):
     return (patches + generator.normal(0, 10, patches.shape)).astype("float32")
 
 
-@pytest.mark.slow
+@pytest.mark.slow("differentiates each AlexNet at full size in two frameworks")
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_same_net_in_pytorch(name):
     """Scores to 1e-4, and the gradient of every weight."""
@@ -296,7 +296,7 @@ print(json.dumps([float(net.train_on_batch(x, y)) for _ in range(3)]))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow("trains AlexNet at full size on two backends")
 def test_a_step_on_both_backends():
     """The losses before, after one and after two steps agree to 1e-4; they fall, so the steps are steps."""
     found = {}

@@ -573,7 +573,7 @@ CLAIMS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.slow("tries 60 generated files")
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_whatever_a_file_says_of_itself_ends_in_a_report_or_an_error(mine, data):
@@ -584,7 +584,7 @@ def test_whatever_a_file_says_of_itself_ends_in_a_report_or_an_error(mine, data)
         verify_and_quantize(saying(mine, **{key: data.draw(CLAIMS[key]) for key in keys}))
 
 
-@pytest.mark.slow
+@pytest.mark.slow("tries 80 generated graphs, each in a sandbox")
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_whatever_a_graph_is_ends_in_a_report_or_an_error(mine, data):
