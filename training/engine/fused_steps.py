@@ -8,6 +8,7 @@ import numpy as np
 from training.engine import input_pipeline
 from training.engine.trainer import Trainer
 from zoo.analysis import arithmetic
+from zoo.layers import traits
 
 # Data up to this size are copied into the backend's memory.
 RESIDENT_BYTES = 2**30
@@ -16,9 +17,6 @@ RESIDENT_BYTES = 2**30
 STRETCH_MACS, STRETCH_STEPS = 10**10, 128
 # XLA compiles for a second or two, which a run with fewer weights does not get back.
 XLA_WEIGHTS = 100_000
-# Layers whose whole step XLA computes in half the time of TensorFlow's own kernels. The gradient of a convolution takes it
-# 20 times as long on the CPU.
-XLA_LAYERS = {"InputLayer", "Flatten", "Dense", "ScaledTanh", "RBFOutput"}
 
 
 class ResidentTrainer(Trainer):
@@ -55,7 +53,7 @@ class OnTensorFlow(ResidentTrainer):
         if self.rule is not None or self.classifier.count_params() < XLA_WEIGHTS:
             return
         plain = not self.augmentation and not self.classifier.preprocessing.deskew
-        if plain and _is_dense(self.classifier):
+        if plain and _is_fast_under_xla(self.classifier):
             self._step = tf.function(self._step, jit_compile=True)
         else:
             self.optimizer.apply = _in_one_pass(self.optimizer.apply)
@@ -187,8 +185,8 @@ def _loops(classifier, augmentation):
     layers = itertools.chain(classifier._flatten_layers(), *(layer._flatten_layers() for layer in augmentation))
     if not all(getattr(layer, "supports_jit", True) for layer in layers):
         return False
-    return jax.default_backend() != "cpu" or _is_dense(classifier)
+    return jax.default_backend() != "cpu" or _is_fast_under_xla(classifier)
 
 
-def _is_dense(classifier):
-    return {type(layer).__name__ for layer in classifier.net.layers} <= XLA_LAYERS
+def _is_fast_under_xla(classifier):
+    return all(traits.of(layer).fast_under_xla for layer in classifier.net.layers)

@@ -4,22 +4,12 @@ import contextlib
 
 import keras
 
-from zoo import layers, machine
+from zoo import machine
 from zoo.errors import ZooError
-from zoo.layers.whitening import Adapted
+from zoo.layers import traits
 
 # What a layer is told: to multiply in the one type, and to keep its weights in float32.
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
-# The others cope: either rounding does them no harm, or they widen what they are given, as normalization does.
-IN_FLOAT32 = (
-    layers.AssociationUnits,  # counts wires
-    layers.Signum,  # a threshold turns the smallest difference into the largest
-    layers.Step,
-    layers.Deskew,  # moments, off by pixels
-    Adapted,  # small differences from a mean, blown up
-    layers.NearestNeighbors,  # squares of differences
-    layers.RBFOutput,
-)
 # What a CPU needs to be faster in it than in float32, as Linux calls it.
 FLAGS = {"bfloat16": ("amx_bf16", "avx512_bf16", "bf16"), "float16": ("amx_fp16", "avx512_fp16", "fphp")}
 # The first generation of NVIDIA's GPUs that multiplies it in its tensor cores.
@@ -42,7 +32,7 @@ def using(classifier, precision):
     changed = [layer for layer in leaves if layer.dtype_policy.name in POLICIES.values()]
     before = [layer.dtype_policy for layer in changed]
     for layer in changed:
-        exact = isinstance(layer, IN_FLOAT32) or layer is classifier.net.layers[-1]
+        exact = traits.of(layer).keep_float32 or layer is classifier.net.layers[-1]
         layer.dtype_policy = POLICIES["float32" if exact else precision]
     classifier.predict_function = None  # Keras keeps the graph of the first call, and the precision in it
     try:

@@ -88,7 +88,7 @@ def learn(task, source, seed):
 def templates(machine):
     """Return what each R-unit looks for on the retina, by class name: (20, 20) arrays."""
     weights = machine.net.get_layer("response").kernel
-    found = keras.ops.convert_to_numpy(machine.net.get_layer("association").on_retina(weights))
+    found = keras.ops.convert_to_numpy(machine.net.get_layer("association").project_to_input(weights))
     return {name: found[:, unit].reshape(20, 20) for unit, name in enumerate(machine.class_names)}
 
 

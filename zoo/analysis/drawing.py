@@ -1,9 +1,9 @@
 """What a model has learned, and what it makes of a picture, as a picture file.
 
-The first layer with something to show is drawn, or the one that is named. A layer of the zoo may say itself what that is, in
-a method `pictures()`: a list of (title, array), the arrays (height, width) or (height, width, 3). What is signed is drawn in
-red and blue, as are the templates of a dense layer on the flattened picture, or behind a plugboard, and the kernels of a
-convolution; what is nowhere negative in grey. All of one file have one scale.
+The first layer with something to show is drawn, or the one that is named. A layer may define its own drawing in a method
+`images()`, a list of (title, array), see `zoo.layers.traits`. The arrays are (height, width) or (height, width, 3). Signed
+values are red and blue: templates of a dense layer on the flattened image or behind a plugboard, and kernels of
+a convolution; values that are nowhere negative are grey. All arrays of one file have one scale.
 """
 
 import math
@@ -19,7 +19,6 @@ from zoo.analysis import features
 from zoo.analysis.receptive_field import receptive_field
 from zoo.errors import ZooError, printable
 from zoo.files import atomic
-from zoo.layers import AssociationUnits, MaskedConv2D, NearestNeighbors
 
 LARGEST = 100  # pictures in one file
 EACH = 10  # memorised pictures of a class
@@ -41,18 +40,18 @@ def learned(classifier, layer=None):
         ZooError: if there is no such layer, or nobody has taught this module to draw one of its class.
     """
     layers = classifier.net.layers
-    first = next((each for each in layers if hasattr(each, "pictures") or each.weights), None)
+    first = next((each for each in layers if hasattr(each, "images") or each.weights), None)
     shown = first if layer is None else features.layer_of(classifier, layer)
     if shown is None:
         raise ZooError(f"{classifier.name} has no layer with weights")
     behind = next(iter(layers[layers.index(shown) + 1 :]), None)
     before = layers[layers.index(shown) - 1] if shown is not layers[0] else None
-    if hasattr(shown, "pictures"):
-        found = shown.pictures()
-    elif isinstance(shown, NearestNeighbors):
+    if hasattr(shown, "images"):
+        found = shown.images()
+    elif hasattr(shown, "examples"):
         found = _memorised(shown, classifier)
-    elif isinstance(shown, keras.layers.Conv2D | MaskedConv2D):
-        kernel = shown.full_kernel() if isinstance(shown, MaskedConv2D) else shown.kernel
+    elif isinstance(shown, keras.layers.Conv2D) or hasattr(shown, "full_kernel"):
+        kernel = shown.full_kernel() if hasattr(shown, "full_kernel") else shown.kernel
         kernel = keras.ops.convert_to_numpy(kernel)
         found = _kernels(kernel, getattr(shown, "groups", 1), shown is first)
     elif (
@@ -61,15 +60,15 @@ def learned(classifier, layer=None):
         and shown.kernel.shape[0] == math.prod(classifier.net.input_shape[1:])
     ):
         found = _templates(shown.kernel, shown, classifier)
-    elif isinstance(shown, AssociationUnits) and isinstance(behind, keras.layers.Dense):
-        found, shown = _templates(shown.on_retina(behind.kernel), behind, classifier), behind
-    elif isinstance(before, AssociationUnits) and isinstance(shown, keras.layers.Dense):
-        found = _templates(before.on_retina(shown.kernel), shown, classifier)
+    elif hasattr(shown, "project_to_input") and isinstance(behind, keras.layers.Dense):
+        found, shown = _templates(shown.project_to_input(behind.kernel), behind, classifier), behind
+    elif hasattr(before, "project_to_input") and isinstance(shown, keras.layers.Dense):
+        found = _templates(before.project_to_input(shown.kernel), shown, classifier)
     else:
         raise ZooError(
             f"{classifier.name}: layer {shown.name} ({type(shown).__name__}) has no weights that are a picture; drawn "
             "are a Dense on the flattened picture or behind a plugboard, convolutions, memorised pictures, and layers "
-            "with a method pictures(). What any layer makes of a picture: zoo show MODEL --layer "
+            "with a method images(). What any layer makes of a picture: zoo show MODEL --layer "
             f"{shown.name} --image FILE"
         )
     if not found:
@@ -107,16 +106,11 @@ def _kernels(kernel, groups, on_picture):
 
 def _memorised(layer, classifier):
     """Return the first memorised pictures of each class."""
-    labels = keras.ops.convert_to_numpy(layer.labels)
-    places = [place for column in labels.T for place in np.flatnonzero(column)[:EACH]]
-    memory = keras.ops.convert_to_numpy(keras.ops.take(layer.memory, np.array(places, "int32"), axis=1))
-    pictures = memory.T.reshape(-1, *classifier.net.input_shape[1:])
+    patterns, labels = layer.examples(EACH)
+    pictures = patterns.reshape(-1, *classifier.net.input_shape[1:])
     # As they were before the preprocessing moved them: no ink is 0.
     pictures = (pictures - classifier.preprocessing.shift) / classifier.preprocessing.scale
-    return [
-        (classifier.class_names[labels[place].argmax()], _flat(picture))
-        for place, picture in zip(places, pictures, strict=True)
-    ]
+    return [(classifier.class_names[label], _flat(picture)) for label, picture in zip(labels, pictures, strict=True)]
 
 
 def _flat(array):

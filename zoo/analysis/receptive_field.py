@@ -5,22 +5,7 @@ import math
 import keras
 
 from zoo.analysis import features
-from zoo.layers import (
-    LocallyConnected2D,
-    LocalResponseNormalization,
-    MaskedConv2D,
-    ScaledTanh,
-    Signum,
-    Step,
-    TrainableSubsampling,
-    WithinMapNormalization,
-)
-
-# What changes each unit by itself, or by the other maps at the same place.
-POINTWISE = (
-    *(keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.Softmax),
-    *(keras.layers.Dropout, keras.layers.BatchNormalization, LocalResponseNormalization, ScaledTanh, Signum, Step),
-)
+from zoo.layers import traits
 
 
 def receptive_field(classifier, layer):
@@ -46,7 +31,7 @@ def receptive_field(classifier, layer):
     for axis in (0, 1):
         first, step, size = -classifier.preprocessing.padding, 1, 1
         for each in chain:
-            if isinstance(each, POINTWISE):
+            if traits.of(each).pointwise:
                 continue
             window = _window(each, axis)
             if window is None:
@@ -58,17 +43,11 @@ def receptive_field(classifier, layer):
 
 
 def _window(layer, axis):
-    """Return (extent, stride, pixels beyond the first edge) of a layer's window along an axis, or None if it has none."""
+    """Return (size, stride, padding before) of a layer's windows along an axis, in input units, or None if it has none."""
+    if hasattr(layer, "receptive_window"):
+        return layer.receptive_window()
     if isinstance(layer, keras.layers.ZeroPadding2D):
         return 1, 1, layer.padding[axis][0]
-    if isinstance(layer, MaskedConv2D):
-        return layer.kernel_size, 1, 0
-    if isinstance(layer, TrainableSubsampling):
-        return layer.pool_size, layer.pool_size, 0
-    if isinstance(layer, LocallyConnected2D):
-        return layer.kernel_size, 1, layer.kernel_size // 2
-    if isinstance(layer, WithinMapNormalization):
-        return layer.size, 1, layer.size // 2
     if isinstance(layer, keras.layers.Conv2D):
         extent = (layer.kernel_size[axis] - 1) * layer.dilation_rate[axis] + 1
     elif isinstance(layer, keras.layers.MaxPooling2D | keras.layers.AveragePooling2D):

@@ -1,6 +1,8 @@
 import keras
 import numpy as np
 
+from zoo.layers.traits import Traits
+
 
 @keras.saving.register_keras_serializable("zoo")
 class AssociationUnits(keras.layers.Layer):
@@ -21,6 +23,8 @@ class AssociationUnits(keras.layers.Layer):
     References:
         Rosenblatt (1958); Hay, Martin, Wightman (1960), The Mark I perceptron: design and performance.
     """
+
+    traits = Traits(keep_float32=True)  # counts wires
 
     def __init__(self, units, reach=40, threshold=1, seed=1958, **kwargs):
         super().__init__(**kwargs)
@@ -45,14 +49,14 @@ class AssociationUnits(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)
 
-    def on_retina(self, weights):
-        """Return weights of units that read the A-units as templates on the retina, each spread along its wires.
+    def project_to_input(self, weights):
+        """Return the weights of units that read the A-units as weights on the retina, summed over the wires.
 
         Args:
-            weights: (units, readers).
+            weights: (units, readers) tensor.
 
         Returns:
-            (S-units, readers): a template a reader. It is what the machine looks for, but for the thresholds.
+            (S-units, readers) tensor: one template per reader. It ignores the thresholds of the A-units.
         """
         return keras.ops.matmul(keras.ops.cast(self.wiring, weights.dtype), weights)
 

@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from zoo.layers.s_cells import proximity
+from zoo.layers.traits import Traits
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -24,6 +25,8 @@ class CCells(keras.layers.Layer):
     References:
         Fukushima (1980), Neocognitron, Biological Cybernetics 36, section 2.
     """
+
+    traits = Traits()
 
     def __init__(self, window=5, stride=1, padding=(0, 0), alpha=0.5, decay=0.8, scale=1.0, **kwargs):
         super().__init__(**kwargs)

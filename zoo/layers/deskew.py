@@ -2,6 +2,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.layers.traits import Traits
+
 # Variance of the rows, in squared pixels, below which a picture is one row and has no slant.
 ONE_ROW = 1e-6
 
@@ -20,6 +22,8 @@ class Deskew(keras.layers.Layer):
         LeCun et al. (1998), section III.C; the moments are a reconstruction. With them the errors of 1, 3 and 5 nearest
         neighbours on MNIST are 1.65, 1.50 and 1.48 %; a centre at size/2 would give 1.56, 1.63 and 1.57 %.
     """
+
+    traits = Traits(keep_float32=True)  # moments in half precision would be off by pixels
 
     def __init__(self, **kwargs):
         # Moments in half precision would be off by pixels.

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from zoo.layers.signum import signum
+from zoo.layers.traits import Traits
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -25,6 +26,8 @@ class FixedLogic(keras.layers.Layer):
     References:
         Widrow (1962), Generalization and information storage in networks of Adaline "neurons".
     """
+
+    traits = Traits()
 
     def __init__(self, units, logic="majority", **kwargs):
         super().__init__(**kwargs)

@@ -1,6 +1,8 @@
 import keras
 from keras import ops
 
+from zoo.layers.traits import Traits
+
 
 @keras.saving.register_keras_serializable("zoo")
 class GroupedConv2D(keras.layers.Conv2D):
@@ -18,6 +20,8 @@ class GroupedConv2D(keras.layers.Conv2D):
     References:
         Krizhevsky, Sutskever, Hinton (2012), section 3.2.
     """
+
+    traits = Traits()
 
     def __init__(self, filters, kernel_size, groups=2, **kwargs):
         super().__init__(filters, kernel_size, groups=groups, **kwargs)

@@ -1,5 +1,6 @@
 import keras
 
+from zoo.layers.traits import Traits
 from zoo.losses import MulticlassHinge
 
 
@@ -16,6 +17,8 @@ class HingeLoss(keras.layers.Layer):
     References:
         Weston, Watkins (1999). The loss is `zoo.losses.MulticlassHinge`, averaged over the batch.
     """
+
+    traits = Traits()
 
     def __init__(self, margin=1.0, squared=False, **kwargs):
         super().__init__(**kwargs)

@@ -2,6 +2,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.layers.traits import Traits
+
 # Who divides alpha by the number of maps in the window, and who takes it for the factor of each square.
 DIVIDES_ALPHA = {
     "paper": False,
@@ -46,6 +48,8 @@ class LocalResponseNormalization(keras.layers.Layer):
     References:
         Krizhevsky, Sutskever, Hinton (2012), section 3.3.
     """
+
+    traits = Traits(pointwise=True)
 
     def __init__(self, size=5, alpha=1e-4, beta=0.75, k=2.0, groups=1, **kwargs):
         super().__init__(**kwargs)

@@ -1,6 +1,8 @@
 import keras
 from keras import ops
 
+from zoo.layers.traits import Traits
+
 
 @keras.saving.register_keras_serializable("zoo")
 class LocallyConnected2D(keras.layers.Layer):
@@ -19,6 +21,8 @@ class LocallyConnected2D(keras.layers.Layer):
     References:
         Layer "local" of cuda-convnet, the code to which Krizhevsky, Sutskever, Hinton (2012), section 3.3, refers.
     """
+
+    traits = Traits()
 
     def __init__(
         self,
@@ -59,6 +63,10 @@ class LocallyConnected2D(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)
+
+    def receptive_window(self):
+        """Return (size, stride, padding before) of the windows, in input units."""
+        return self.kernel_size, 1, self.kernel_size // 2
 
     def connections(self):
         """Return (connections, multiply-accumulates) of one picture: every window's inputs, the border too, and a bias."""

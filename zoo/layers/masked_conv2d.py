@@ -2,6 +2,7 @@ import keras
 import numpy as np
 
 from zoo.initializers import FanInUniform
+from zoo.layers.traits import Traits
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -23,6 +24,8 @@ class MaskedConv2D(keras.layers.Layer):
     References:
         LeCun et al. (1998), table I and section II.B, layer C3.
     """
+
+    traits = Traits()
 
     def __init__(self, table, kernel_size, kernel_initializer=None, bias_initializer=None, **kwargs):
         super().__init__(**kwargs)
@@ -68,6 +71,10 @@ class MaskedConv2D(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
         return batch, height - self.kernel_size + 1, width - self.kernel_size + 1, len(self.table)
+
+    def receptive_window(self):
+        """Return (size, stride, padding before) of the windows, in input units."""
+        return self.kernel_size, 1, 0
 
     def connections(self):
         """Return (connections, multiply-accumulates) of one picture: the holes of the table are not counted."""

@@ -1,6 +1,7 @@
 import keras
 
 from zoo.constraints import MaxNorm
+from zoo.layers.traits import Traits
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -15,6 +16,8 @@ class MaxNormDense(keras.layers.Dense):
     References:
         Srivastava et al. (2014), section 5.1.
     """
+
+    traits = Traits()
 
     def __init__(self, units, max_norm=3.0, **kwargs):
         super().__init__(units, kernel_constraint=MaxNorm(max_norm), **kwargs)
@@ -36,6 +39,8 @@ class MaxNormConv2D(keras.layers.Conv2D):
     References:
         Srivastava et al. (2014), section 5.1.
     """
+
+    traits = Traits()
 
     def __init__(self, filters, kernel_size, max_norm=3.0, **kwargs):
         super().__init__(filters, kernel_size, kernel_constraint=MaxNorm(max_norm), **kwargs)

@@ -3,6 +3,8 @@ import math
 import keras
 from keras import ops
 
+from zoo.layers.traits import Traits
+
 
 @keras.saving.register_keras_serializable("zoo")
 class Maxout(keras.layers.Layer):
@@ -17,6 +19,8 @@ class Maxout(keras.layers.Layer):
     References:
         Goodfellow et al. (2013), Maxout networks, eq. in section 3.
     """
+
+    traits = Traits()
 
     def __init__(
         self,

@@ -2,6 +2,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.layers.traits import Traits
+
 # Up to so many voters float32 tells a score from that of the next rank: k·2^-23 stays well below 1/(k + 1).
 LARGEST_K = 1000
 
@@ -31,6 +33,8 @@ class NearestNeighbors(keras.layers.Layer):
         Cover, Hart (1967), Nearest neighbor pattern classification; CS231n (2017), lecture 2. How ties are
         broken is a reconstruction.
     """
+
+    traits = Traits(keep_float32=True)  # squared differences
 
     def __init__(self, classes, k=1, metric="l2", capacity=60000, **kwargs):
         # Half precision would not hold the distances, whatever it does to the nets.
@@ -91,6 +95,21 @@ class NearestNeighbors(keras.layers.Layer):
     def labels_at(self, places):
         """Return the (..., classes) labels at places of the memory."""
         return ops.take(self.labels, places, axis=0)
+
+    def examples(self, per_class):
+        """Return the first memorized patterns of each class, class after class.
+
+        Args:
+            per_class: int, the largest number of patterns per class.
+
+        Returns:
+            (n, features) float32 array of patterns, and (n,) int array of their class indices.
+        """
+        labels = ops.convert_to_numpy(self.labels)
+        first = [np.flatnonzero(column)[:per_class] for column in labels.T]
+        places = np.concatenate(first).astype("int32")
+        patterns = ops.convert_to_numpy(ops.take(self.memory, places, axis=1)).T
+        return patterns, np.repeat(np.arange(self.classes), [len(each) for each in first])
 
     def filled(self):
         """Return how many places hold a pattern, an int32 tensor."""

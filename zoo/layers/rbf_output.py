@@ -1,6 +1,8 @@
 import keras
 import numpy as np
 
+from zoo.layers.traits import Traits
+
 
 @keras.saving.register_keras_serializable("zoo")
 class RBFOutput(keras.layers.Layer):
@@ -15,6 +17,8 @@ class RBFOutput(keras.layers.Layer):
     References:
         LeCun et al. (1998), section II.B, eq. 7 and fig. 3.
     """
+
+    traits = Traits(keep_float32=True, fast_under_xla=True)  # squared differences
 
     def __init__(self, prototypes, **kwargs):
         super().__init__(**kwargs)

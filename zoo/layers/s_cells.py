@@ -2,6 +2,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.layers.traits import Traits
+
 
 @keras.saving.register_keras_serializable("zoo")
 class SCells(keras.layers.Layer):
@@ -25,6 +27,8 @@ class SCells(keras.layers.Layer):
     References:
         Fukushima (1980), Neocognitron, Biological Cybernetics 36, section 2.
     """
+
+    traits = Traits()
 
     def __init__(self, planes, window=5, r=1.5, padding=None, decay=0.9, start=1e-4, **kwargs):
         super().__init__(**kwargs)
@@ -89,8 +93,8 @@ class SCells(keras.layers.Layer):
         count = height * width * (planes * (seen + 1) + seen)
         return count, count
 
-    def pictures(self):
-        """Return the connections a of each plane as (title, 2-D array), where the layer sees the picture itself."""
+    def images(self):
+        """Return the connections a of each plane as (title, 2-D array); empty if the layer has several input planes."""
         if self.a.shape[2] != 1:
             return []
         a = ops.convert_to_numpy(self.a)

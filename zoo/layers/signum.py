@@ -1,5 +1,7 @@
 import keras
 
+from zoo.layers.traits import Traits
+
 
 def signum(x):
     """Return +1 where x is at least 0, else -1: an Adaline must answer, so there is no third value."""
@@ -13,6 +15,8 @@ class Signum(keras.layers.Layer):
     References:
         Widrow, Hoff (1960), Adaptive switching circuits.
     """
+
+    traits = Traits(pointwise=True, keep_float32=True)  # a threshold turns a rounding error into the largest difference
 
     def call(self, x):
         return signum(x)

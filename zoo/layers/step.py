@@ -1,5 +1,7 @@
 import keras
 
+from zoo.layers.traits import Traits
+
 
 @keras.saving.register_keras_serializable("zoo")
 class Step(keras.layers.Layer):
@@ -13,6 +15,8 @@ class Step(keras.layers.Layer):
     References:
         Rosenblatt (1958), The perceptron: a probabilistic model for information storage and organization in the brain.
     """
+
+    traits = Traits(pointwise=True, keep_float32=True)  # a threshold turns a rounding error into the largest difference
 
     def __init__(self, threshold=0.0, **kwargs):
         super().__init__(**kwargs)

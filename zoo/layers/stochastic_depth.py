@@ -1,6 +1,8 @@
 import keras
 from keras import ops
 
+from zoo.layers.traits import Traits
+
 
 @keras.saving.register_keras_serializable("zoo")
 class StochasticDepth(keras.layers.Layer):
@@ -19,6 +21,8 @@ class StochasticDepth(keras.layers.Layer):
     References:
         Huang, Sun, Liu, Sedra, Weinberger (2016), Deep networks with stochastic depth, eq. 2 and 5.
     """
+
+    traits = Traits()
 
     def __init__(self, survival, seed=None, **kwargs):
         super().__init__(**kwargs)

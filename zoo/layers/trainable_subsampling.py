@@ -1,5 +1,7 @@
 import keras
 
+from zoo.layers.traits import Traits
+
 
 @keras.saving.register_keras_serializable("zoo")
 class TrainableSubsampling(keras.layers.Layer):
@@ -19,6 +21,8 @@ class TrainableSubsampling(keras.layers.Layer):
     References:
         LeCun et al. (1998), section II.B, layers S2 and S4.
     """
+
+    traits = Traits()
 
     def __init__(self, pool_size=2, coefficient_initializer=None, bias_initializer=None, **kwargs):
         super().__init__(**kwargs)
@@ -45,6 +49,10 @@ class TrainableSubsampling(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         batch, height, width, maps = input_shape
         return batch, height // self.pool_size, width // self.pool_size, maps
+
+    def receptive_window(self):
+        """Return (size, stride, padding before) of the windows, in input units."""
+        return self.pool_size, self.pool_size, 0
 
     def connections(self):
         """Return (connections, multiply-accumulates) of one picture: every window's inputs and its bias."""

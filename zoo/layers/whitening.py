@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.layers.traits import Traits
+
 
 class Fitted(keras.Variable):
     """A variable that knows whether it was given values since its start: by fitting, by loading, by `set_weights`."""
@@ -22,6 +24,8 @@ class Fitted(keras.Variable):
 
 class Adapted(keras.layers.Layer):
     """What the layers here share: they refuse to run before they are fitted, or were given what was fitted before."""
+
+    traits = Traits(keep_float32=True)  # enlarges small differences from a mean
 
     def add_fitted(self, name, shape):
         """Return a variable for what `adapt` finds, zero until then."""

@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from zoo.layers.local_response_normalization import inverse_power, widened
+from zoo.layers.traits import Traits
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -23,6 +24,8 @@ class WithinMapNormalization(keras.layers.Layer):
         The authors' configuration 145 of AlexNet, layer after the second normalization across maps; the paper leaves it out.
     """
 
+    traits = Traits()
+
     def __init__(self, size=5, alpha=0.001 / 25, beta=0.75, k=1.0, **kwargs):
         super().__init__(**kwargs)
         if size % 2 == 0:
@@ -42,6 +45,10 @@ class WithinMapNormalization(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+    def receptive_window(self):
+        """Return (size, stride, padding before) of the windows, in input units."""
+        return self.size, 1, self.size // 2
 
     def get_config(self):
         return {**super().get_config(), "size": self.size, "alpha": self.alpha, "beta": self.beta, "k": self.k}

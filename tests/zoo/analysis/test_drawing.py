@@ -101,7 +101,7 @@ def test_memorised_pictures_are_drawn_as_they_came():
 
 def test_a_layer_is_asked_first():
     class Asked(keras.layers.Dense):
-        def pictures(self):
+        def images(self):
             return [("mine", np.eye(3))]
 
     layer, found = drawing.learned(wrapped(keras.layers.Flatten(), Asked(10, name="asked")))

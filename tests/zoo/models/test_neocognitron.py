@@ -232,10 +232,10 @@ def test_refused(make, message):
 
 def test_pictures_are_those_of_the_layer_that_sees_the_picture():
     net = neocognitron(planes=(3, 2), r=(4.0, 1.5))
-    pictures = net.get_layer("s1").pictures()
+    pictures = net.get_layer("s1").images()
     assert [title for title, _ in pictures] == ["s1 plane 0", "s1 plane 1", "s1 plane 2"]
     np.testing.assert_array_equal(pictures[1][1], array(net.get_layer("s1").a)[:, :, 0, 1])
-    assert net.get_layer("s2").pictures() == []
+    assert net.get_layer("s2").images() == []
 
 
 # The net.

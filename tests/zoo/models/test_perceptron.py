@@ -305,5 +305,5 @@ def test_templates_on_the_retina():
     layer.build((None, 12))
     wiring, weights = layer.get_weights()[0], rng.integers(-9, 10, (30, 3)).astype("float32")
     x = rng.integers(0, 2, (5, 12))
-    found = keras.ops.convert_to_numpy(layer.on_retina(weights))
+    found = keras.ops.convert_to_numpy(layer.project_to_input(weights))
     np.testing.assert_array_equal(x @ found, (x @ wiring) @ weights)
