@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from exporters.onnx import files, runtimes
-from exporters.onnx.graph.names import free
+from exporters.onnx.graph.names import unique_name
 from zoo.classifier import Classifier
 
 BATCH = 8  # pictures whose activations are held at a time
@@ -37,7 +37,7 @@ def layer_paths(model):
             if isinstance(layer, Classifier) and inner is layer.net:
                 walk(inner, prefix)
                 continue
-            paths[id(inner)] = path = free(prefix + inner.name, taken)
+            paths[id(inner)] = path = unique_name(prefix + inner.name, taken)
             walk(inner, f"{path}/")
 
     walk(model, "")

@@ -60,7 +60,7 @@ def _clean(model, name, runtime):
     from exporters.onnx import graph
 
     try:
-        graph.clean(model, runtime)
+        graph.simplify(model, runtime)
     except Exception as error:  # a rule met a graph that it was not written for
         reason = f"the clean-up of its graph failed with {type(error).__name__}: {error}"
         raise ZooError(f"{name} cannot be exported: {reason}. This is a bug of the zoo; please report it") from error

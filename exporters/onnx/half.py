@@ -5,8 +5,8 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from exporters.onnx import metadata
-from exporters.onnx.graph.edit import changed, constant, insert, made_by, new_constant
-from exporters.onnx.graph.squares import is_square, squares
+from exporters.onnx.graph.edit import constant, constant_like, insert, new_constant, producer_of_type
+from exporters.onnx.graph.squares import computes_squares, is_square
 from zoo.errors import ZooError
 
 LARGEST, NORMAL = 65504, 2.0**-14  # of float16; below the second it has fewer digits
@@ -98,7 +98,7 @@ def _take_fractions_of_pixels(graph, raw):
             factor.name = factor.const_value.name = f"{given.name}/fraction/b"
             graph.register_initializer(factor)
         node.replace_input_with(0, fractions[given])
-        larger = changed(node.inputs[1], kernel * np.float32(PIXELS))
+        larger = constant_like(node.inputs[1], kernel * np.float32(PIXELS))
         old = node.inputs[1]
         node.replace_input_with(1, larger)
         if not old.uses():
@@ -109,9 +109,9 @@ def _take_fractions_of_pixels(graph, raw):
 
 def _is_raw(value, raw):
     """Tell whether a value is the input of a graph, moved: uint8 that is cast, or float32 where that is raw."""
-    while moved := made_by(value, "Reshape", "Transpose"):
+    while moved := producer_of_type(value, "Reshape", "Transpose"):
         value = moved.inputs[0]
-    if cast := made_by(value, "Cast"):
+    if cast := producer_of_type(value, "Cast"):
         return cast.inputs[0].dtype == ir.DataType.UINT8
     return raw and value is not None and value.is_graph_input() and value.dtype == SINGLE
 
@@ -119,7 +119,7 @@ def _is_raw(value, raw):
 def _is_wide(node, widened):
     """Tell whether a node stays float32, where some of its inputs do or not."""
     floats = [value for value in node.inputs if value is not None and value.dtype in (SINGLE, HALF)]
-    if node.op_type in (*SCALED, *GROWING, *FIXED) or squares(node) or not floats:
+    if node.op_type in (*SCALED, *GROWING, *FIXED) or computes_squares(node) or not floats:
         return True
     fits = all(_fits(value) for value in floats if constant(value) is not None)
     if any(value in widened for value in floats):

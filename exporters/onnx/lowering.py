@@ -9,7 +9,7 @@ import contextlib
 import numpy as np
 import tensorflow as tf
 
-from exporters.onnx.graph.operators import GROUPS
+from exporters.onnx.graph.lrn import GROUPS
 from zoo.layers import (
     GroupedConv2D,
     LocallyConnected2D,

@@ -7,8 +7,16 @@ Biases stay float32.
 import numpy as np
 import onnx_ir as ir
 
-from exporters.onnx.graph.edit import attribute, attributes, constant, insert, made_by, read_once, take_over
-from exporters.onnx.graph.squares import MOVING, is_square
+from exporters.onnx.graph.edit import (
+    attribute,
+    attributes,
+    constant,
+    has_single_reader,
+    insert,
+    producer_of_type,
+    replace_value,
+)
+from exporters.onnx.graph.squares import DATA_MOVEMENT, is_square
 from zoo.errors import ZooError, did_you_mean
 
 LARGEST = 127  # of INT8 about 0, whose smallest is then -127
@@ -133,16 +141,16 @@ def _places(nodes):
     places = {}
     for node in nodes:
         chain = [node.inputs[0]]
-        while moved := made_by(chain[-1], *MOVING):
+        while moved := producer_of_type(chain[-1], *DATA_MOVEMENT):
             chain.append(moved.inputs[0])
         source = chain[-1]
         if not _gives(nodes, source):  # a pool of float32 stays so
-            last = next((place for place, value in enumerate(chain) if made_by(value, "MaxPool")), len(chain))
+            last = next((place for place, value in enumerate(chain) if producer_of_type(value, "MaxPool")), len(chain))
             chain = chain[: last + 1]
         places.update({value: source.name for value in reversed(chain)})
     for node in nodes:
         (value,) = node.outputs
-        reader = value.uses()[0].node if read_once(value) else None
+        reader = value.uses()[0].node if has_single_reader(value) else None
         if reader and reader.op_type == "Relu":
             places[value] = reader.outputs[0].name
         elif (node.op_type == "Conv" and not value.is_graph_output()) or (reader and reader.op_type in FUSED):
@@ -168,7 +176,7 @@ def _bias_behind(node):
     added = insert(node, "Add", [product, bias])
     product.name = product.producer().name = f"{name}/product"
     added.producer().name = node.name
-    take_over(value, added)
+    replace_value(value, added)
     added.name = name
     return product.producer()
 
@@ -205,8 +213,8 @@ def _quantize_activation(graph, value, scale, zero):
     number of pictures.
     """
     readers, name, given = value.uses(), value.name, value
-    pool = made_by(value, "MaxPool")
-    if pool and not made_by(pool.inputs[0], "DequantizeLinear"):
+    pool = producer_of_type(value, "MaxPool")
+    if pool and not producer_of_type(pool.inputs[0], "DequantizeLinear"):
         largest = LARGEST * constant(scale)
         ends = [_constant(graph, f"{name}/{end}", limit) for end, limit in (("smallest", -largest), ("largest", largest))]
         given = _output("Clip", (value, *ends), f"{name}/clipped", value, ir.DataType.FLOAT)

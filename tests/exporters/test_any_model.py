@@ -226,10 +226,11 @@ def test_a_model_in_mixed_precision_has_a_graph_that_onnx_knows():
     np.testing.assert_allclose(result, keras.ops.convert_to_numpy(model(some)), rtol=1e-2, atol=1e-2)
 
 
-def test_a_clean_up_that_fails_names_the_model(monkeypatch):
+def test_a_simplification_that_fails_names_the_model(monkeypatch):
     """No model is known on which it fails; one that asks for more rounds than there are takes the same way."""
-    monkeypatch.setattr(graph, "MOST_ROUNDS", 1)
+    monkeypatch.setattr(graph, "MAX_ROUNDS", 1)
     with pytest.raises(
-        ZooError, match=r"cannot be exported: .*RuntimeError: the rules.* 1 rounds. This is a bug.*please report it"
+        ZooError,
+        match=r"cannot be exported: .*RuntimeError: the simplification rules.* 1 rounds. This is a bug.*please report it",
     ):
         convert.convert(source.find(nested()))

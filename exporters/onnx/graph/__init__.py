@@ -1,98 +1,112 @@
-"""The clean-up of a graph: from what tf2onnx writes to what an engineer would have drawn by hand."""
+"""Graph simplification: from tf2onnx's output to the graph that an engineer would draw by hand."""
+
+from collections.abc import Callable
 
 import numpy as np
+import onnx_ir as ir
 from onnx_ir.passes import common
 
-from exporters.onnx.graph import affine, constants, layout, names, operators
+from exporters.onnx.graph import (
+    affine,
+    affine_sinking,
+    constants,
+    layout,
+    lrn,
+    names,
+    operators,
+    transpose_sinking,
+)
 from exporters.onnx.graph.edit import WEIGHT, constant
 
-# In the order in which they are tried on each node, from the first to the last; and all over again until none applies.
+# A rule takes a node, rewrites the graph around it if it applies, and returns whether it did. The rules are tried on each
+# node in this order, and repeatedly until none applies.
 RULES = (
     constants.fold,
-    constants.drop_idle,
-    constants.write_shape,
-    constants.join_reshapes,
-    operators.erfc,
-    operators.where,
-    operators.sum_of_squares,
-    operators.mean,
-    operators.by_place,
-    layout.name_before,
-    layout.see_transpose,
-    layout.join,
-    layout.sink,
-    layout.lift,
-    layout.into_letters,
-    layout.flatten,
-    layout.flatten_single,
-    operators.gemm,
-    operators.pad_sum_of_squares,
-    affine.constant_last,
-    affine.normalization,
-    affine.pool_as_convolution,
-    affine.after_product,
-    affine.into_choice,
+    constants.eliminate_identity,
+    constants.fold_batch_shape,
+    constants.fuse_reshapes,
+    operators.expand_erfc,
+    operators.products_to_where,
+    operators.fuse_sum_of_squares,
+    operators.fuse_mean,
+    operators.matmul_to_einsum,
+    layout.move_layer_name_above_transpose,
+    layout.reshape_to_transpose,
+    layout.fuse_transposes,
+    transpose_sinking.sink,
+    layout.lift_transpose,
+    transpose_sinking.fuse_into_einsum,
+    layout.fuse_transpose_into_dense,
+    layout.drop_transpose_before_reshape,
+    operators.matmul_to_gemm,
+    operators.sink_pad_below_sum_of_squares,
+    affine.move_constant_last,
+    affine.batch_normalization_to_affine,
+    affine.pool_to_convolution,
+    affine.fold_into_producer,
+    affine.fold_into_where,
 )
-# What the product before it could not take goes to the one behind it.
-DOWNWARD = (affine.before_product, affine.join, affine.sink, operators.pads)
-LAST = (layout.single_channel, constants.join_reshapes, constants.plain_attributes)
-MOST_ROUNDS = 100
+# In a second phase, scales and offsets that the preceding product could not take move to the following one.
+SINKING_RULES = (affine.fold_into_consumer, affine_sinking.fuse, affine_sinking.sink, operators.fuse_pad)
+FINAL_RULES = (layout.transpose_to_reshape, constants.fuse_reshapes, constants.drop_default_attributes)
+# Normalization across channels: one operator for most runtimes, but LRN is slow in onnxruntime.
+NORMALIZATION_RULE = {"tensorrt": lrn.groups_to_batch, "onnxruntime": lrn.lrn_to_convolution}
+MAX_ROUNDS = 100
 
 
-# Normalization across maps: one operator to most readers, but slow in onnxruntime.
-BY_RUNTIME = {"tensorrt": operators.regroup, "onnxruntime": operators.normalization_as_convolution}
-
-
-def clean(model, runtime="tensorrt"):
-    """Clean up a graph in place; what it computes stays, and so do the names of its inputs and outputs.
+def simplify(model: ir.Model, runtime: str = "tensorrt") -> None:
+    """Simplify a graph in place, without changing what it computes or the names of its inputs and outputs.
 
     Args:
-        model: `onnx_ir.Model` of one graph.
-        runtime: what the graph is to be fast in, "tensorrt" or "onnxruntime".
+        model: model to simplify.
+        runtime: runtime to optimize the graph for, "tensorrt" or "onnxruntime".
+
+    Raises:
+        RuntimeError: if the rules still apply after `MAX_ROUNDS` rounds.
     """
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    _until_none_applies(model, RULES)
-    _until_none_applies(model, RULES + DOWNWARD)
-    _until_none_applies(model, (BY_RUNTIME[runtime], *LAST))
-    _share_constants(model.graph)
-    _order(model.graph)
+    _apply_until_stable(model, RULES)
+    _apply_until_stable(model, RULES + SINKING_RULES)
+    _apply_until_stable(model, (NORMALIZATION_RULE[runtime], *FINAL_RULES))
+    _deduplicate_constants(model.graph)
+    _sort_topologically(model.graph)
     names.rename(model.graph)
 
 
-def _until_none_applies(model, rules):
-    for _ in range(MOST_ROUNDS):
+def _apply_until_stable(model: ir.Model, rules: tuple[Callable[[ir.Node], bool], ...]) -> None:
+    for _ in range(MAX_ROUNDS):
         common.ShapeInferencePass()(model)
         applied = False
         for node in list(model.graph):
-            # A rule puts another node in the place of this one; that one has its turn in the next round.
+            # A rule may remove later nodes. Nodes that it inserts are visited in the next round.
             if node.graph is not None and any(rule(node) for rule in rules):
                 applied = True
         common.RemoveUnusedNodesPass()(model)
         if not applied:
             return
-    raise RuntimeError(f"the rules of the clean-up do not come to an end in {MOST_ROUNDS} rounds")
+    raise RuntimeError(f"the simplification rules still apply after {MAX_ROUNDS} rounds")
 
 
-def _order(graph):
-    """Put nodes in the one order that follows the inputs back from the outputs; tf2onnx' own is not always the same."""
-    ordered, waiting = {}, [(value.producer(), False) for value in reversed(graph.outputs)]
-    while waiting:
-        node, inputs_done = waiting.pop()
+def _sort_topologically(graph):
+    """Sort the nodes depth-first from the outputs. The result is deterministic; tf2onnx's order is not."""
+    ordered, stack = {}, [(value.producer(), False) for value in reversed(graph.outputs)]
+    while stack:
+        node, inputs_done = stack.pop()
         if node is None or node in ordered:
             continue
         if inputs_done:
             ordered[node] = None
         else:
-            waiting.append((node, True))
-            waiting.extend((value.producer(), False) for value in reversed(node.inputs) if value is not None)
-    rest = [node for node in graph if node not in ordered]  # read by a graph within a node alone
+            stack.append((node, True))
+            stack.extend((value.producer(), False) for value in reversed(node.inputs) if value is not None)
+    rest = [node for node in graph if node not in ordered]  # read by subgraphs only
     graph.remove(list(graph))
     graph.extend([*rest, *ordered])
     graph.sort()
 
 
-def _share_constants(graph):
-    """Keep one of the constants that are equal; a weight stays its own, whatever its values."""
+def _deduplicate_constants(graph):
+    """Merge equal constants. Weights stay separate, whatever their values."""
     first = {}
     for value in list(graph.initializers.values()):
         array = constant(value)

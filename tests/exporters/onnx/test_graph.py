@@ -9,7 +9,7 @@ import pytest
 
 from exporters.onnx import graph
 from exporters.onnx.graph.edit import LAYER, WEIGHT
-from exporters.onnx.graph.operators import GROUPS
+from exporters.onnx.graph.lrn import GROUPS
 
 
 def model(text, opset=13):
@@ -52,7 +52,7 @@ def cleaned(text, opset=13, **marks):
         for value in node.outputs:
             if value.name in marks:
                 value.meta[LAYER] = marks[value.name]
-    graph.clean(after)
+    graph.simplify(after)
     onnx.checker.check_model(ir.to_proto(after), full_check=True)
     for batch in (1, 3):
         given = noise(before, batch)
@@ -409,7 +409,7 @@ def test_only_the_mark_of_the_zoo_says_that_maps_are_in_groups():
     for name, expected in (("mine/in_groups_3", ["LRN"]), (f"{GROUPS}3", ["Reshape", "LRN", "Reshape"])):
         marked = ir.from_proto(model(text))
         marked.graph.node(0).name = name
-        graph.clean(marked)
+        graph.simplify(marked)
         assert [node.op_type for node in marked.graph] == expected
 
 
