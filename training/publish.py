@@ -16,6 +16,7 @@ import zoo
 from training import recipe as recipes
 from training.engine import fitted_weights as fitting
 from training.evaluation.evaluate import score
+from zoo import classes as lists
 from zoo import schema
 from zoo.errors import ZooError
 from zoo.files import atomic, read_toml, sha256
@@ -55,7 +56,7 @@ def publish(
     weights = {
         **where,
         "licence": LICENCE,
-        "classes": classifier.class_names,
+        "classes": lists.matching(classifier.class_names) or classifier.class_names,
         "recipe": recipe,
         **({"options": classifier.options} if classifier.options else {}),
         **{key: best["recipe"][key] for key in ("picture", "preprocessing") if best["recipe"].get(key)},

@@ -7,7 +7,8 @@ import importlib.util
 import os
 import signal
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
+from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
@@ -15,6 +16,8 @@ from typer.main import get_command
 
 from zoo import registry
 from zoo.errors import ZooError, did_you_mean, printable
+
+DISTRIBUTION = "history-zoo"
 
 REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EFBIG, errno.EDQUOT), "; make room and give the command again, or write elsewhere"),
@@ -51,8 +54,18 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(cls=LazyGroup, add_completion=False, no_args_is_help=True, rich_markup_mode="markdown")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(version(DISTRIBUTION))
+        raise typer.Exit
+
+
 @app.callback()
-def zoo():
+def zoo(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """The neural networks that made history: load, train, fine-tune, export, verify.
 
     Start with `zoo list`, then `zoo info lenet5`.

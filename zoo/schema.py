@@ -154,13 +154,13 @@ class Weights(Strict):
         return self
 
     @property
-    def class_names(self):
-        """One str a class."""
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class."""
         return lists.names(self.classes) if isinstance(self.classes, str) else self.classes
 
     @property
-    def class_ids(self):
-        """One str a class, such as n01440764, by which data sets know it; None where classes have names alone."""
+    def class_ids(self) -> tuple[str, ...] | None:
+        """One id per class, such as n01440764, or None if the classes have names only."""
         return lists.ids(self.classes) if isinstance(self.classes, str) else None
 
     @property

@@ -21,6 +21,41 @@ def test_imagenet():
     assert (ids[0], ids[207], ids[999]) == ("n01440764", "n02099601", "n15075141")
 
 
+DIGITS = {
+    *("perceptron.mnist", "adaline.mnist", "adaline.mnist-alpha", "madaline.mnist", "madaline2.mnist", "neocognitron.mnist"),
+    *("nearest-neighbor.mnist", "nearest-neighbor.mnist-k3", "nearest-neighbor.mnist-k5", "nearest-neighbor.mnist-deskewed"),
+    *("lenet5.mnist", "lenet5.mnist-affine", "lenet5-modern.mnist", "lenet-caffe.mnist", "linear.mnist"),
+    *("linear.mnist-deskewed", "mlp.mnist-300", "mlp.mnist-300-affine", "mlp.mnist-1000", "mlp.mnist-1000-affine"),
+    *("mlp.mnist-300-100", "mlp.mnist-300-100-affine", "mlp.mnist-500-150", "mlp.mnist-500-150-affine"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(DIGITS))
+def test_weights_for_digits(name):
+    """Their classes are the digits in order, without ids."""
+    weights = zoo.card(name).weights[name.partition(".")[2]]
+    assert weights.class_names == tuple("0123456789") and weights.class_ids is None
+
+
+def test_the_digits_are_one_list():
+    """No card lists the names of the digits itself."""
+    named = {
+        f"{name}.{tag}"
+        for name in zoo.list_models()
+        for tag, weights in zoo.card(name).weights.items()
+        if weights.classes == "digits"
+    }
+    assert named == DIGITS
+    cards = [zoo.card(name) for name in zoo.list_models()]
+    assert tuple("0123456789") not in [weights.classes for card in cards for weights in card.weights.values()]
+
+
+def test_list_with_given_names():
+    assert classes.matching(list("0123456789")) == "digits"
+    assert classes.matching(list(classes.names("imagenet1k"))) == "imagenet1k"
+    assert classes.matching(list("0123456798")) is None
+
+
 @pytest.fixture
 def linear():
     """A classifier of two classes with ids."""

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
@@ -73,6 +73,12 @@ def test_installed_script():
     child = subprocess.run([Path(sys.executable).with_name("zoo"), "list"], capture_output=True, text=True, timeout=60)
     assert child.returncode == 0 and "lenet5" in child.stdout
     assert child.stderr == "\nnext: zoo info lenet5\n"
+
+
+def test_version():
+    out, loaded = watched(["--version"])
+    assert out == f"{version('history-zoo')}\n"
+    assert not loaded & HEAVY
 
 
 def test_list_json(zoo_command):

@@ -13,12 +13,11 @@ from pathlib import Path
 import typer
 
 from zoo import console, machine
+from zoo.cli import DISTRIBUTION
 from zoo.commands.probes import PROBES, ask
 from zoo.console import Json
 from zoo.errors import printable
 from zoo.files import cache_folder, data_folder
-
-PROJECT = "history-zoo"
 
 
 @dataclass
@@ -51,7 +50,7 @@ def doctor(as_json: Json = False):
     parts += [_installed(requirement) for name, requirement in needed.items() if name not in asked]
     found = {
         "python": platform.python_version(),
-        "zoo": importlib.metadata.version(PROJECT),
+        "zoo": importlib.metadata.version(DISTRIBUTION),
         "cpu": machine.cpu(),
         "memory": machine.memory() if importlib.util.find_spec("psutil") else {},
         "disk": {str(folder): machine.free_disk(folder) for folder in (Path.cwd(), cache_folder())},
@@ -74,7 +73,7 @@ def _requirements():
     """Return what the project's own metadata say it needs and what its extras bring: two dicts of name: Requirement."""
     from packaging.requirements import Requirement
 
-    found = [Requirement(text) for text in importlib.metadata.requires(PROJECT)]
+    found = [Requirement(text) for text in importlib.metadata.requires(DISTRIBUTION)]
     needed = {each.name: each for each in found if "extra" not in str(each.marker)}
     return needed, {each.name: each for each in reversed(found) if "extra" in str(each.marker) and not each.extras}
 
