@@ -4,7 +4,8 @@
 # make test-all  both
 # make test-arm  the folder for a board on an emulated ARM processor; fetches QEMU and Python for arm64 into .arm/ first
 # make bench     speed beside PyTorch's, scikit-learn's and Keras': training, nearest neighbour, import, export, exported files
-# make readme    writes the README's table of models from the cards
+# make docs      the documentation as a site in build/site; its images are drawn from the shipped weights
+# make models    writes the tables of models in README.md and docs/models.md from the cards
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +14,7 @@ DEVELOP := .venv/installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 
-.PHONY: demo lint test test-slow test-all test-arm bench readme
+.PHONY: demo lint test test-slow test-all test-arm bench docs models
 .DEFAULT_GOAL := demo
 
 $(INSTALLED): setup.cfg pyproject.toml
@@ -54,5 +55,10 @@ bench: $(DEVELOP)
 	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/onnx_latency.py
 
-readme: $(INSTALLED)
+docs: $(INSTALLED)
+	$(PIP) '.[docs]'
+	$(BIN)/python docs/images.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+models: $(INSTALLED)
 	$(BIN)/python docs/models.py
