@@ -85,7 +85,7 @@ def read(data):
         return known, generator.integers(0, 10, 60_000), asked, generator.integers(0, 10, 10_000)
     from training import data as sources
 
-    parts = sources.load("mnist", {"height": 28, "width": 28, "channels": 1, "resize": "pad"}).parts
+    parts = sources.load("mnist", {"height": 28, "width": 28, "channels": 1, "resize": "pad"}).splits
     return parts["train"].images, parts["train"].labels, parts["test"].images, parts["test"].labels
 
 

@@ -105,6 +105,6 @@ def write_run(folder, class_names=("a", "b", "c"), seed=0, named=False, changes=
         **more,
     }
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    report.predictions(evaluation, samples, folder / "predictions.csv")
-    report.mistakes(evaluation, samples, folder / "mistakes.png")
+    report.write_predictions(evaluation, samples, folder / "predictions.csv")
+    report.plot_mistakes(evaluation, samples, folder / "mistakes.png")
     return evaluation

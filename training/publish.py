@@ -91,9 +91,9 @@ def _fitted(recipe):
     recipe = recipes.load(recipe)
     source = fitting.load_data(recipe)
     classifier = fitting.fit_classifier(recipe, source)
-    error = round(score(classifier, source.parts["test"], "test").error, 4)
+    error = round(score(classifier, source.splits["test"], "test").error, 4)
     size = sum(each.nbytes for each in classifier.net.get_weights())
-    return {"fitted": True, "sha256": fitting.fingerprint(source.parts["train"]), "size": size}, error
+    return {"fitted": True, "sha256": fitting.fingerprint(source.splits["train"]), "size": size}, error
 
 
 def _read(run):

@@ -91,16 +91,16 @@ def test_folders_named_by_an_id(linear):
     """A folder may have an id or a name, and both may be in one source."""
     pictures = np.arange(3, dtype="uint8").reshape(3, 1, 1, 1)
     source = Source(("goldfish", "n1", "n2"), {"all": Samples(pictures, np.array([0, 1, 2], "int32"))})
-    moved = source.in_order(linear.class_names, linear.class_ids)
+    moved = source.align_labels(linear.class_names, linear.class_ids)
     assert moved.class_names == ("tench", "goldfish")
-    assert moved.parts["all"].labels.tolist() == [1, 0, 1]
+    assert moved.splits["all"].labels.tolist() == [1, 0, 1]
     with pytest.raises(zoo.ZooError, match=r"a class 'n1' that the model lacks.*It has tench, goldfish"):
-        source.in_order(linear.class_names)
+        source.align_labels(linear.class_names)
 
 
 def test_class_that_is_not_among_many():
     """The message names the nearest, not all."""
     source = Source(("gold fish",), {"all": Samples(np.zeros((1, 1, 1, 1), "uint8"), np.zeros(1, "int32"))})
     with pytest.raises(zoo.ZooError, match=r"did you mean 'goldfish'.* It has 1,000 classes") as caught:
-        source.in_order(classes.names("imagenet1k"), classes.ids("imagenet1k"))
+        source.align_labels(classes.names("imagenet1k"), classes.ids("imagenet1k"))
     assert len(str(caught.value)) < 200

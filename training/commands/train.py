@@ -142,7 +142,9 @@ def finetune(
 def evaluate(
     model: Model,
     data: Annotated[str, typer.Option(help=DATA)],
-    part: Annotated[str, typer.Option(help="The part of the data; a folder without parts is used whole.")] = "test",
+    split: Annotated[
+        str, typer.Option("--split", "--part", help="Split of the data to evaluate on. Data without splits are used whole.")
+    ] = "test",
     views: Annotated[
         int, typer.Option(metavar="1|10", help="10: mean probabilities of corners, middle and their mirror images.")
     ] = 1,
@@ -159,22 +161,22 @@ def evaluate(
 
     note_random_weights(model)
     classifier = registry.load(model)
-    evaluation, problems = measure(classifier, data, part, strict, views)
+    evaluation, problems = measure(classifier, data, split, strict, views)
     summary = evaluation.summary()
     if as_json:
         print(json.dumps({"model": model, "data": data, **summary, "left_out": problems}, indent=2))
         return
     print_skipped(problems)
     by_views = f", {views} views of each" if views > 1 else ""
-    print(f"{model} on {data} ({evaluation.part}): {summary['wrong']} wrong of {summary['pictures']:,}{by_views}")
-    if evaluation.part == "all":
+    print(f"{model} on {data} ({evaluation.split}): {summary['wrong']} wrong of {summary['pictures']:,}{by_views}")
+    if evaluation.split == "all":
         print("these are all of the pictures; had the model learned from some of them, this says too much")
-        split = Path(model).parent / "split.csv"
-        if registry.is_path(model) and split.exists():
-            print(f"the test pictures of its run alone: {shlex.join(['zoo', 'evaluate', model, '--data', str(split)])}")
+        listed = Path(model).parent / "split.csv"
+        if registry.is_path(model) and listed.exists():
+            print(f"the test pictures of its run alone: {shlex.join(['zoo', 'evaluate', model, '--data', str(listed)])}")
     top5 = f"top-5 error {summary['top5_error']:.2f} %, " if "top5_error" in summary else ""
     print(f"error {summary['error']:.2f} %, {top5}accuracy {summary['accuracy']:.2f} %, {summary['seconds']:.1f} s")
-    print(evaluation.how_sure())
+    print(evaluation.describe_interval())
     by_class = [(name, error) for name, error in summary["error_by_class"].items() if error is not None]
     worst = sorted(by_class, key=lambda each: -each[1])[:MOST_CLASSES]
     what = (
@@ -275,10 +277,10 @@ def _resumable(out, run, *given, **named):
 
 def _conclude(metrics, out):
     """Say what a run has reached, how sure that is, and what to do next."""
-    from training.evaluation.metrics import how_sure
+    from training.evaluation.metrics import describe_interval
 
     print(_result(metrics))
-    print(how_sure(metrics["wrong"], metrics["pictures"], metrics["part"]))
+    print(describe_interval(metrics["wrong"], metrics["pictures"], metrics["part"]))
     best = out / "best.keras"
     print(f"look at {out / 'report.html'}")
     print(f"next: {shlex.join(['zoo', 'export', str(best), '--to', 'onnx', '--out', str(best.with_suffix('.onnx'))])}")

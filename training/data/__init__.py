@@ -9,24 +9,24 @@ from pathlib import Path
 
 from training.data import coco, csv_list, folder, synthetic, tfds, voc
 from training.data.listing import read
-from training.data.parts import class_counts, imbalance, leaks, split
-from training.data.samples import PARTS, Samples, Selection, Source
-from training.data.split_file import changes, write_split
+from training.data.samples import SPLITS, MemmapSubset, Samples, Source
+from training.data.split_file import describe_changes, write_split
+from training.data.splits import class_counts, class_imbalance, duplicates_across_splits, split
 from zoo.errors import ZooError
 from zoo.files import data_folder
 
 __all__ = [
-    "PARTS",
+    "SPLITS",
+    "MemmapSubset",
     "Samples",
-    "Selection",
     "Source",
-    "changes",
     "class_counts",
-    "imbalance",
+    "class_imbalance",
+    "describe_changes",
+    "duplicates_across_splits",
     "labelled",
-    "leaks",
     "load",
-    "place",
+    "location",
     "split",
     "write_split",
 ]
@@ -77,12 +77,12 @@ def labelled(name, picture, part):
         ZooError: as for `load`, and if the source lacks the part.
     """
     source = load(name, picture, strict=True)
-    samples = source.parts.get(part) or source.parts.get("all")
+    samples = source.splits.get(part) or source.splits.get("all")
     if samples is None:
-        raise ZooError(f"{name} has no part '{part}', but {', '.join(source.parts)}")
+        raise ZooError(f"{name} has no part '{part}', but {', '.join(source.splits)}")
     return samples.images, samples.labels, source.class_names
 
 
-def place(name):
+def location(name):
     """Return " in FOLDER" for a data set that TFDS keeps there, for messages; "" for what names its place, or has none."""
     return "" if name.startswith(synthetic.PREFIX) or Path(name).exists() else f" in {data_folder()}"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from training.data.listing import PART_OF, Listing, check_size, left_out
-from training.data.samples import PARTS
+from training.data.listing import SPLIT_OF, Listing, check_size, skipped
+from training.data.samples import SPLITS
 from zoo.errors import ZooError
 
 ROBOFLOW = "_annotations.coco.json"  # beside the pictures of a part
@@ -73,19 +73,19 @@ def find_in(folder):
         return find(lists[0])
     paths = {}
     for path in lists:
-        part = PART_OF.get(_word(path).rstrip("0123456789").lower())
+        part = SPLIT_OF.get(_word(path).rstrip("0123456789").lower())
         if part is None:
-            raise ZooError(f"{path}: no telling which part it lists; expected a name that ends in {', '.join(PARTS)}")
+            raise ZooError(f"{path}: no telling which part it lists; expected a name that ends in {', '.join(SPLITS)}")
         if part in paths:
             raise ZooError(f"{paths[part]} and {path} list one part, {part}; remove one, or name the list with --data")
         paths[part] = path
-    parts, problems = {}, []
-    for part in sorted(paths, key=PARTS.index):
+    splits, problems = {}, []
+    for part in sorted(paths, key=SPLITS.index):
         root, found, without = _labelled(paths[part])
         below = Path(os.path.relpath(root, folder))
-        parts[part] = [((below / name).as_posix(), label) for name, label in found]
+        splits[part] = [((below / name).as_posix(), label) for name, label in found]
         problems += without
-    return Listing(folder, folder, parts, problems)
+    return Listing(folder, folder, splits, problems)
 
 
 def _word(path):
@@ -114,7 +114,7 @@ def _labelled(path):
             raise ZooError(f"{path}: an annotation is of image {image} and category {category}; one of them is not listed")
         classes[names[image]].add(categories[category])
     found = [(name, *labels) for name, labels in classes.items() if len(labels) == 1]
-    return _root(path, classes), found, left_out(path, classes)
+    return _root(path, classes), found, skipped(path, classes)
 
 
 def _by_id(path, what, entries):

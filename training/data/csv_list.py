@@ -6,11 +6,12 @@ Paths are relative to the folder of the file. Without a first line that names th
 import csv
 import os
 
-from training.data.listing import PART_OF, Listing, by_part, check_size
-from training.data.samples import PARTS
+from training.data.listing import SPLIT_OF, Listing, by_split, check_size
+from training.data.samples import SPLITS
 from zoo.errors import ZooError, did_you_mean
 
 COLUMNS = ("path", "label", "part", "sha256")  # the last is written into run folders, to tell what changed
+KNOWN = ("path", "label", "split", "part", "sha256")  # split is another word for part
 
 
 def find(path):
@@ -30,9 +31,9 @@ def find(path):
         name, label, where = row["path"], row["label"].strip(), f"{path} line {number}"
         if not label:
             raise ZooError(f"{where}: the picture {name} has no label")
-        part = PART_OF.get(row["part"].strip().lower()) if "part" in row else "all"
+        part = SPLIT_OF.get(row["part"].strip().lower()) if "part" in row else "all"
         if part is None:
-            raise ZooError(f"{where}: the part is '{row['part']}'; expected {', '.join(PARTS)}")
+            raise ZooError(f"{where}: the part is '{row['part']}'; expected {', '.join(SPLITS)}")
         earlier = lines.setdefault(os.path.normpath(name), number)
         if earlier != number:
             raise ZooError(f"{where}: {name} is in line {earlier} already; a picture is listed once, with one label")
@@ -42,7 +43,7 @@ def find(path):
             problems.append(f"{where}: no file {path.parent / name}")
     if not lines:
         raise ZooError(f"{path} lists no pictures; expected lines of path,label")
-    return Listing(path, path.parent, by_part(found) or {"all": []}, problems)
+    return Listing(path, path.parent, by_split(found) or {"all": []}, problems)
 
 
 def rows(path):
@@ -80,17 +81,18 @@ def _columns(cells, path, where):
     """Return the names of the columns that a first line gives, or None where it is a picture and a label already."""
     names = [cell.strip().lower() for cell in cells]
     if {"path", "label"} <= set(names):
+        if {"part", "split"} <= set(names):
+            raise ZooError(f"{where} names both part and split, two words for one column; remove one")
+        names = ["part" if name == "split" else name for name in names]
         if len(set(names)) < len(names):
             raise ZooError(f"{where} names a column twice: {', '.join(names)}")
         for name in names:
             if name not in COLUMNS:
-                raise ZooError(
-                    f"{where} names a column '{name}'{did_you_mean(name, COLUMNS)} Known are {', '.join(COLUMNS)}"
-                )
+                raise ZooError(f"{where} names a column '{name}'{did_you_mean(name, KNOWN)} Known are {', '.join(KNOWN)}")
         return names
     if len(cells) == 2 and os.path.isfile(path.parent / cells[0]):
         return None
     raise ZooError(
-        f"{where} is '{','.join(cells)}'; expected path,label or path,label,part, separated by commas, or at once the first "
-        f"picture and its label, with a path that is right from {path.parent}"
+        f"{where} is '{','.join(cells)}'; expected path,label or path,label,split, separated by commas, or at once the "
+        f"first picture and its label, with a path that is right from {path.parent}"
     )

@@ -1,15 +1,15 @@
-"""A folder of pictures a class, or such folders in folders of parts."""
+"""A folder of pictures a class, or such folders in folders of splits."""
 
 import os
 from pathlib import Path
 
-from training.data.listing import PART_OF, Listing
-from training.data.samples import PARTS
+from training.data.listing import SPLIT_OF, Listing
+from training.data.samples import SPLITS
 from zoo.errors import ZooError
 
 
 def find_in(folder):
-    """List a folder of class folders, or of parts with class folders in each.
+    """List a folder of class folders, or of splits with class folders in each.
 
     Args:
         folder: Path.
@@ -21,7 +21,7 @@ def find_in(folder):
         ZooError: if the folders are neither, or one is empty.
     """
     places = {"all": folder}
-    if any(child.name.lower() in PART_OF for child in _folders(folder)):
+    if any(child.name.lower() in SPLIT_OF for child in _folders(folder)):
         places = _parts(folder)
     files = {}
     for part, place in places.items():
@@ -54,7 +54,7 @@ def _parts(folder):
     """Return the folder of each part."""
     places, others = {}, []
     for child in _folders(folder):
-        part = PART_OF.get(child.name.lower())
+        part = SPLIT_OF.get(child.name.lower())
         if part is None:
             others.append(child.name)
         elif part in places:
@@ -62,5 +62,5 @@ def _parts(folder):
         else:
             places[part] = child
     if others:
-        raise ZooError(f"{folder} has folders {', '.join(PARTS)}, and others: {', '.join(others)}")
+        raise ZooError(f"{folder} has folders {', '.join(SPLITS)}, and others: {', '.join(others)}")
     return places

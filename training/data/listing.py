@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from training.data.decoding import room
-from training.data.samples import PARTS, Samples, Source, hashed
+from training.data.samples import SPLITS, Samples, Source, image_digests
 from zoo import console, images
 from zoo.errors import ZooError
 
-# What people call the parts, in lower case.
-PART_OF = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+# What people call the splits, in lower case.
+SPLIT_OF = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 LIST_BYTES = 2**29  # of the longest list that is read; COCO's own of 118,287 pictures has 448 MB
 BATCH = 1024  # pictures decoded between two looks at the store
 NAMED = 3  # files or reasons that a message names before it counts
@@ -24,13 +24,13 @@ class Listing:
     Attributes:
         source: what the user named, for messages.
         root: the folder that names are below.
-        parts: dict from "all", or from "train" and perhaps others, to lists of (name, class name); a name is a path.
+        splits: dict from "all", or from "train" and perhaps others, to lists of (name, class name); a name is a path.
         problems: list of str, what was left out and why.
     """
 
     source: Path
     root: Path
-    parts: dict
+    splits: dict
     problems: list = field(default_factory=list)
 
 
@@ -51,35 +51,35 @@ def read(listing, picture, strict):
     """
     if strict and listing.problems:
         raise ZooError("\n".join(images.named(listing.problems)))
-    if not {"all", "train"} & set(listing.parts):
-        raise ZooError(f"{listing.source} has a part {' and '.join(listing.parts)}, but no part train")
-    class_names = sorted({label for listed in listing.parts.values() for _, label in listed})
+    if not {"all", "train"} & set(listing.splits):
+        raise ZooError(f"{listing.source} has a part {' and '.join(listing.splits)}, but no part train")
+    class_names = sorted({label for listed in listing.splits.values() for _, label in listed})
     index = {label: number for number, label in enumerate(class_names)}
-    total = sum(map(len, listing.parts.values()))
+    total = sum(map(len, listing.splits.values()))
     store = room((total, picture["height"], picture["width"], picture["channels"]))
-    parts, problems, filled = {}, list(listing.problems), 0
+    splits, problems, filled = {}, list(listing.problems), 0
     with console.progress() as bar:
         task = bar.add_task("reading pictures", total=total)
-        for part, listed in listing.parts.items():
+        for part, listed in listing.splits.items():
             kept, digests, unreadable = [], [], []
             for start in range(0, len(listed), BATCH):
                 batch = listed[start : start + BATCH]
                 paths = [listing.root / name for name, _ in batch]
                 found, rows, bad = images.read_all(paths, picture, advance=lambda: bar.advance(task))
                 store[filled + len(kept) : filled + len(kept) + len(found)] = found
-                digests.append(hashed(found))
+                digests.append(image_digests(found))
                 kept += [batch[row] for row in rows]
                 unreadable += bad
             if not kept and not (strict and unreadable):
                 raise ZooError(_nothing(listing, part, unreadable or listing.problems))
             names = np.array([name for name, _ in kept], object)
             labels = np.array([index[label] for _, label in kept], "int32")
-            parts[part] = Samples(store[filled : filled + len(kept)], labels, names, np.concatenate(digests))
+            splits[part] = Samples(store[filled : filled + len(kept)], labels, names, np.concatenate(digests))
             filled += len(kept)
             problems += unreadable
     if strict and problems:
         raise ZooError("\n".join(images.named(problems)))
-    return Source(tuple(class_names), parts, problems, listing.root)
+    return Source(tuple(class_names), splits, problems, listing.root)
 
 
 def _nothing(listing, part, problems):
@@ -99,7 +99,7 @@ def how_many(names):
     return "1 picture is" if len(names) == 1 else f"{len(names):,} pictures are"
 
 
-def left_out(source, classes):
+def skipped(source, classes):
     """Return messages about pictures that are of no class, or of several.
 
     Args:
@@ -112,12 +112,12 @@ def left_out(source, classes):
     return [f"{source}: {how_many(names)} {what}: {some(names)}" for what, names in kinds if names]
 
 
-def by_part(rows):
-    """Return (part, entry) pairs as a dict from each part to its entries, in the order of `PARTS`."""
+def by_split(rows):
+    """Return (part, entry) pairs as a dict from each part to its entries, in the order of `SPLITS`."""
     found = {}
     for part, entry in rows:
         found.setdefault(part, []).append(entry)
-    return {part: found[part] for part in ("all", *PARTS) if part in found}
+    return {part: found[part] for part in ("all", *SPLITS) if part in found}
 
 
 def check_size(path):

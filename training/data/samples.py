@@ -10,7 +10,7 @@ import numpy as np
 from zoo.errors import ZooError, did_you_mean
 from zoo.machine import cores
 
-PARTS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 FEW = 50  # classes that a message may list
 CHUNK = 256  # pictures that a core hashes at a time
 
@@ -20,7 +20,7 @@ class Samples:
     """Labelled pictures.
 
     Attributes:
-        images: (n, height, width, channels) uint8 array; `Selection` where they are rows of one that is in a file.
+        images: (n, height, width, channels) uint8 array; `MemmapSubset` where they are rows of one that is in a file.
         labels: (n,) int32 indices of the class names.
         names: (n,) str, the path of each picture below the source's root; None where pictures have no names.
         digests: (n, 32) uint8, the sha256 of the pixels of each picture; None where nobody has computed it.
@@ -40,7 +40,7 @@ class Samples:
         return Samples(_chosen(self.images, rows), self.labels[rows], *taken)
 
 
-class Selection:
+class MemmapSubset:
     """Rows of an array that is in a file, read when they are asked for; NumPy itself would copy all of them to memory.
 
     It has an array's shape, dtype, nbytes and length, and an index of rows gives an array. An index that begins with `...`
@@ -65,7 +65,7 @@ class Selection:
 
     def __getitem__(self, key):
         if isinstance(key, tuple) and key[0] is Ellipsis:
-            return Selection(self.array[key], self.rows)
+            return MemmapSubset(self.array[key], self.rows)
         return np.asarray(self.array[self.rows[key]])
 
     def __array__(self, dtype=None, copy=None):
@@ -74,14 +74,14 @@ class Selection:
 
 def _chosen(pictures, rows):
     """Return rows of pictures; of those in a file nothing is read yet."""
-    if isinstance(pictures, Selection):
-        return Selection(pictures.array, pictures.rows[rows])
+    if isinstance(pictures, MemmapSubset):
+        return MemmapSubset(pictures.array, pictures.rows[rows])
     if isinstance(pictures, np.memmap) and not isinstance(rows, slice):
-        return Selection(pictures, np.arange(len(pictures))[rows])
+        return MemmapSubset(pictures, np.arange(len(pictures))[rows])
     return pictures[rows]
 
 
-def hashed(pictures):
+def image_digests(pictures):
     """Return the sha256 of the pixels of each of n pictures, (n, 32) uint8, computed on all cores."""
 
     def some(start):
@@ -95,21 +95,21 @@ def hashed(pictures):
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled pictures, by the parts that they come in.
+    """Labelled pictures, by the splits that they come in.
 
     Attributes:
         class_names: tuple of str.
-        parts: dict of `Samples`: "train" or "all", and perhaps "validation" and "test".
+        splits: dict of `Samples`: "train" or "all", and perhaps "validation" and "test".
         problems: list of str, what was left out and why.
         root: folder that the names of the samples are below; None where they have none.
     """
 
     class_names: tuple
-    parts: dict
+    splits: dict
     problems: list = field(default_factory=list)
     root: Path | None = None
 
-    def in_order(self, class_names, class_ids=None):
+    def align_labels(self, class_names, class_ids=None):
         """Return the source with labels that index `class_names`, a classifier's, which may be more than the source's.
 
         Args:
@@ -127,14 +127,14 @@ class Source:
                     f"the data have a class '{name}' that the model lacks{did_you_mean(name, place)} It has {known}"
                 )
         moved = np.array([place[name] for name in self.class_names], "int32")
-        parts = {part: replace(samples, labels=moved[samples.labels]) for part, samples in self.parts.items()}
-        return replace(self, class_names=tuple(class_names), parts=parts)
+        splits = {part: replace(samples, labels=moved[samples.labels]) for part, samples in self.splits.items()}
+        return replace(self, class_names=tuple(class_names), splits=splits)
 
     def fingerprint(self):
         """Return a sha256 over labels and the sha256 of each picture, so that two runs can know that they saw the same."""
         digest = hashlib.sha256("\n".join(self.class_names).encode())
-        for name, samples in sorted(self.parts.items()):
+        for name, samples in sorted(self.splits.items()):
             digest.update(name.encode() + samples.labels.astype("<i4").tobytes())
-            digests = hashed(samples.images) if samples.digests is None else samples.digests
+            digests = image_digests(samples.images) if samples.digests is None else samples.digests
             digest.update(np.ascontiguousarray(digests))
         return digest.hexdigest()

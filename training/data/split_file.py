@@ -9,7 +9,7 @@ from pathlib import Path
 
 from training.data import csv_list
 from training.data.listing import how_many, some
-from training.data.samples import PARTS
+from training.data.samples import SPLITS
 from zoo.files import atomic
 
 HEX = 16  # digits of a picture's sha256 that are kept
@@ -27,12 +27,12 @@ def write_split(path, source, train, validation, test):
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(csv_list.COLUMNS)
-        for part, samples in zip(PARTS, (train, validation, test), strict=True):
+        for part, samples in zip(SPLITS, (train, validation, test), strict=True):
             for name, (label, digits) in _pictures(source, samples) if samples else ():
                 writer.writerow((_way(root / name, folder), label, part, digits))
 
 
-def changes(path, source):
+def describe_changes(path, source):
     """Return in words how pictures differ from those of a split.csv.
 
     Args:
@@ -41,7 +41,7 @@ def changes(path, source):
     """
     folder, root = Path(path).resolve().parent, source.root.resolve()
     listed = [row for _, row in csv_list.rows(Path(path))]
-    found = [each for samples in source.parts.values() for each in _pictures(source, samples)]
+    found = [each for samples in source.splits.values() for each in _pictures(source, samples)]
     then = {_way(folder / row["path"], root): (row["label"].strip(), row.get("sha256", "")) for row in listed}
     now = {_way(root / name, root): about for name, about in found}
     both = then.keys() & now

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from training.data.decoding import fits_memory, room
-from training.data.samples import PARTS, Samples, Source
+from training.data.samples import SPLITS, Samples, Source
 from zoo import console, images
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import atomic, cache_folder, data_folder
@@ -53,10 +53,10 @@ def load(name, picture):
             print(note, file=sys.stderr)
     else:
         arrays = _kept(cached)
-    parts = {
-        part: Samples(arrays[f"{part}_pictures"], arrays[f"{part}_labels"]) for part in PARTS if f"{part}_labels" in arrays
+    splits = {
+        part: Samples(arrays[f"{part}_pictures"], arrays[f"{part}_labels"]) for part in SPLITS if f"{part}_labels" in arrays
     }
-    return Source(tuple(str(label) for label in arrays["class_names"]), parts)
+    return Source(tuple(str(label) for label in arrays["class_names"]), splits)
 
 
 def _keep(arrays, folder):
@@ -68,7 +68,7 @@ def _keep(arrays, folder):
 
 def _kept(folder):
     """Read arrays; those that are large for the memory stay in their files, mapped."""
-    names = ["class_names", *(f"{part}_{what}" for part in PARTS for what in ("pictures", "labels"))]
+    names = ["class_names", *(f"{part}_{what}" for part in SPLITS for what in ("pictures", "labels"))]
     files = [folder / f"{name}.npy" for name in names if (folder / f"{name}.npy").exists()]
     mode = None if fits_memory(sum(file.stat().st_size for file in files)) else "r"
     try:
@@ -90,7 +90,7 @@ def _decode(name, folder, picture):
     shape = picture["height"], picture["width"], picture["channels"]
     same_size = features["image"].shape == shape and not picture.get("crop_from")
     options = tfds.ReadConfig(interleave_cycle_length=1)  # the order of the files, on every machine
-    rows = {part: splits[part].num_examples for part in PARTS if part in splits}
+    rows = {part: splits[part].num_examples for part in SPLITS if part in splits}
     store, first = room((sum(rows.values()), *shape)), 0
 
     def conform(example):

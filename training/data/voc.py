@@ -5,8 +5,8 @@ A line is the name of a picture without its ending and 1 if the class is in it, 
 
 import re
 
-from training.data.listing import PART_OF, Listing, check_size, left_out
-from training.data.samples import PARTS
+from training.data.listing import SPLIT_OF, Listing, check_size, skipped
+from training.data.samples import SPLITS
 from zoo.errors import ZooError
 from zoo.images import SUFFIXES
 
@@ -35,7 +35,7 @@ def find_in(folder):
     for path in sorted((folder / LISTS).glob("*.txt")):
         # train.txt lists a part, train_train.txt the trains in it, and trainval is a union.
         if match := re.fullmatch(r"(.+)_(train|val|test)", path.stem):
-            name, part = match[1], PART_OF[match[2]]
+            name, part = match[1], SPLIT_OF[match[2]]
             for picture, sign in _lines(path):
                 labels = classes.setdefault(part, {}).setdefault(picture, set())
                 if sign == 1:
@@ -43,14 +43,14 @@ def find_in(folder):
     if not classes:
         raise ZooError(f"{folder / LISTS} has no lists of classes; expected such as bolt_train.txt and bolt_val.txt")
     files = {path.stem: path.name for path in sorted((folder / PICTURES).iterdir()) if path.suffix.lower() in SUFFIXES}
-    parts, problems = {}, []
-    for part in sorted(classes, key=PARTS.index):
-        problems += left_out(f"{folder}, part {part}", classes[part])
+    splits, problems = {}, []
+    for part in sorted(classes, key=SPLITS.index):
+        problems += skipped(f"{folder}, part {part}", classes[part])
         single = {picture: next(iter(labels)) for picture, labels in classes[part].items() if len(labels) == 1}
         missing = sorted(single.keys() - files)
         problems += [f"{folder}, part {part}: no picture {picture} in {folder / PICTURES}" for picture in missing]
-        parts[part] = [(f"{PICTURES}/{files[each]}", label) for each, label in sorted(single.items()) if each in files]
-    return Listing(folder, folder, parts, problems)
+        splits[part] = [(f"{PICTURES}/{files[each]}", label) for each, label in sorted(single.items()) if each in files]
+    return Listing(folder, folder, splits, problems)
 
 
 def _lines(path):

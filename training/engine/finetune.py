@@ -68,7 +68,7 @@ def finetune(
     keras.utils.set_random_seed(checked.seed)  # fit sets it again, too late for a new head
     with placement.scope():
         classifier, new = (before, ()) if same else _new_head(before, source)
-    source = source.in_order(classifier.class_names, classifier.class_ids)
+    source = source.align_labels(classifier.class_names, classifier.class_ids)
     train, _, test = data.split(source, checked.data.validation, checked.data.test, checked.seed)  # as fit will
     accuracy = score(classifier, test).summary()["accuracy"] if same and test is not None else None
     # A run goes on with what it began with, whatever has become of the pictures: that fit tells in words of its own.

@@ -147,8 +147,8 @@ def _check(run, notes, source):
     if notes["data_fingerprint"] == run.fingerprint:
         return
     split = run.last.parent / "split.csv"
-    named = split.exists() and all(samples.names is not None for samples in source.parts.values())
-    what = f": {data.changes(split, source)}" if named else ""
+    named = split.exists() and all(samples.names is not None for samples in source.splits.values())
+    what = f": {data.describe_changes(split, source)}" if named else ""
     raise ZooError(
         f"the pictures have changed since {run.last.parent} was begun{what}; put them back, or start anew with another --out"
     )
@@ -164,11 +164,11 @@ def _introduce(run, source, parts, placement):
         f"{trainer.how} on {keras.backend.backend()}{placement.how}; run folder {out}"
     )
     counts = data.class_counts(train, source.class_names)
-    uneven = "" if recipe.data.balance else data.imbalance(counts)
+    uneven = "" if recipe.data.balance else data.class_imbalance(counts)
     repeated = f"an epoch shows each picture {recipe.data.repeat} times" if recipe.data.repeat > 1 else ""
     left_out = "what cannot be read is left out; the report and metrics.json name it" if source.problems else ""
     rounding = devices.arithmetic(recipe.precision), mixed_precision.warning(recipe.precision)
-    words = [*rounding, repeated, left_out, uneven, *data.leaks(**parts)]
+    words = [*rounding, repeated, left_out, uneven, *data.duplicates_across_splits(**parts)]
     for each in filter(None, words):
         say(f"note: {each}")
     if run.history or run.step:
@@ -215,8 +215,8 @@ def _finish(run, source, parts, seconds, about):
         "class_counts": {name: data.class_counts(each, source.class_names) for name, each in parts.items() if each},
         "left_out": source.problems,
     }
-    report.mistakes(evaluation, parts[part], out / "mistakes.png")
-    report.predictions(evaluation, parts[part], out / "predictions.csv")
+    report.plot_mistakes(evaluation, parts[part], out / "mistakes.png")
+    report.write_predictions(evaluation, parts[part], out / "predictions.csv")
     with atomic(out / "metrics.json") as temporary:
         temporary.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
     report.write(out)

@@ -25,10 +25,10 @@ def fit_weights(name, weights, path):
     """
     recipe = recipes.load(weights.recipe)
     source = load_data(recipe)
-    if (found := fingerprint(source.parts["train"])) != weights.sha256:
+    if (found := fingerprint(source.splits["train"])) != weights.sha256:
         raise ZooError(
-            f"the {recipe.data.name}{data.place(recipe.data.name)} is not the one of the card of {name}: the sha256 of its "
-            f"training part is {found[:12]}..., not {weights.sha256[:12]}..."
+            f"the {recipe.data.name}{data.location(recipe.data.name)} is not the one of the card of {name}: the sha256 of "
+            f"its training part is {found[:12]}..., not {weights.sha256[:12]}..."
         )
     print(f"{name}: its weights are the data; fitting them to {recipe.data.name}, once", file=sys.stderr)
     classifier = fit_classifier(recipe, source)
@@ -56,7 +56,7 @@ def fit_classifier(recipe, source):
         recipe: `training.recipe.Recipe` of a model that learns by a rule.
         source: `training.data.Source`.
     """
-    card, train = registry.card(recipe.model), source.parts["train"]
+    card, train = registry.card(recipe.model), source.splits["train"]
     rule = keras_objects.rule(recipe.rule or card.rule)
     options = {**rule.options(len(train)), **recipe.options}
     net = registry.build(recipe.model, classes=len(source.class_names), **options)

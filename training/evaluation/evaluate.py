@@ -25,7 +25,7 @@ class Evaluation(Answers):
     labels: np.ndarray
     scores: np.ndarray
     seconds: float
-    part: str = "all"
+    split: str = "all"
     views: int = 1
 
     @functools.cached_property
@@ -50,7 +50,7 @@ class Evaluation(Answers):
     def summary(self):
         """Return what a program would read, as a dict of plain values; errors, and the 95 % interval of one, in percent."""
         return {
-            "part": self.part,
+            "part": self.split,
             "pictures": len(self.labels),
             "wrong": len(self.wrong),
             "error": round(self.error, 4),
@@ -66,13 +66,13 @@ class Evaluation(Answers):
         }
 
 
-def score(classifier, samples, part="all", views=1):
+def score(classifier, samples, split="all", views=1):
     """Run a classifier over samples.
 
     Args:
         classifier: `zoo.Classifier`.
         samples: `training.data.Samples` with labels that index its class names.
-        part: what the samples are, "test" for one.
+        split: what the samples are, "test" for one.
         views: 1 for the scores of the middle of each picture, 10 for the probabilities by `predict_ten_views`.
 
     Returns:
@@ -81,7 +81,7 @@ def score(classifier, samples, part="all", views=1):
     start = time.perf_counter()
     scores = (predict if views == 1 else predict_ten_views)(classifier, samples.images)
     seconds = time.perf_counter() - start
-    return Evaluation(tuple(classifier.class_names), samples.labels, scores, seconds, part, views)
+    return Evaluation(tuple(classifier.class_names), samples.labels, scores, seconds, split, views)
 
 
 def predict(classifier, pictures):
@@ -158,8 +158,8 @@ def evaluate(classifier, source, part="test", strict=False, views=1):
             "cut out of; leave out --views"
         )
     picture = classifier.image_spec if views == 1 else uncropped(classifier.image_spec)
-    found = data.load(source, picture, strict).in_order(classifier.class_names, classifier.class_ids)
-    if part not in found.parts and "all" not in found.parts:
-        raise ZooError(f"{source} has no part '{part}', but {', '.join(found.parts)}")
-    used = part if part in found.parts else "all"
-    return score(classifier, found.parts[used], used, views), found.problems
+    found = data.load(source, picture, strict).align_labels(classifier.class_names, classifier.class_ids)
+    if part not in found.splits and "all" not in found.splits:
+        raise ZooError(f"{source} has no part '{part}', but {', '.join(found.splits)}")
+    used = part if part in found.splits else "all"
+    return score(classifier, found.splits[used], used, views), found.problems

@@ -16,7 +16,7 @@ class Answers:
         class_names: tuple of str.
         labels: (n,) int, indices of the class names.
         predictions: (n,) int, what was answered.
-        part: what the pictures are: "test", "validation", or "all".
+        split: what the pictures are: "test", "validation", or "all".
     """
 
     @property
@@ -29,9 +29,9 @@ class Answers:
         """The 95 % interval of the error, (low, high) in percent."""
         return interval(np.sum(self.predictions != self.labels), len(self.labels))
 
-    def how_sure(self):
+    def describe_interval(self):
         """Return in words what so many pictures can tell of the true error."""
-        return how_sure(int(np.sum(self.predictions != self.labels)), len(self.labels), self.part)
+        return describe_interval(int(np.sum(self.predictions != self.labels)), len(self.labels), self.split)
 
     def confusion(self):
         """Return (classes, classes) counts, a row a true class, a column an answer."""
@@ -98,23 +98,23 @@ def interval(wrong, pictures):
     return 100 * float(low), 100 * float(high)
 
 
-def how_sure(wrong, pictures, part="all"):
+def describe_interval(wrong, pictures, split="all"):
     """Return in words between what bounds the true error lies, and how many pictures would tell it to ±2 %.
 
     Args:
         wrong, pictures: counts.
-        part: what the pictures are, "test" for one; "all" is not told.
+        split: what the pictures are, "test" for one; "all" is not told.
     """
     low, high = interval(wrong, pictures)
-    words = f"{pictures:,} {kind(part)}: the true error lies between {between(low, high)} % ({100 * SURE:.0f} %)"
+    words = f"{pictures:,} {kind(split)}: the true error lies between {between(low, high)} % ({100 * SURE:.0f} %)"
     share = (wrong + Z**2 / 2) / (pictures + Z**2)  # the interval's middle, as a share of none would ask for none
     needed = share * (1 - share) * (100 * Z / CLOSE) ** 2
     return f"{words}; for ±{CLOSE} % you need about {float(f'{needed:.1g}'):,.0f}" if needed > pictures else words
 
 
-def kind(part):
-    """Return what pictures of a part are called."""
-    return "pictures" if part == "all" else f"{part} pictures"
+def kind(split):
+    """Return what pictures of a split are called."""
+    return "pictures" if split == "all" else f"{split} pictures"
 
 
 def between(low, high):

@@ -17,7 +17,7 @@ def same_pictures(first, second):
         first, second: `training.report.runs.Run` with answers.
     """
     one, other = first.answers, second.answers
-    if one.part != other.part or _true(one) != _true(other):
+    if one.split != other.split or _true(one) != _true(other):
         return False
     if one.hashes == other.hashes:
         return True

@@ -111,7 +111,7 @@ def learn(task, seeds, limit=LIMIT):
 
     tf.get_logger().setLevel("ERROR")  # it warns of the new graph that each task rightly gets
     card = registry.card(task.model)
-    samples = data.load(f"drawn:{task.model}", card.picture.model_dump()).parts["train"]
+    samples = data.load(f"drawn:{task.model}", card.picture.model_dump()).splits["train"]
     bits = tf.constant(samples.images / 255, "float32")
     net = registry.build(task.model, **task.options)
     units = keras.Model(net.input, net.get_layer("output").output)
@@ -208,4 +208,4 @@ def _draw(result, kernels, path):
             right.bar(np.arange(6) + 1 + 0.4 * unit - 0.2, kernel[:, unit], 0.4, label=f"hidden unit {unit + 1}")
         right.legend()
     right.set(title="a symmetry net that has learned", xlabel="bit", ylabel="weight")
-    report.save(figure, path)
+    report.save_figure(figure, path)

@@ -61,7 +61,7 @@ def run(out, seeds=3):
     for task in console.track(TASKS, "learning"):
         source = task.source()
         taught = [learn(task, source, seed) for seed in range(1, seeds + 1)]
-        accuracy = [100 - score(machine, source.parts["test"]).error for machine in taught]
+        accuracy = [100 - score(machine, source.splits["test"]).error for machine in taught]
         result[task.name] = {"published": task.published, "accuracy": accuracy}
         drawn[task.name] = templates(taught[0])
     with atomic(out / "result.json") as temporary:
@@ -77,7 +77,7 @@ def learn(task, source, seed):
     card = registry.card("mark1")
     net = registry.build("mark1", classes=len(source.class_names), associations=task.associations, seed=seed)
     machine = registry.wrap(net, card, source.class_names)
-    train = source.parts["train"]
+    train = source.splits["train"]
     trainer = fused_steps.make(machine, [], train.images, train.labels, 1)
     trainer.prepare(keras.optimizers.SGD(1.0), keras_objects.loss(card.loss))
     steps = trainer.steps_per_epoch
@@ -116,4 +116,4 @@ def _draw(result, drawn, path):
             limit = np.abs(template).max() or 1
             field.imshow(template, cmap="RdBu_r", vmin=-limit, vmax=limit)
             field.set(title=title, xticks=[], yticks=[])
-    report.save(figure, path)
+    report.save_figure(figure, path)

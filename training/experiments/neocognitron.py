@@ -131,4 +131,4 @@ def _draw(result, path):
         axis.plot([0, *map(float, result[key])], [result["shift"]["0"], *result[key].values()], marker=".")
         axis.set(xlabel=label, ylabel="% of pictures that keep it", ylim=(0, 102))
         axis.grid(alpha=0.3)
-    report.save(figure, path)
+    report.save_figure(figure, path)

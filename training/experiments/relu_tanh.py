@@ -144,4 +144,4 @@ def _draw(result, path):
     axis.axhline(GOAL / 100, color="grey", linestyle=":")
     axis.set(xlabel="epochs", ylabel="training error rate", ylim=(0, 0.8), xlim=(0, None))
     axis.legend()
-    report.save(figure, path)
+    report.save_figure(figure, path)

@@ -102,4 +102,4 @@ def _draw(drawn, path):
             axis.set(yticks=[], title=f"layer {number}, std {values.std():.2g}")
             axis.title.set_fontsize(8)
         line[0].set_ylabel(name)
-    report.save(figure, path)
+    report.save_figure(figure, path)

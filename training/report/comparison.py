@@ -29,7 +29,7 @@ def compare(folders, path):
     for folder, place in zip(folders, resolved, strict=True):
         if resolved.count(place) > 1:
             raise ZooError(f"{folder} is named twice; a run is compared with others")
-    found = [runs.read(folder) for folder in folders]
+    found = [runs.read_run(folder) for folder in folders]
     compared = {
         "runs": [_reached(run) for run in found],
         "settings": differences([run.recipe for run in found]),
@@ -39,7 +39,7 @@ def compare(folders, path):
     }
     with tempfile.TemporaryDirectory() as folder:
         curves = Path(folder) / "curves.png"
-        figures.overlaid([(str(run.folder), run.history) for run in found], curves)
+        figures.plot_comparison([(str(run.folder), run.history) for run in found], curves)
         picture = page.embedded(curves)
     same, columns = columned(compared)
     page.render("compare.html", path, curves=picture, same=same, columns=columns, **compared)

@@ -47,7 +47,7 @@ def styled(draw):
 
 
 @styled
-def curves(history, path, marks=()):
+def plot_curves(history, path, marks=()):
     """Draw loss and error of training and validation by epoch, and the learning rate where the history has it.
 
     Args:
@@ -76,11 +76,11 @@ def curves(history, path, marks=()):
         star = {"color": VALIDATION, "markersize": 14, "markeredgecolor": "white"}
         axes[1].plot(top["epoch"], top["val_error"], "*", **star, label=words)
     axes[1].legend()
-    save(figure, path)
+    save_figure(figure, path)
 
 
 @styled
-def overlaid(runs, path):
+def plot_comparison(runs, path):
     """Draw the loss and error of several runs by epoch, on validation where all have it.
 
     Args:
@@ -97,7 +97,7 @@ def overlaid(runs, path):
             _line(axis, history, f"val_{key}" if validated else key, color=color, label=short(name, 2 * LONGEST))
         _by_epoch(axis, f"{'validation' if validated else 'training'} {label}")
     axes[1].legend()
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _line(axis, history, key, **options):
@@ -121,7 +121,7 @@ def _by_epoch(axis, label):
 
 
 @styled
-def confusion(evaluation, path):
+def plot_confusion_matrix(evaluation, path):
     """Draw the confusion matrix, a row a true class, a column an answer: what is right in blue, what is wrong in red.
 
     A cell is as dark as its share of the row. Of more classes than a matrix can name, the pairs that are confused most are
@@ -158,7 +158,7 @@ def confusion(evaluation, path):
     axis.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
     axis.grid(which="minor", color="white", linewidth=1)
     axis.tick_params(which="minor", length=0)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _pairs(pairs, title, path):
@@ -171,11 +171,11 @@ def _pairs(pairs, title, path):
     axis.invert_yaxis()
     axis.set(title=f"{title}\nmost confused: true class → answer", xlabel="pictures")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    save(figure, path)
+    save_figure(figure, path)
 
 
 @styled
-def mistakes(evaluation, samples, path):
+def plot_mistakes(evaluation, samples, path):
     """Draw the pictures that were most confidently wrong, with true class, answer, and the file where that is known.
 
     Args:
@@ -204,7 +204,7 @@ def mistakes(evaluation, samples, path):
     number = len(evaluation.wrong)
     counted = f"the {MISTAKES} most confident of {number:,} mistakes" if number > MISTAKES else f"mistakes: {number}"
     figure.suptitle(f"{counted}; true class → answer", color=QUIET, fontsize=10)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def short(name, longest=LONGEST, end=False):
@@ -215,7 +215,7 @@ def short(name, longest=LONGEST, end=False):
     return f"…{name[1 - longest :]}" if end else f"{name[: longest - 1]}…"
 
 
-def save(figure, path):
+def save_figure(figure, path):
     """Write a figure as a PNG file, atomically, and close it."""
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=144)

@@ -28,12 +28,12 @@ def write(out, path=None):
     Raises:
         ZooError: if it is no run folder, or a file in it is damaged.
     """
-    run = runs.read(out)
+    run = runs.read_run(out)
     with tempfile.TemporaryDirectory() if path else contextlib.nullcontext(run.folder) as place:
         place = Path(place)
-        figures.curves(run.history, place / "curves.png", run.marks)
+        figures.plot_curves(run.history, place / "curves.png", run.marks)
         if run.answers:
-            figures.confusion(run.answers, place / "confusion.png")
+            figures.plot_confusion_matrix(run.answers, place / "confusion.png")
         pictures = {
             name: embedded(file)
             for name, folder in (("curves", place), ("confusion", place), ("mistakes", run.folder), ("seen", run.folder))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.samples import hashed
+from training.data.samples import image_digests
 from training.data.split_file import HEX
 from training.evaluation.metrics import Answers
 from training.history import best
@@ -28,7 +28,7 @@ class Read(Answers):
     class_names: tuple
     labels: np.ndarray
     predictions: np.ndarray
-    part: str
+    split: str
     images: tuple
     margins: np.ndarray
     hashes: tuple
@@ -74,7 +74,7 @@ class Run:
         ]
 
 
-def predictions(evaluation, samples, path):
+def write_predictions(evaluation, samples, path):
     """Write the answer to each picture as a CSV file.
 
     Its columns are the picture, a path where the samples have names and else a number; its true class; the answer; the
@@ -90,7 +90,7 @@ def predictions(evaluation, samples, path):
     own = evaluation.scores[rows, evaluation.labels]
     others = np.array(evaluation.scores, "float64")
     others[rows, evaluation.labels] = -np.inf
-    hashes = hashed(samples.images) if samples.digests is None else samples.digests
+    hashes = image_digests(samples.images) if samples.digests is None else samples.digests
     names = evaluation.class_names
     with atomic(path) as temporary, temporary.open("w", newline="", **ENCODED) as file:
         writer = csv.writer(file)
@@ -101,7 +101,7 @@ def predictions(evaluation, samples, path):
             writer.writerow((picture, label, answer, f"{margin:.6g}", hashes[row].tobytes().hex()[:HEX]))
 
 
-def read(folder):
+def read_run(folder):
     """Read a run folder.
 
     Args:

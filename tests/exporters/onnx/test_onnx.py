@@ -555,7 +555,7 @@ def test_the_command_verify_ends_with_1_for_a_no_and_2_for_what_cannot_be(linear
 def test_on_all_of_mnists_test_pictures_the_file_gives_the_labels_of_keras(tmp_path):
     classifier = zoo.load("lenet5.mnist")
     exporters.to_onnx("lenet5.mnist", tmp_path / "lenet5.onnx")
-    test = training.data.load("mnist", classifier.image_spec).parts["test"]
+    test = training.data.load("mnist", classifier.image_spec).splits["test"]
     expected = classifier.predict(test.images, batch_size=1000, verbose=0)
     given = np.concatenate([run(tmp_path / "lenet5.onnx", test.images[i : i + 1000]) for i in range(0, 10_000, 1000)])
     assert len(given) == 10_000

@@ -193,7 +193,7 @@ def test_pictures_to_calibrate_are_spread_over_a_folder(digits, about):
 def test_a_data_set_by_name_is_calibrated_with_its_training_part(about):
     import training.data
 
-    parts = training.data.load("mnist", about["picture"]).parts
+    parts = training.data.load("mnist", about["picture"]).splits
     pictures, labels = labelled.to_measure("mnist", about)
     np.testing.assert_array_equal(pictures, parts["test"].images)
     np.testing.assert_array_equal(labels, parts["test"].labels)

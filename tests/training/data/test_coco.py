@@ -38,8 +38,8 @@ def test_a_list_beside_its_pictures_and_what_has_no_class_or_two(tmp_path):
     classes = {"a.png": ["nut"], "b.png": ["bolt", "bolt"], "c.png": [], "d.png": ["nut", "bolt"], "e.png": ["bolt"]}
     path = coco(tmp_path / "list.json", classes, tmp_path)
     source = data.load(path, GREY)
-    assert source.class_names == ("bolt", "nut") and list(source.parts) == ["all"] and source.root == tmp_path
-    samples = source.parts["all"]
+    assert source.class_names == ("bolt", "nut") and list(source.splits) == ["all"] and source.root == tmp_path
+    samples = source.splits["all"]
     assert samples.names.tolist() == ["a.png", "b.png", "e.png"]
     assert numbers(samples) == [0, 1, 4] and samples.labels.tolist() == [1, 0, 0]
     assert source.problems == [
@@ -66,23 +66,23 @@ def test_a_folder_as_cocos(tmp_path, pictures):
     (tmp_path / "annotations" / "captions_train2017.json").write_text("{}")
     source = data.load(str(tmp_path), GREY)
     assert source.class_names == ("bolt", "nut") and source.problems == [] and source.root == tmp_path
-    assert {part: numbers(samples) for part, samples in source.parts.items()} == {"train": [10, 11], "validation": [0, 1]}
-    names = [name for samples in source.parts.values() for name in samples.names]
+    assert {part: numbers(samples) for part, samples in source.splits.items()} == {"train": [10, 11], "validation": [0, 1]}
+    names = [name for samples in source.splits.values() for name in samples.names]
     assert all((tmp_path / name).is_file() for name in names)
     alone = data.load(str(tmp_path / "annotations" / "instances_val2017.json"), GREY)
-    assert list(alone.parts) == ["all"] and numbers(alone.parts["all"]) == [0, 1]
+    assert list(alone.splits) == ["all"] and numbers(alone.splits["all"]) == [0, 1]
 
 
 def test_a_folder_of_parts_with_a_list_in_each(tmp_path):
     for number, part in enumerate(("train", "valid", "test")):
         coco(tmp_path / part / "_annotations.coco.json", {"a.png": ["x"]}, tmp_path / part, first=number)
     source = data.load(str(tmp_path), GREY)
-    assert {part: numbers(samples) for part, samples in source.parts.items()} == {
+    assert {part: numbers(samples) for part, samples in source.splits.items()} == {
         "train": [0],
         "validation": [1],
         "test": [2],
     }
-    assert source.parts["validation"].names.tolist() == ["valid/a.png"]
+    assert source.splits["validation"].names.tolist() == ["valid/a.png"]
 
 
 def test_lists_of_unknown_or_double_parts_are_refused(tmp_path):
@@ -99,7 +99,7 @@ def test_missing_pictures_are_left_out_and_named_and_where_all_are_missing_the_f
     path = coco(tmp_path / "list.json", {"a.png": ["x"], "b.png": ["y"]}, tmp_path / "images")
     (tmp_path / "images" / "a.png").unlink()
     source = data.load(path, GREY)
-    assert source.problems == [f"no file {tmp_path / 'images' / 'a.png'}"] and len(source.parts["all"]) == 1
+    assert source.problems == [f"no file {tmp_path / 'images' / 'a.png'}"] and len(source.splits["all"]) == 1
     (tmp_path / "images" / "b.png").unlink()
     with pytest.raises(ZooError, match=rf"nowhere, such as a\.png; looked in {tmp_path}, {tmp_path}/images"):
         data.load(path, GREY)
@@ -114,7 +114,7 @@ def test_a_file_that_is_listed_twice(tmp_path):
     listed["annotations"] += [{"image_id": number, "category_id": 7} for number in (1, 2)]  # 7 is bolt
     path.write_text(json.dumps(listed))
     source = data.load(str(path), GREY)
-    assert source.parts["all"].names.tolist() == ["b.png", "c.png"]
+    assert source.splits["all"].names.tolist() == ["b.png", "c.png"]
     assert source.problems == [f"{path}: 1 picture is of several classes: a.png (bolt, nut)"]
 
 
@@ -134,7 +134,7 @@ def test_pictures_are_where_the_most_of_them_are(tmp_path):
     path = coco(tmp_path / "list.json", {f"{number}.png": ["x"] for number in range(5)}, tmp_path / "images", first=10)
     Image.new("L", (5, 6), 99).save(tmp_path / "3.png")
     source = data.load(path, GREY)
-    assert source.root == tmp_path / "images" and numbers(source.parts["all"]) == [10, 11, 12, 13, 14]
+    assert source.root == tmp_path / "images" and numbers(source.splits["all"]) == [10, 11, 12, 13, 14]
 
 
 @pytest.mark.parametrize(

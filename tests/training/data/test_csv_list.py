@@ -43,7 +43,7 @@ def test_a_list(photos, encoding):
     path = write(place / "list.csv", ("path", "label"), *zip(names, labels, strict=True), encoding=encoding)
     source = data.load(path, GREY)
     assert source.class_names == ("7", "bolt", "nut") and source.problems == [] and source.root == place
-    samples = source.parts["all"]
+    samples = source.splits["all"]
     assert samples.names.tolist() == names and numbers(samples) == [0, 1, 2, 3]
     assert [source.class_names[label] for label in samples.labels] == ["nut", "bolt", "7", "bolt"]
 
@@ -51,14 +51,14 @@ def test_a_list(photos, encoding):
 def test_a_list_without_a_first_line_of_columns(photos):
     place, names = photos
     path = write(place / "list.csv", (names[3], "x"), (names[0], "y"))
-    assert numbers(data.load(path, GREY).parts["all"]) == [3, 0]
+    assert numbers(data.load(path, GREY).splits["all"]) == [3, 0]
 
 
 def test_a_first_line_that_is_neither_columns_nor_a_picture_is_refused(photos):
     place, names = photos
     for first in (("filename", "class"), (f"{names[0]};x",), ("photos/missing.png", "x")):
         path = write(place / "list.csv", first, (names[1], "y"))
-        with pytest.raises(ZooError, match=r"line 1 is .*expected path,label or path,label,part, separated by commas"):
+        with pytest.raises(ZooError, match=r"line 1 is .*expected path,label or path,label,split, separated by commas"):
             data.load(path, GREY)
     with pytest.raises(ZooError, match=r"column 'prat'; did you mean 'path' or 'part'"):
         data.load(write(place / "list.csv", ("path", "label", "prat"), (names[1], "y", "test")), GREY)
@@ -68,11 +68,23 @@ def test_columns_in_another_order_and_parts_as_people_call_them(photos):
     place, names = photos
     rows = zip(("val", "train", "test", " Train"), "abab", names, strict=True)
     source = data.load(write(place / "list.csv", ("Part", "label", "PATH"), *rows), GREY)
-    assert list(source.parts) == ["train", "validation", "test"]
-    assert {part: numbers(samples) for part, samples in source.parts.items()} == {
+    assert list(source.splits) == ["train", "validation", "test"]
+    assert {part: numbers(samples) for part, samples in source.splits.items()} == {
         "train": [1, 3],
         "validation": [0],
         "test": [2],
+    }
+
+
+@pytest.mark.parametrize("column", ["split", "part", " Split"])
+def test_the_column_of_the_split_has_two_names(photos, column):
+    place, names = photos
+    rows = zip(names, "abab", ("train", "val", "train", "test"), strict=True)
+    source = data.load(write(place / "list.csv", ("path", "label", column), *rows), GREY)
+    assert {split: numbers(samples) for split, samples in source.splits.items()} == {
+        "train": [0, 2],
+        "validation": [1],
+        "test": [3],
     }
 
 
@@ -83,6 +95,7 @@ def test_columns_in_another_order_and_parts_as_people_call_them(photos):
         ([("path", "label"), ("photos/a.png", " ")], "line 2: the picture photos/a.png has no label"),
         ([("path", "label"), ("photos/a.png", "x"), (), ("photos/../photos/a.png", "y")], "line 4: .* is in line 2 already"),
         ([("path", "label"), ("photos/a.png", "x", "y")], "line 2 has 3 columns, not 2; a comma in a path needs quotes"),
+        ([("path", "label", "part", "split"), ("photos/a.png", "x", "test", "test")], "line 1 names both part and split"),
         ([("path", "label", "label"), ("photos/a.png", "x", "y")], "line 1 names a column twice"),
         ([("path", "label")], "lists no pictures"),
         ([], "lists no pictures"),
@@ -112,7 +125,7 @@ def test_missing_and_unreadable_files_are_left_out_and_named(photos):
     lines = [("path", "label"), (names[0], "x"), ("gone.png", "x"), ("text.png", "y"), (9999 * "x", "x"), (names[1], "y")]
     path = write(place / "list.csv", *lines)
     source = data.load(path, GREY)
-    assert numbers(source.parts["all"]) == [0, 1] and source.parts["all"].names.tolist() == names[:2]
+    assert numbers(source.splits["all"]) == [0, 1] and source.splits["all"].names.tolist() == names[:2]
     missing, too_long, text = source.problems
     assert "line 5: no file" in too_long
     assert f"{path} line 3: no file {place / 'gone.png'}" == missing and f"{place / 'text.png'} is not a picture" in text
@@ -147,7 +160,7 @@ TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1)
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(TEXT, TEXT, st.sampled_from(data.PARTS)), unique_by=lambda row: os.path.normpath(row[0])))
+@given(st.lists(st.tuples(TEXT, TEXT, st.sampled_from(data.SPLITS)), unique_by=lambda row: os.path.normpath(row[0])))
 def test_rows_are_what_the_csv_module_wrote(tmp_path, rows):
     path = tmp_path / "list.csv"
     write(path, ("path", "label", "part"), *rows)
@@ -168,9 +181,10 @@ def test_split_csv_is_a_source_with_the_parts_of_the_run(photos, tmp_path):
     run = tmp_path / "runs" / "deep" / "one"
     data.write_split(run / "split.csv", source, *parts)
     again = data.load(str(run / "split.csv"), GREY, strict=True)
-    assert again.class_names == source.class_names and list(again.parts) == ["train", "validation", "test"]
+    assert again.class_names == source.class_names and list(again.splits) == ["train", "validation", "test"]
     for samples, same in zip(parts, data.split(again, 0.2, 0.3, seed=9), strict=True):
         np.testing.assert_array_equal(samples.images, same.images)
         np.testing.assert_array_equal(samples.labels, same.labels)
-    assert data.changes(run / "split.csv", source) == "pictures and classes are the same, but not their order or parts"
+    changes = data.describe_changes(run / "split.csv", source)
+    assert changes == "pictures and classes are the same, but not their order or parts"
     assert list((run).iterdir()) == [run / "split.csv"]

@@ -34,8 +34,8 @@ def folder(tmp_path):
 def test_a_folder_of_classes(folder):
     place, pixels = folder
     source = data.load(str(place), GREY)
-    assert source.class_names == ("cat", "dog") and list(source.parts) == ["all"] and source.problems == []
-    samples = source.parts["all"]
+    assert source.class_names == ("cat", "dog") and list(source.splits) == ["all"] and source.problems == []
+    samples = source.splits["all"]
     assert samples.images.dtype == np.uint8 and samples.images.shape == (6, 6, 5, 1)
     assert samples.labels.dtype == np.int32 and samples.labels.tolist() == [0, 0, 0, 1, 1, 1]
     for row, path in enumerate(pixels):
@@ -51,8 +51,8 @@ def test_other_files_hidden_folders_and_folders_below_a_class(folder):
     assert source.class_names == ("cat", "dog")
     (problem,) = source.problems  # named, not passed over
     assert "notes.txt is not a picture" in problem
-    assert source.parts["all"].labels.tolist() == [0] * 4 + [1] * 3
-    assert any(np.array_equal(deeper, picture) for picture in source.parts["all"].images[:4])
+    assert source.splits["all"].labels.tolist() == [0] * 4 + [1] * 3
+    assert any(np.array_equal(deeper, picture) for picture in source.splits["all"].images[:4])
 
 
 def test_a_part_without_a_readable_picture_is_refused_and_named(tmp_path):
@@ -70,7 +70,7 @@ def test_a_folder_with_parts(tmp_path):
             write(tmp_path / part / name / "0.png", number)
     source = data.load(str(tmp_path), GREY)
     assert source.class_names == ("a", "b")
-    assert {part: samples.labels.tolist() for part, samples in source.parts.items()} == {
+    assert {part: samples.labels.tolist() for part, samples in source.splits.items()} == {
         "train": [0, 1],
         "validation": [1],
         "test": [1],
@@ -122,7 +122,7 @@ def damaged(folder):
 def test_unreadable_files_are_left_out_and_named(damaged):
     place, text, cut = damaged
     source = data.load(str(place), GREY)
-    assert source.parts["all"].labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert source.splits["all"].labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert len(source.problems) == 2
     assert any(str(text) in problem and "not a picture" in problem for problem in source.problems)
     assert any(str(cut) in problem and "damaged" in problem for problem in source.problems)
@@ -137,7 +137,7 @@ def test_strict_refuses_unreadable_files(damaged):
     with pytest.raises(ZooError, match=r"cut\.jpg"):
         data.load(str(place), GREY, strict=True)
     cut.unlink()
-    assert len(data.load(str(place), GREY, strict=True).parts["all"]) == 6
+    assert len(data.load(str(place), GREY, strict=True).splits["all"]) == 6
 
 
 def test_a_folder_in_which_nothing_can_be_read_is_refused_with_the_first_reason(tmp_path):
@@ -158,7 +158,7 @@ def test_a_training_part_in_which_nothing_can_be_read_is_refused(tmp_path):
 def test_pictures_take_the_size_and_colours_that_are_asked_for(folder):
     place, _ = folder
     colour = data.load(str(place), {"height": 9, "width": 7, "channels": 3, "resize": "stretch"})
-    assert colour.parts["all"].images.shape == (6, 9, 7, 3)
+    assert colour.splits["all"].images.shape == (6, 9, 7, 3)
 
 
 def test_a_fingerprint_changes_with_a_pixel_a_label_a_name_and_nothing_else(folder):
@@ -172,7 +172,7 @@ def test_a_fingerprint_changes_with_a_pixel_a_label_a_name_and_nothing_else(fold
     Image.fromarray(changed).save(path)
     seen.add(data.load(str(place), GREY).fingerprint())
     before = data.load(str(place), GREY)
-    samples = before.parts["all"]
+    samples = before.splits["all"]
     other = Samples(samples.images, samples.labels[::-1].copy())
     seen.add(Source(before.class_names, {"all": other}).fingerprint())
     (place / "cat").rename(place / "cow")
@@ -182,19 +182,19 @@ def test_a_fingerprint_changes_with_a_pixel_a_label_a_name_and_nothing_else(fold
 
 def test_labels_follow_the_order_of_a_classifiers_classes(folder):
     place, _ = folder
-    source = data.load(str(place), GREY).in_order(["dog", "bird", "cat"])
+    source = data.load(str(place), GREY).align_labels(["dog", "bird", "cat"])
     assert source.class_names == ("dog", "bird", "cat")
-    assert source.parts["all"].labels.tolist() == [2, 2, 2, 0, 0, 0]
+    assert source.splits["all"].labels.tolist() == [2, 2, 2, 0, 0, 0]
     with pytest.raises(ZooError, match="class 'cat' that the model lacks; did you mean 'cats'"):
-        data.load(str(place), GREY).in_order(["dog", "cats"])
+        data.load(str(place), GREY).align_labels(["dog", "cats"])
 
 
 def test_parts_as_people_call_them(tmp_path):
     for number, (folder, part) in enumerate({"Train": "train", "valid": "validation", "test": "test"}.items()):
         pixels = write(tmp_path / folder / "a" / "0.png", number)
         source = data.load(str(tmp_path), GREY)
-        np.testing.assert_array_equal(source.parts[part].images, pixels[None])
-        assert source.parts[part].names.tolist() == [f"{folder}/a/0.png"]
+        np.testing.assert_array_equal(source.splits[part].images, pixels[None])
+        assert source.splits[part].names.tolist() == [f"{folder}/a/0.png"]
     write(tmp_path / "val" / "a" / "0.png", 9)
     with pytest.raises(ZooError, match="two folders for one part: val and valid; remove one"):
         data.load(str(tmp_path), GREY)
@@ -203,11 +203,11 @@ def test_parts_as_people_call_them(tmp_path):
 def test_names_are_paths_below_the_folder_and_stay_with_their_pictures(damaged):
     place, _, _ = damaged
     source = data.load(str(place), GREY)
-    whole = source.parts["all"]
+    whole = source.splits["all"]
     assert source.root == place and whole.names.tolist() == [
         f"{name}/{row}.png" for name in ("cat", "dog") for row in range(3)
     ]
-    for samples in (whole[[4, 1]], whole[::2], source.in_order(["dog", "cat"]).parts["all"]):
+    for samples in (whole[[4, 1]], whole[::2], source.align_labels(["dog", "cat"]).splits["all"]):
         for name, picture, digest in zip(samples.names, samples.images, samples.digests, strict=True):
             assert picture.tobytes() == np.asarray(Image.open(place / name)).tobytes()
             assert digest.tobytes() == hashlib.sha256(picture.tobytes()).digest()
@@ -216,7 +216,7 @@ def test_names_are_paths_below_the_folder_and_stay_with_their_pictures(damaged):
 def test_a_fingerprint_is_the_same_whether_the_digests_are_known_or_not(folder):
     place, _ = folder
     source = data.load(str(place), GREY)
-    samples = source.parts["all"]
+    samples = source.splits["all"]
     other_form = Samples(np.asfortranarray(samples.images), samples.labels.astype(">i8"))
     assert Source(source.class_names, {"all": other_form}).fingerprint() == source.fingerprint()
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 import zoo
 from training import data, fit, recipe
-from training.data import Samples, Selection, decoding
+from training.data import MemmapSubset, Samples, decoding
 from training.engine import fused_steps
 from zoo.errors import ZooError
 from zoo.images import middle
@@ -42,14 +42,14 @@ def cache(tmp_path, monkeypatch):
 def test_mapped_pictures_are_those_in_memory(photos, cache, monkeypatch):
     mapped = data.load(photos, GREY)
     parts = data.split(mapped, 0.2, 0.3, seed=1)
-    assert isinstance(mapped.parts["all"].images, np.memmap) and list(cache.iterdir()) == []  # the file has no name
+    assert isinstance(mapped.splits["all"].images, np.memmap) and list(cache.iterdir()) == []  # the file has no name
     monkeypatch.setattr(decoding, "SHARE", 1)
     plain = data.load(photos, GREY)
-    assert not isinstance(plain.parts["all"].images, np.memmap)
+    assert not isinstance(plain.splits["all"].images, np.memmap)
     assert mapped.fingerprint() == plain.fingerprint() and mapped.problems == plain.problems
-    np.testing.assert_array_equal(mapped.parts["all"].images, plain.parts["all"].images)
+    np.testing.assert_array_equal(mapped.splits["all"].images, plain.splits["all"].images)
     for lazy, read in zip(parts, data.split(plain, 0.2, 0.3, seed=1), strict=True):
-        assert isinstance(lazy.images, Selection) and isinstance(read.images, np.ndarray)
+        assert isinstance(lazy.images, MemmapSubset) and isinstance(read.images, np.ndarray)
         np.testing.assert_array_equal(lazy.images[:], read.images)
         np.testing.assert_array_equal(lazy.labels, read.labels)
         assert lazy.names.tolist() == read.names.tolist()
@@ -67,10 +67,10 @@ def test_a_selection_is_indexed_like_the_array_that_it_stands_for(cache):
     np.testing.assert_array_equal(np.stack(list(lazy)), plain)
     np.testing.assert_array_equal(lazy, plain)
     cut = middle(lazy, 4, 5)
-    assert isinstance(cut, Selection) and cut.shape == (20, 4, 5, 3)
+    assert isinstance(cut, MemmapSubset) and cut.shape == (20, 4, 5, 3)
     np.testing.assert_array_equal(cut[2:7], middle(plain, 4, 5)[2:7])
     again = Samples(lazy, np.arange(20))[np.array([7, 1])].images
-    assert isinstance(again, Selection)
+    assert isinstance(again, MemmapSubset)
     np.testing.assert_array_equal(again[:], plain[[7, 1]])
 
 

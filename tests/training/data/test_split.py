@@ -38,7 +38,7 @@ def test_a_split_is_disjoint_complete_and_in_proportion(validation, test):
     for samples in parts:
         for index, share in enumerate((90 / 200, 40 / 200, 70 / 200)):
             assert abs((samples.labels == index).sum() - share * len(samples)) <= 1.5
-        np.testing.assert_array_equal(samples.labels, source.parts["all"].labels[rows(samples)])
+        np.testing.assert_array_equal(samples.labels, source.splits["all"].labels[rows(samples)])
 
 
 def test_a_split_follows_from_its_seed():
@@ -54,7 +54,7 @@ def test_without_a_test_part_there_is_none():
 
 
 def test_the_parts_of_a_source_are_kept_and_only_what_it_lacks_is_carved():
-    whole, test = numbered([40, 60]).parts["all"], numbered([3, 4]).parts["all"]
+    whole, test = numbered([40, 60]).splits["all"], numbered([3, 4]).splits["all"]
     train, validation, kept = data.split(Source(("a", "b"), {"train": whole, "test": test}), 0.1, 0.5, seed=1)
     assert kept is test and len(validation) == 10 and len(train) == 90
 
@@ -85,11 +85,11 @@ def test_too_many_asked_for_is_refused():
 def test_three_pictures_a_class_are_enough_for_any_share(counts, validation, test, seed):
     source = numbered(counts)
     parts = data.split(source, validation, test, seed)
-    assert sorted(name for samples in parts for name in samples.names) == sorted(source.parts["all"].names)
+    assert sorted(name for samples in parts for name in samples.names) == sorted(source.splits["all"].names)
     for samples in parts:
         assert set(samples.labels.tolist()) == set(range(len(counts)))
         assert samples.names.tolist() == [f"{row}.png" for row in rows(samples)]  # what belongs together stays together
-        np.testing.assert_array_equal(samples.labels, source.parts["all"].labels[rows(samples)])
+        np.testing.assert_array_equal(samples.labels, source.splits["all"].labels[rows(samples)])
     for samples, share in zip(parts[1:], ((1 - test) * validation, test), strict=True):
         wanted = share * sum(counts)
         assert wanted - len(counts) - 1 <= len(samples) <= wanted + len(counts) + 1
@@ -126,13 +126,13 @@ def test_pictures_that_are_in_two_parts_are_named(tmp_path):
     picture(tmp_path / "test" / "a" / "0.bmp", 0)
     picture(tmp_path / "test" / "b" / "new.png", 77)
     picture(tmp_path / "val" / "a" / "4.png", 4)
-    parts = data.load(str(tmp_path), GREY).parts
-    told = data.leaks(parts["train"], parts["validation"], parts["test"])
+    parts = data.load(str(tmp_path), GREY).splits
+    told = data.duplicates_across_splits(parts["train"], parts["validation"], parts["test"])
     assert len(told) == 2
     assert "1 picture is in validation and in an earlier part too" in told[0]
     assert "val/a/4.png as train/a/4.png of train" in told[0]
     assert "test/a/0.bmp as train/a/0.png of train" in told[1]
-    assert data.leaks(parts["train"], None, None) == []
+    assert data.duplicates_across_splits(parts["train"], None, None) == []
 
 
 def test_uneven_classes_are_told_with_their_counts():
@@ -140,12 +140,12 @@ def test_uneven_classes_are_told_with_their_counts():
     labels = np.repeat(np.int32([0, 1, 2]), [120, 12, 40])
     counts = data.class_counts(Samples(np.zeros((172, 1, 1, 1), "uint8"), labels), names)
     assert counts == {"bolt": 120, "nut": 12, "washer": 40}
-    assert data.imbalance(counts) == (
+    assert data.class_imbalance(counts) == (
         "the classes are uneven: bolt 120, washer 40, nut 12; --balance shows each as often as the others"
     )
-    assert data.imbalance({"bolt": 36, "nut": 12}) == ""
-    assert data.imbalance({"bolt": 37, "nut": 12}) != ""
-    many = data.imbalance({f"class{number:02}": 100 - number for number in range(99)})
+    assert data.class_imbalance({"bolt": 36, "nut": 12}) == ""
+    assert data.class_imbalance({"bolt": 37, "nut": 12}) != ""
+    many = data.class_imbalance({f"class{number:02}": 100 - number for number in range(99)})
     assert "class00 100" in many and "class98 2" in many and "class50" not in many
 
 
@@ -164,7 +164,7 @@ def test_the_split_of_a_run_is_written_with_paths_from_its_folder(run):
     _, source, path = run
     with path.open(newline="") as file:
         written = list(csv.DictReader(file))
-    assert {row["path"] for row in written} == {f"../photos/{name}" for name in source.parts["all"].names}
+    assert {row["path"] for row in written} == {f"../photos/{name}" for name in source.splits["all"].names}
     assert all((path.parent / row["path"]).is_file() and row["label"] == row["path"].split("/")[2] for row in written)
     assert [row["part"] for row in written] == ["train"] * 12 + ["validation"] * 4 + ["test"] * 4
     assert len({row["sha256"] for row in written}) == 20 and {len(row["sha256"]) for row in written} == {16}
@@ -177,18 +177,18 @@ def test_a_run_folder_behind_a_link(run, tmp_path):
     (tmp_path / "elsewhere" / "link").symlink_to(path.parent, target_is_directory=True)
     linked = tmp_path / "elsewhere" / "link" / "split.csv"
     data.write_split(linked, source, *data.split(source, 0.2, 0, seed=1))
-    assert len(data.load(str(linked), GREY, strict=True).parts["train"]) == 16
+    assert len(data.load(str(linked), GREY, strict=True).splits["train"]) == 16
 
 
 def test_what_changed_since_is_told_in_words(run):
     photos, source, path = run
-    assert data.changes(path, source) == "pictures and classes are the same, but not their order or parts"
+    assert data.describe_changes(path, source) == "pictures and classes are the same, but not their order or parts"
     picture(photos / "a" / "0.png", 200)
     (photos / "b" / "1.png").unlink()
     (photos / "a" / "2.png").rename(photos / "a" / "two.png")
     for number in range(4):
         picture(photos / "b" / f"new{number}.png", 100 + number)
-    told = data.changes(path, data.load(str(photos), GREY))
+    told = data.describe_changes(path, data.load(str(photos), GREY))
     assert told.split("; ") == [
         "5 pictures are new (a/two.png, b/new0.png, b/new1.png and 2 more)",
         "2 pictures are gone (a/2.png, b/1.png)",
@@ -205,7 +205,8 @@ def test_a_picture_of_another_class_in_a_list(tmp_path):
     source = data.load(str(listed), GREY)
     data.write_split(tmp_path / "split.csv", source, *data.split(source, 0.25, 0, seed=1))
     listed.write_text("\n".join(["path,label", "0.png,y", *lines[1:]]))
-    assert data.changes(tmp_path / "split.csv", data.load(str(listed), GREY)) == "1 picture is of another class (0.png)"
+    changed = data.load(str(listed), GREY)
+    assert data.describe_changes(tmp_path / "split.csv", changed) == "1 picture is of another class (0.png)"
     by_hand = tmp_path / "by_hand.csv"  # that has no digests
     by_hand.write_text("\n".join(["path,label", *lines]))
-    assert data.changes(by_hand, data.load(str(listed), GREY)) == "1 picture is of another class (0.png)"
+    assert data.describe_changes(by_hand, data.load(str(listed), GREY)) == "1 picture is of another class (0.png)"

@@ -21,13 +21,13 @@ def test_mnist_is_decoded_as_tfds_does_and_comes_from_the_cache_the_second_time(
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     first = data.load("mnist", MNIST)
     assert first.class_names == tuple("0123456789")
-    assert {part: len(samples) for part, samples in first.parts.items()} == {"train": 60_000, "test": 10_000}
+    assert {part: len(samples) for part, samples in first.splits.items()} == {"train": 60_000, "test": 10_000}
     folder = sorted((Path(os.environ["TFDS_DATA_DIR"]) / "mnist").iterdir())[-1]
     for part in ("train", "test"):
         examples = tfds.builder_from_directory(folder).as_dataset(split=f"{part}[:20]", shuffle_files=False)
         for row, example in enumerate(examples.as_numpy_iterator()):
-            np.testing.assert_array_equal(first.parts[part].images[row], example["image"])
-            assert first.parts[part].labels[row] == example["label"]
+            np.testing.assert_array_equal(first.splits[part].images[row], example["image"])
+            assert first.splits[part].labels[row] == example["label"]
     (cached,) = (tmp_path / "data").iterdir()
     written = cached.stat().st_mtime_ns
     monkeypatch.setattr(data.tfds, "_decode", None)  # a second decoding would fail
@@ -78,8 +78,8 @@ def without_answers(monkeypatch, tmp_path):
 
 def test_a_part_without_answers_is_no_part(without_answers):
     source = data.load("without_answers", {"height": 10, "width": 14, "channels": 3, "resize": "crop"})
-    assert list(source.parts) == ["train"] and source.parts["train"].labels.tolist() == [0, 1, 1, 0]
-    np.testing.assert_array_equal(source.parts["train"].images, without_answers)
+    assert list(source.splits) == ["train"] and source.splits["train"].labels.tolist() == [0, 1, 1, 0]
+    np.testing.assert_array_equal(source.splits["train"].images, without_answers)
 
 
 def test_the_middle_and_what_it_is_cut_out_of_are_kept_apart(without_answers):
@@ -89,7 +89,7 @@ def test_the_middle_and_what_it_is_cut_out_of_are_kept_apart(without_answers):
     small = {**middle, "crop_from": None}
     read = {}
     for name, picture in (("whole", whole), ("middle", middle), ("small", small), ("middle again", middle)):
-        read[name] = data.load("without_answers", picture).parts["train"].images
+        read[name] = data.load("without_answers", picture).splits["train"].images
     np.testing.assert_array_equal(read["whole"], without_answers[:, :, 2:12])
     for name in ("middle", "middle again"):
         np.testing.assert_array_equal(read[name], without_answers[:, 2:8, 4:10])
@@ -102,7 +102,7 @@ WHOLE = {"height": 10, "width": 14, "channels": 3, "resize": "crop"}
 @pytest.mark.parametrize("share", [0, 1])
 def test_what_is_large_for_the_memory_stays_in_the_files_of_the_cache(without_answers, monkeypatch, share):
     monkeypatch.setattr(decoding, "SHARE", share)
-    decoded, stored = (data.load("without_answers", WHOLE).parts["train"] for _ in range(2))
+    decoded, stored = (data.load("without_answers", WHOLE).splits["train"] for _ in range(2))
     for samples in (decoded, stored):
         assert isinstance(samples.images, np.memmap) == (share == 0)
         np.testing.assert_array_equal(samples.images, without_answers)
@@ -115,7 +115,7 @@ def test_a_cache_that_was_not_written_to_its_end_is_written_again(without_answer
     assert {path.name for path in kept.iterdir()} == {"class_names.npy", "train_pictures.npy", "train_labels.npy"}
     (kept / "class_names.npy").unlink()  # written last
     (kept / "train_labels.npy").unlink()
-    assert data.load("without_answers", WHOLE).parts["train"].labels.tolist() == [0, 1, 1, 0]
+    assert data.load("without_answers", WHOLE).splits["train"].labels.tolist() == [0, 1, 1, 0]
     assert len(list(kept.iterdir())) == 3
 
 

@@ -33,13 +33,13 @@ def voc(tmp_path):
 
 def test_a_folder_as_of_voc(voc):
     source = data.load(str(voc), GREY)
-    assert source.class_names == ("bolt", "train") and list(source.parts) == ["train", "validation"]
-    assert {part: samples.names.tolist() for part, samples in source.parts.items()} == {
+    assert source.class_names == ("bolt", "train") and list(source.splits) == ["train", "validation"]
+    assert {part: samples.names.tolist() for part, samples in source.splits.items()} == {
         "train": ["JPEGImages/2008_0.PNG", "JPEGImages/2008_1.jpg"],
         "validation": ["JPEGImages/2008_4.PNG", "JPEGImages/2008_5.jpg"],
     }
-    assert [samples.labels.tolist() for samples in source.parts.values()] == [[0, 1], [1, 0]]
-    assert [samples.images[:, 0, 0, 0].tolist() for samples in source.parts.values()] == [[0, 40], [160, 200]]
+    assert [samples.labels.tolist() for samples in source.splits.values()] == [[0, 1], [1, 0]]
+    assert [samples.images[:, 0, 0, 0].tolist() for samples in source.splits.values()] == [[0, 40], [160, 200]]
     assert source.problems == [
         f"{voc}, part train: 1 picture is of no class: 2008_3",
         f"{voc}, part train: 1 picture is of several classes: 2008_2 (bolt, train)",
@@ -50,7 +50,7 @@ def test_a_missing_picture_is_named(voc):
     (voc / "JPEGImages" / "2008_5.jpg").unlink()
     source = data.load(str(voc), GREY)
     assert f"{voc}, part validation: no picture 2008_5 in {voc / 'JPEGImages'}" in source.problems
-    assert len(source.parts["validation"]) == 1
+    assert len(source.splits["validation"]) == 1
 
 
 @pytest.mark.parametrize("line", ["2008_0", "2008_0 2", "2008_0 1 1", "2008 0 1"])

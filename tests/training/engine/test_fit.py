@@ -306,7 +306,7 @@ def test_pictures_larger_than_the_nets_are_cut_and_measured_in_the_middle(either
     assert best.image_spec == {"height": 8, "width": 8, "channels": 3, "resize": "crop", "crop_from": 12}
     wrong = {}
     for part in ("validation", "test"):
-        samples = source.parts[part]
+        samples = source.splits[part]
         for place, cut in (("middle", np.s_[:, 2:10, 2:10]), ("corner", np.s_[:, :8, :8])):
             answers = best.predict_on_batch(samples.images[cut]).argmax(axis=1)
             wrong[part, place] = int((answers != samples.labels).sum())

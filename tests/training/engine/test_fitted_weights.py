@@ -99,7 +99,7 @@ def files(cache):
 def test_the_first_use_fits_and_the_second_reads(cache, capsys):
     classifier = zoo.load("memory.ef")
     assert capsys.readouterr().err == "memory.ef: its weights are the data; fitting them to drawn:ef, once\n"
-    train = ef.make(classifier.image_spec).parts["train"]
+    train = ef.make(classifier.image_spec).splits["train"]
     memory = keras.ops.convert_to_numpy(classifier.net.layers[-1].memory)
     np.testing.assert_array_equal(memory.T, train.images.reshape(60, 400))  # in the order of the data set
     before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files(cache)}
@@ -116,7 +116,7 @@ def test_the_card_says_what_was_published(cache, published):
     evaluation, _ = training.evaluation.evaluate.evaluate(zoo.load("memory.ef"), "drawn:ef")
     assert about.measured[0].values == (round(evaluation.error, 4),)
     assert about.sha256 == fitted_weights.fingerprint(
-        fitted_weights.load_data(recipe.load(str(published[1]))).parts["train"]
+        fitted_weights.load_data(recipe.load(str(published[1]))).splits["train"]
     )
 
 
@@ -166,7 +166,7 @@ def test_other_data_are_refused_before_anything_is_written(cache, published, tmp
 def test_the_mnist_here_is_that_of_the_card(monkeypatch):
     for tag, about in zoo.card("nearest-neighbor").weights.items():
         source = fitted_weights.load_data(recipe.load(about.recipe))
-        assert fitted_weights.fingerprint(source.parts["train"]) == about.sha256, tag
+        assert fitted_weights.fingerprint(source.splits["train"]) == about.sha256, tag
 
 
 @pytest.mark.mnist

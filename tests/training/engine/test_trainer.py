@@ -6,7 +6,7 @@ import pytest
 
 import zoo
 from training.augmentation.layers import AffineDistortion, BatchShift, RandomCrop
-from training.data import Selection
+from training.data import MemmapSubset
 from training.engine import fused_steps as resident
 from training.engine import trainer as trainers
 from training.engine.freezing import Thaw
@@ -275,7 +275,7 @@ def test_on_jax_what_a_loop_slows_down_or_cannot_hold_is_trained_a_step_at_a_tim
 def test_pictures_that_lie_in_a_file_are_copied_to_the_device(samples, tmp_path):
     pictures, labels = samples
     np.save(tmp_path / "pictures.npy", pictures)
-    chosen = Selection(np.load(tmp_path / "pictures.npy", mmap_mode="r"), np.arange(ROWS)[::-1])
+    chosen = MemmapSubset(np.load(tmp_path / "pictures.npy", mmap_mode="r"), np.arange(ROWS)[::-1])
     start = zoo.load("linear").get_weights()
     trained = []
     for given in ((chosen, labels[::-1]), (pictures[::-1], labels[::-1])):

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from training.evaluation.metrics import Answers, how_sure, interval, wilson
+from training.evaluation.metrics import Answers, describe_interval, interval, wilson
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Given(Answers):
     class_names: tuple
     labels: np.ndarray
     predictions: np.ndarray
-    part: str = "test"
+    split: str = "test"
 
 
 def given(classes, pictures, seed=0, right=0.7):
@@ -80,11 +80,13 @@ def test_an_interval_holds_the_true_error_about_as_often_as_it_says():
 
 
 def test_words_for_few_pictures_say_how_many_would_do():
-    words = how_sure(3, 30, "test")
+    words = describe_interval(3, 30, "test")
     assert words.startswith("30 test pictures: the true error lies between 3 and 26 % (95 %); for ±2 % you need about ")
     needed = int(words.rpartition(" ")[2].replace(",", ""))
     low, high = interval(needed // 10, needed)
     assert high - low == pytest.approx(4, abs=0.5)
-    assert how_sure(0, 20) == "20 pictures: the true error lies between 0 and 16 % (95 %); for ±2 % you need about 700"
-    assert how_sure(86, 10000, "test") == "10,000 test pictures: the true error lies between 0.70 and 1.06 % (95 %)"
-    assert given(3, 30).how_sure().startswith("30 test pictures")
+    none_wrong = "20 pictures: the true error lies between 0 and 16 % (95 %); for ±2 % you need about 700"
+    assert describe_interval(0, 20) == none_wrong
+    many = "10,000 test pictures: the true error lies between 0.70 and 1.06 % (95 %)"
+    assert describe_interval(86, 10000, "test") == many
+    assert given(3, 30).describe_interval().startswith("30 test pictures")

@@ -22,7 +22,7 @@ def test_drawn_table(name):
     """Every pattern once, in each part; the labels follow from the bits."""
     source = data.load(f"drawn:{name}", zoo.card(name).picture.model_dump())
     bits = {"xor": 2, "parity": 4, "symmetry": 6, "encoder": 8}[name]
-    samples = source.parts["train"]
+    samples = source.splits["train"]
     assert samples.images.shape[1:] == (1, bits, 1) and samples.images.dtype == "uint8"
     assert set(np.unique(samples.images)) == {0, 255}
     rows = ["".join(str(pixel // 255) for pixel in picture.ravel()) for picture in samples.images]
@@ -35,7 +35,7 @@ def test_drawn_table(name):
     }[name]
     assert samples.labels.tolist() == [int(right(row)) for row in rows]
     for part in ("validation", "test"):
-        np.testing.assert_array_equal(source.parts[part].images, samples.images)
+        np.testing.assert_array_equal(source.splits[part].images, samples.images)
 
 
 def test_a_drawn_table_has_one_size():
@@ -46,7 +46,7 @@ def test_a_drawn_table_has_one_size():
 def test_sweeps_are_those_of_keras_step_by_step():
     """The compiled graph counts what train_on_batch does from the same start, sweep by sweep, also from the second start."""
     task = Task("", "xor", 0.5, options={"hidden": 8})
-    samples = data.load("drawn:xor", zoo.card("xor").picture.model_dump()).parts["train"]
+    samples = data.load("drawn:xor", zoo.card("xor").picture.model_dump()).splits["train"]
     x = samples.images / np.float32(255)
     for seed, (sweeps, _) in zip((7, 8), learn(task, [7, 8], limit=400), strict=True):
         keras.utils.set_random_seed(seed)
@@ -149,5 +149,5 @@ def test_a_table_that_is_not_learned_is_reported(tmp_path):
 def test_the_recipe_learns_its_table(name, seed, tmp_path):
     assert fit(recipe.load(name, seed=seed), tmp_path)["test_error"] == 0
     assert recipe.load(name).batch_size == len(
-        data.load(f"drawn:{name}", zoo.card(name).picture.model_dump()).parts["train"]
+        data.load(f"drawn:{name}", zoo.card(name).picture.model_dump()).splits["train"]
     )

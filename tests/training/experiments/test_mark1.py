@@ -17,13 +17,13 @@ def test_e_and_f(tmp_path, monkeypatch, capsys):
     (task,) = (each for each in mark1.TASKS if each.name.startswith("E or F"))
     source = task.source()
     first, second = (mark1.learn(task, source, seed) for seed in (1, 2))
-    assert score(first, source.parts["train"]).error == score(second, source.parts["train"]).error == 0
+    assert score(first, source.splits["train"]).error == score(second, source.splits["train"]).error == 0
     assert (mark1.templates(first)["E"] != mark1.templates(second)["E"]).any()
 
     monkeypatch.setattr(mark1, "TASKS", (task,))
     result = mark1.run(tmp_path, seeds=2)
     accuracy = result[task.name]["accuracy"]
-    np.testing.assert_allclose(accuracy, [100 - score(each, source.parts["test"]).error for each in (first, second)])
+    np.testing.assert_allclose(accuracy, [100 - score(each, source.splits["test"]).error for each in (first, second)])
     assert min(accuracy) > 70
     assert json.loads((tmp_path / "result.json").read_text("utf-8")) == {"seeds": 2, **result}
     assert (tmp_path / "mark1.png").stat().st_size > 5000
@@ -31,7 +31,7 @@ def test_e_and_f(tmp_path, monkeypatch, capsys):
 
 
 def drawn(name):
-    return data.load(f"drawn:{name}", zoo.card("mark1").picture.model_dump()).parts
+    return data.load(f"drawn:{name}", zoo.card("mark1").picture.model_dump()).splits
 
 
 def test_a_quarter_of_the_units_fire_for_a_letter():

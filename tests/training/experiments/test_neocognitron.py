@@ -52,12 +52,12 @@ def own(answers):
 def test_parts_of_the_data():
     source = digits04.make(PICTURE)
     assert source.class_names == ("0", "1", "2", "3", "4")
-    assert {part: np.bincount(samples.labels).tolist() for part, samples in source.parts.items()} == {
+    assert {part: np.bincount(samples.labels).tolist() for part, samples in source.splits.items()} == {
         "train": [1] * 5,
         "validation": [40] * 5,
         "test": [200] * 5,
     }
-    for samples in source.parts.values():
+    for samples in source.splits.values():
         assert samples.images.shape == (len(samples), 16, 16, 1) and samples.images.dtype == "uint8"
     assert source.fingerprint() == digits04.make(PICTURE).fingerprint()
     with pytest.raises(zoo.ZooError, match="16x16 pixels of 1 channel, not in 28x28x1"):

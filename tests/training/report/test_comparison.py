@@ -80,7 +80,7 @@ def test_a_clear_difference_is_called_one(tmp_path):
     evaluation, samples = evaluated(("a", "b", "c"))
     worse = replace(evaluation, scores=-evaluation.scores)
     shutil.copytree(tmp_path / "good", tmp_path / "bad")
-    report.predictions(worse, samples, tmp_path / "bad" / "predictions.csv")
+    report.write_predictions(worse, samples, tmp_path / "bad" / "predictions.csv")
     metrics = json.loads((tmp_path / "bad" / "metrics.json").read_text())
     (tmp_path / "bad" / "metrics.json").write_text(json.dumps({**metrics, **worse.summary()}))
     (test,) = report.compare([tmp_path / "bad", tmp_path / "good"], tmp_path / "comparison.html")["tests"]

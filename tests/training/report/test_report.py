@@ -25,7 +25,7 @@ def page_of(folder):
 
 def test_predictions_are_the_answer_to_each_picture(tmp_path):
     evaluation, samples = evaluated(HOSTILE, named=True)
-    report.predictions(evaluation, samples, tmp_path / "predictions.csv")
+    report.write_predictions(evaluation, samples, tmp_path / "predictions.csv")
     with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 60
@@ -39,7 +39,7 @@ def test_predictions_are_the_answer_to_each_picture(tmp_path):
 
 def test_what_is_read_back_is_what_was_measured(tmp_path):
     evaluation = write_run(tmp_path / "run", HOSTILE)
-    run = report.read(tmp_path / "run")
+    run = report.read_run(tmp_path / "run")
     np.testing.assert_array_equal(run.answers.labels, evaluation.labels)
     np.testing.assert_array_equal(run.answers.predictions, evaluation.predictions)
     assert run.answers.by_class() == evaluation.by_class() and run.answers.class_names == HOSTILE
@@ -121,7 +121,7 @@ def test_a_run_of_before_there_were_predictions_has_a_page(tmp_path):
 def test_of_many_classes_the_worst_come_first_and_pairs_replace_the_matrix(tmp_path):
     write_run(tmp_path / "run", tuple(f"class {number:03}" for number in range(40)))
     page = page_of(tmp_path / "run")
-    by_class = report.read(tmp_path / "run").answers.by_class()
+    by_class = report.read_run(tmp_path / "run").answers.by_class()
     worst = min(by_class.values(), key=lambda each: each["f1"] or 0)
     first = re.search(r"Worst first\..*?(class \d{3})", page.text)[1]
     assert (by_class[first]["f1"] or 0) == (worst["f1"] or 0) < 50
@@ -166,10 +166,10 @@ def test_what_is_no_run_is_refused_in_words(tmp_path):
     "rows", [history(1), history(80), history(3, validated=False)], ids=["one", "many", "no validation"]
 )
 def test_curves_of_any_history_are_drawn(rows, tmp_path):
-    report.curves(rows, tmp_path / "plain.png")
-    report.curves(rows, tmp_path / "marked.png", marks=[(1, "thawed")])
+    report.plot_curves(rows, tmp_path / "plain.png")
+    report.plot_curves(rows, tmp_path / "marked.png", marks=[(1, "thawed")])
     changing = [{**row, "learning_rate": 0.1 / row["epoch"], "error": 0.0} for row in rows]
-    report.curves(changing, tmp_path / "rate.png")
+    report.plot_curves(changing, tmp_path / "rate.png")
     widths = {}
     for file in tmp_path.iterdir():
         with Image.open(file) as picture:
@@ -186,11 +186,11 @@ def test_mistakes_of_any_number_are_drawn(tmp_path, recwarn):
         scores = evaluation.scores.copy()
         for index in evaluation.wrong[:right]:
             scores[index, evaluation.labels[index]] = 99
-        report.mistakes(replace(evaluation, scores=scores), samples, tmp_path / f"{name}.png")
+        report.plot_mistakes(replace(evaluation, scores=scores), samples, tmp_path / f"{name}.png")
         with Image.open(tmp_path / f"{name}.png") as picture:
             heights[name] = picture.height
     assert heights["many"] > 1.5 * heights["one"] == 1.5 * heights["none"]
-    report.confusion(evaluation, tmp_path / "confusion.png")
+    report.plot_confusion_matrix(evaluation, tmp_path / "confusion.png")
     assert not recwarn.list  # the font lacks 猫
 
 
@@ -218,7 +218,7 @@ def real(few, tmp_path_factory):
 
 def test_real_runs_can_be_read_back_and_compared(real, tmp_path):
     path, out, metrics = real
-    run = report.read(out)
+    run = report.read_run(out)
     assert run.answers.error == pytest.approx(metrics["error"], abs=1e-3) and run.best["epoch"] == metrics["best_epoch"]
     page = Page((out / "report.html").read_text("utf-8"))
     assert metrics["data_fingerprint"] in page.text and f"{100 - metrics['error']:.1f} % right" in page.text
@@ -230,7 +230,7 @@ def test_real_runs_can_be_read_back_and_compared(real, tmp_path):
 
 def test_tensorboard_reads_what_the_history_says(real):
     _, out, _ = real
-    rows = report.read(out).history
+    rows = report.read_run(out).history
     values = {}
     for part in ("train", "validation"):
         logs = EventAccumulator(str(out / "logs" / part)).Reload()

@@ -20,7 +20,7 @@ TARGETS = [60.0, 0.0, -60.0]
 @pytest.fixture(scope="module")
 def demonstration():
     """The six letters as switches of ±1, (6, 4, 4, 1), and their labels."""
-    samples = synthetic.load("drawn:tgf", {"height": 4, "width": 4, "channels": 1}).parts["train"]
+    samples = synthetic.load("drawn:tgf", {"height": 4, "width": 4, "channels": 1}).splits["train"]
     return samples.images.astype("float32") * 2 / 255 - 1, samples.labels
 
 

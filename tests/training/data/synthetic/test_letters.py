@@ -23,7 +23,7 @@ def rows(samples):
 def test_source(named):
     name, source = named
     assert source.class_names == CLASSES[name]
-    for samples in source.parts.values():
+    for samples in source.splits.values():
         assert samples.images.dtype == np.uint8 and samples.images.shape == (len(samples), 20, 20, 1)
         assert samples.labels.dtype == np.int32
         counts = np.bincount(samples.labels, minlength=len(source.class_names))
@@ -44,7 +44,7 @@ def test_another_retina_is_refused(name):
 
 
 def parts_of(name):
-    return synthetic.load(f"drawn:{name}", RETINA).parts
+    return synthetic.load(f"drawn:{name}", RETINA).splits
 
 
 def test_letters_of_the_test_were_never_shown():

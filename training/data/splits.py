@@ -1,4 +1,4 @@
-"""What is learned from, what the epoch is chosen by, and what is looked at once: the parts, and what is wrong with them."""
+"""What is learned from, what the epoch is chosen by, and what is looked at once: the splits, and what is wrong with them."""
 
 import numpy as np
 
@@ -15,17 +15,17 @@ def split(source, validation, test, seed):
 
     Args:
         source: `training.data.Source`.
-        validation, test: number of pictures, or a share below 1, of the parts that the source lacks. Of a class so small
+        validation, test: number of pictures, or a share below 1, of the splits that the source lacks. Of a class so small
             that it has no picture in its share one is taken.
         seed: int.
 
     Raises:
-        ZooError: if there are fewer than two classes, or one has too few pictures to be in all parts.
+        ZooError: if there are fewer than two classes, or one has too few pictures to be in all splits.
     """
-    parts = dict(source.parts)
-    rest = parts.pop("all", None) or parts.pop("train", None)
+    splits = dict(source.splits)
+    rest = splits.pop("all", None) or splits.pop("train", None)
     if rest is None:
-        raise ZooError(f"the data have no part 'train' to learn from, but {', '.join(parts)}")
+        raise ZooError(f"the data have no part 'train' to learn from, but {', '.join(splits)}")
     names = source.class_names
     shown = np.bincount(rest.labels, minlength=len(names))
     if len(shown) < 2:
@@ -33,7 +33,7 @@ def split(source, validation, test, seed):
     if not shown.all():
         raise ZooError(f"class '{names[int(shown.argmin())]}' has no picture to learn from; add some or remove it")
     carved = [
-        (name, amount) for name, amount in (("test", test), ("validation", validation)) if amount and name not in parts
+        (name, amount) for name, amount in (("test", test), ("validation", validation)) if amount and name not in splits
     ]
     if (shown <= len(carved)).any():
         rare = [
@@ -55,8 +55,8 @@ def split(source, validation, test, seed):
                 f"no {name} part of {int(amount)} can be taken from {len(rest)} pictures with every class in it: class "
                 f"'{names[rarest]}' has {counts[rarest]}; add pictures, or make it a share: --set data.{name}=0.15"
             )
-        parts[name], rest = rest[rows], rest[np.setdiff1d(np.arange(len(rest)), rows)]
-    return rest, parts.get("validation"), parts.get("test")
+        splits[name], rest = rest[rows], rest[np.setdiff1d(np.arange(len(rest)), rows)]
+    return rest, splits.get("validation"), splits.get("test")
 
 
 def _carved(labels, amount, seed, keep):
@@ -81,20 +81,20 @@ def _carved(labels, amount, seed, keep):
     return np.sort(np.concatenate(taken))
 
 
-def leaks(train, validation, test):
+def duplicates_across_splits(train, validation, test):
     """Return messages about pictures of validation and test that are in another part too, pixel by pixel.
 
     Args:
         train, validation, test: `Samples`, the last two perhaps None. Without digests nothing is looked for.
     """
-    parts = {"train": train, "validation": validation, "test": test}
+    splits = {"train": train, "validation": validation, "test": test}
     seen, messages = {}, []
-    for part, samples in parts.items():
+    for part, samples in splits.items():
         if samples is None or samples.digests is None:
             continue
         digests = [digest.tobytes() for digest in samples.digests]
         hits = [(row, *seen[digest]) for row, digest in enumerate(digests) if digest in seen]
-        same = [f"{_name(samples, row)} as {_name(parts[first], at)} of {first}" for row, first, at in hits]
+        same = [f"{_name(samples, row)} as {_name(splits[first], at)} of {first}" for row, first, at in hits]
         for row, digest in enumerate(digests):
             seen.setdefault(digest, (part, row))
         if same:
@@ -115,7 +115,7 @@ def class_counts(samples, class_names):
     return dict(zip(class_names, counts.tolist(), strict=True))
 
 
-def imbalance(counts):
+def class_imbalance(counts):
     """Return in words how uneven classes are, or "" where the largest is at most three times the smallest.
 
     Args:
