@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from exporters.precision import Precision
 from exporters.runner.board import gate
 from exporters.runner.board.gate import BATCHES, TOLERANCES, CannotRun, Tolerance  # noqa: F401
 from zoo.errors import CheckFailed
@@ -39,7 +40,7 @@ class Report:
         flipped_labels: pictures that have another label in any runtime; those of `ignored_flips` are not counted.
         problems: str each; the file passes if there is none.
         file: its path.
-        precision: "fp32", "fp16" or "int8".
+        precision: `exporters.precision.Precision`.
         runtimes: names of those that were compared.
         not_run: dict of the name of a runtime that cannot run the file -> why.
         deviating: dict of the name of a runtime that is not binding and computes something else -> what.
@@ -55,7 +56,7 @@ class Report:
     flipped_labels: int
     problems: tuple
     file: str = ""
-    precision: str = "fp32"
+    precision: Precision = Precision.FP32
     runtimes: tuple = ()
     not_run: dict = field(default_factory=dict)
     deviating: dict = field(default_factory=dict)
@@ -83,7 +84,14 @@ class Report:
 
 
 def compare(
-    reference, candidates, pictures, precision="fp32", batches=BATCHES, dtype="float32", real=None, advance=lambda: None
+    reference,
+    candidates,
+    pictures,
+    precision=Precision.FP32,
+    batches=BATCHES,
+    dtype="float32",
+    real=None,
+    advance=lambda: None,
 ):
     """Compare a model with its file in several runtimes.
 

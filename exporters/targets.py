@@ -10,6 +10,7 @@ from importlib import resources
 from zoo.errors import ZooError, did_you_mean
 
 # A net of operator set 18 or older needs nothing of the newer ones, which many parsers on boards predate.
+OPSET = 13  # new enough for one scale per channel, old enough for the parsers of most boards
 NEWEST_IR = 8
 NEWEST_OPSET = 18  # that tf2onnx 1.17 knows
 WRITTEN_IR = (

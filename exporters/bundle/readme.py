@@ -4,7 +4,8 @@ import shlex
 from importlib import resources
 from string import Template
 
-WORDS = {"fp32": "float32", "fp16": "float16", "int8": "INT8"}
+from exporters.precision import Precision
+
 JETPACK = "JetPack brings what they need; where `python3 -c 'import tensorrt'` fails, `sudo apt-get install nvidia-jetpack`."
 PLAIN = "They need CUDA, NumPy and TensorRT {version}, from NVIDIA or, where it has it, `pip install tensorrt=={version}.*`."
 TABLE = "| `{name}` | ranges of the activations, which DLA takes from here; `model.onnx` is float32 |\n"
@@ -28,7 +29,7 @@ def text(bundle, about, plan, folder):
         title=bundle["title"],
         board=target["board"],
         model=bundle["model"],
-        precision=WORDS[bundle["precision"]],
+        precision=Precision(bundle["precision"]).label,
         where=where,
         folder=shlex.quote(folder),
         archive=shlex.quote(f"{folder}.tar.gz"),

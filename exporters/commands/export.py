@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from exporters import targets
-from exporters.planner.settings import Precision
+from exporters.precision import Precision
 from exporters.targets import Runtime
 from zoo import cli, registry
 from zoo.console import Json, note_random_weights
@@ -134,7 +134,7 @@ def export(
         export_tensorrt.export(model, out, board, batch, ranges, data, as_json)
         return
     out = out_path(out, model, SUFFIX[to])
-    opset = 13 if opset is None else opset
+    opset = targets.OPSET if opset is None else opset
     if to == Format.ONNX:
         targets.check(target, opset, ir)
     untrained = note_random_weights(model)

@@ -9,7 +9,8 @@ import typer
 
 from exporters import targets as known
 from exporters.planner import show
-from exporters.planner.settings import Precision, batches, settings
+from exporters.planner.settings import batches, settings
+from exporters.precision import Precision
 from zoo import cli
 from zoo.console import Json
 from zoo.errors import ZooError
@@ -63,7 +64,7 @@ def plan(
         if opset is not None:
             raise ZooError("--opset is for a model; an .onnx file has its own")
         graph, about = _opened(Path(model), target)
-        precision = precision or (Precision.FP16 if about["precision"] == "fp32" else about["precision"])
+        precision = precision or (Precision.FP16 if about["precision"] == Precision.FP32 else about["precision"])
         told = settings(target, precision, opset=graph.graph.opset_imports[""], **asked)
         model = about["model"]
     else:
@@ -89,4 +90,4 @@ def _opened(path, target):
             f"{path} has a fixed batch or channels last, and what goes to a board has neither; plan the model itself: "
             f"zoo plan {about['model']} --target {target}"
         )
-    return graph, {"precision": "fp32", **about}
+    return graph, {"precision": Precision.FP32, **about}

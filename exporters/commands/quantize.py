@@ -9,15 +9,11 @@ from typing import Annotated
 import typer
 
 from exporters.commands.export import Method, against_words, out_path, tell
+from exporters.precision import Precision
 from exporters.targets import Runtime
 from zoo import cli, registry
 from zoo.console import Json
 from zoo.errors import ZooError
-
-
-class Precision(StrEnum):
-    INT8 = "int8"
-    FP16 = "fp16"
 
 
 class Scores(StrEnum):

@@ -4,15 +4,15 @@ import onnx
 import onnx_ir as ir
 
 from exporters.onnx import metadata
+from exporters.precision import Precision
 from exporters.source import check_backend
-from exporters.targets import Runtime
+from exporters.targets import NEWEST_IR, OPSET, Runtime
 from zoo.errors import ZooError, did_you_mean
 
 BATCH = "batch"
-OLDEST_OPSET = 9  # before it, weights count as inputs
 
 
-def convert(source, opset=13, ir_version=8, layout="nchw", batch=None, runtime="tensorrt"):
+def convert(source, opset=OPSET, ir_version=NEWEST_IR, layout="nchw", batch=None, runtime="tensorrt"):
     """Return a model as a checked `onnx_ir.Model`.
 
     Args:
@@ -31,8 +31,8 @@ def convert(source, opset=13, ir_version=8, layout="nchw", batch=None, runtime="
         raise ZooError(f"the layout of pictures is nchw or nhwc; given was '{layout}'")
     if runtime not in (known := [each.value for each in Runtime]):
         raise ZooError(f"no runtime '{runtime}'{did_you_mean(runtime, known)} There are {' and '.join(known)}")
-    if opset < OLDEST_OPSET:
-        raise ZooError(f"opset {opset} is too old; the oldest that is exported is {OLDEST_OPSET}")
+    if opset < Precision.FP32.oldest_opset:
+        raise ZooError(f"opset {opset} is too old; the oldest that is exported is {Precision.FP32.oldest_opset}")
     if batch is not None and batch < 1:
         raise ZooError(f"a static batch is at least 1; given was {batch}")
     from exporters.onnx import trace

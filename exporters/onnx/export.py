@@ -11,6 +11,7 @@ from exporters import parity, source, targets
 from exporters.bundle import folder
 from exporters.onnx import activations, convert, files, metadata, runtimes
 from exporters.onnx.untrusted import sandbox
+from exporters.precision import Precision
 from zoo import console, registry
 from zoo.errors import ZooError, printable
 
@@ -20,8 +21,8 @@ MOST_AT_A_TIME = 1024  # pictures of a static batch of a stranger's file
 def to_onnx(
     model,
     path,
-    opset=13,
-    ir=8,
+    opset=targets.OPSET,
+    ir=targets.NEWEST_IR,
     pixels="uint8",
     data=None,
     layout="nchw",
@@ -63,7 +64,7 @@ def to_onnx(
     return write(convert.convert(found, opset, ir, layout, static_batch, runtime), found, path, data)
 
 
-def write(graph, found, path, data=None, precision="fp32"):
+def write(graph, found, path, data=None, precision=Precision.FP32):
     """Write a graph to a file that gets its name once it is proved.
 
     Args:
@@ -71,7 +72,7 @@ def write(graph, found, path, data=None, precision="fp32"):
         found: the `exporters.source.Source` that it was made of.
         path: the .onnx file.
         data: as for `to_onnx`.
-        precision: of the graph, "fp32", "fp16" or "int8".
+        precision: of the graph, `exporters.precision.Precision`.
 
     Returns, Raises:
         As `to_onnx`.
@@ -85,7 +86,7 @@ def write(graph, found, path, data=None, precision="fp32"):
     return dataclasses.replace(report, file=str(path))
 
 
-def prove(graph, found, path, data=None, precision="fp32", trusted=True):
+def prove(graph, found, path, data=None, precision=Precision.FP32, trusted=True):
     """Compare a file with its model in every runtime; see `write`.
 
     Args:
@@ -133,7 +134,7 @@ def verify(path, against=None, data=None):
     """
     path = folder.model(path) if Path(path).is_dir() else Path(path)
     graph, about, found = opened(path, against)
-    report = prove(graph, found, path, data, about.get("precision", "fp32"), trusted=False)
+    report = prove(graph, found, path, data, Precision(about.get("precision", Precision.FP32)), trusted=False)
     told = tuple(
         f"its metadata say {key} {about.get(key)}, the model {own}"
         for key, own in _promised(found.classifier).items()
@@ -156,8 +157,8 @@ def opened(path, against=None):
     """
     graph, about = metadata.opened(path, sandbox.check)
     given = _check_ends(path, graph)
-    claimed, precision = about.get("precision", "fp32"), metadata.precision_of(graph)
-    if claimed not in ("fp32", precision):  # a wider tolerance is for those alone that need it
+    claimed, precision = about.get("precision", Precision.FP32), metadata.precision_of(graph)
+    if claimed not in (Precision.FP32, precision):  # a wider tolerance is for those alone that need it
         raise ZooError(f"{path} says that it is {claimed}, but computes in {precision}; export it again")
     origin = against or _find_origin(path, about["model"])
     found = source.find(origin, about.get("raw_input", True), str(given.dtype.numpy()))

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from exporters.onnx import files, metadata
+from exporters.precision import Precision
 from zoo import registry
 from zoo.errors import printable
 
@@ -132,7 +133,7 @@ def _promises(about):
         yield f"{len(names):,} classes, from {names[0]} to {names[-1]}; --json lists them"
     elif names:
         yield f"classes: {', '.join(names)}"
-    in_float32 = "" if about.precision == "fp32" else " in float32"
+    in_float32 = "" if about.precision == Precision.FP32 else " in float32"
     if about.weights.recipe:
         yield f"trained by the recipe {about.weights.recipe}"
     for each in about.weights.measured:

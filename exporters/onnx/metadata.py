@@ -9,6 +9,7 @@ import onnx_ir as ir
 import pydantic
 
 from exporters.onnx import files
+from exporters.precision import Precision
 from zoo import registry, schema
 from zoo.errors import ZooError
 from zoo.files import atomic, sha256
@@ -32,7 +33,7 @@ class About(pydantic.BaseModel):
     weights_sha256: str
     title: str | None = None
     year: int | None = None
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    precision: Precision = Precision.FP32
     class_names: tuple[str, ...] = ()
     picture: schema.Picture | None = None
     layout: Literal["NCHW", "NHWC"] | None = None
@@ -43,13 +44,13 @@ class About(pydantic.BaseModel):
     versions: dict[str, str] = {}
 
 
-def about(source, layout=None, precision="fp32", runtime="tensorrt"):
+def about(source, layout=None, precision=Precision.FP32, runtime="tensorrt"):
     """Return what a file that is exported is to say of itself: nothing of when or where.
 
     Args:
         source: `exporters.source.Source`.
         layout: of an input that is a picture, "NCHW" or "NHWC"; None for another.
-        precision: "fp32", "fp16" or "int8".
+        precision: `exporters.precision.Precision`.
         runtime: what the file is to be fast in.
 
     Returns:
@@ -155,13 +156,13 @@ def find(model):
 
 
 def precision_of(model):
-    """Return the coarsest numbers in which a model computes: "int8", "fp16" or "fp32"."""
+    """Return the coarsest numbers in which a model computes, a `Precision`."""
     nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
     if any(node.op_type == "DequantizeLinear" for node in nodes):
-        return "int8"
+        return Precision.INT8
     halves = [value for value in model.graph.initializers.values() if value.const_value.dtype == ir.DataType.FLOAT16]
     cast = [node for node in nodes if node.op_type == "Cast" and node.attributes["to"].value == ir.DataType.FLOAT16]
-    return "fp16" if halves or cast else "fp32"
+    return Precision.FP16 if halves or cast else Precision.FP32
 
 
 def sidecar(path):

@@ -12,6 +12,7 @@ from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_dequantize_linear import DequantizeLinear_25
 
 from exporters.parity import Candidate, CannotRun
+from exporters.precision import Precision
 from zoo.errors import ZooError
 
 LARGE = 2**25  # bytes of a file
@@ -21,14 +22,14 @@ EXACT_SUMS = {"session.x64quantprecision": "1"}
 NO_KERNELS_OF_8_BITS = {"LP_TRANSFORMS_MODE": "NO"}
 
 
-def candidates(path, layout="NCHW", trusted=True, precision="fp32", batch=None):
+def candidates(path, layout="NCHW", trusted=True, precision=Precision.FP32, batch=None):
     """Return by name what can run a file: a dict of `exporters.parity.Candidate`, each of which reads it when it is opened.
 
     Args:
         path: of the ONNX file; weights beside it are found there.
         layout: of the file's input, "NCHW" or "NHWC"; what is run takes channels last.
         trusted: whether those may read it, too, in which it has not been tried out in a process of its own.
-        precision: of the file. How coarser numbers are rounded is a reader's own affair, so ONNX' reference binds in "fp32".
+        precision: of the file. ONNX' reference may round coarser types in its own way, so it is binding in FP32 only.
         batch: the static batch of the file, if it has one.
     """
     few = max(3, batch or 0) if Path(path).stat().st_size < LARGE else 1  # a picture takes NumPy seconds in a large net
@@ -40,7 +41,7 @@ def candidates(path, layout="NCHW", trusted=True, precision="fp32", batch=None):
     return {
         "onnxruntime": Candidate(lambda: scorer(path, layout)),
         "onnxruntime basic": Candidate(lambda: scorer(path, layout, optimized=False)),
-        "onnx reference": Candidate(lambda: _reference(path, layout), few, binding=precision == "fp32"),
+        "onnx reference": Candidate(lambda: _reference(path, layout), few, binding=precision == Precision.FP32),
         **(others if trusted else {}),
     }
 
@@ -163,7 +164,7 @@ def _openvino(path, layout, precision):
     openvino = _installed("openvino")
     with _cannot_run():
         # On some processors it would compute in bfloat16 by itself.
-        settings = {"INFERENCE_PRECISION_HINT": "f32", **(NO_KERNELS_OF_8_BITS if precision == "int8" else {})}
+        settings = {"INFERENCE_PRECISION_HINT": "f32", **(NO_KERNELS_OF_8_BITS if precision == Precision.INT8 else {})}
         compiled = openvino.Core().compile_model(path, "CPU", settings)
     dtype = compiled.input(0).element_type.to_dtype()
 

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from exporters.onnx.graph.edit import attribute, constant, dims
 from exporters.planner import layers
+from exporters.precision import Precision
 
 LARGEST_BATCH = 4096  # and the profile's smallest, best and largest batch must be equal: General Restrictions, 8.4 to 11.4.1
 LARGEST_SIZE = 8192  # of an axis but the batch: for all layers in 11.4.1; in 8.5 for some, and for the maps of a convolution
@@ -34,7 +35,7 @@ def place(graph, tensorrt_version, precision):
     Args:
         graph: `onnx_ir.Model`.
         tensorrt_version: such as "8.5.2".
-        precision: "fp32", "fp16" or "int8", what the engine is built for.
+        precision: `exporters.precision.Precision` that the engine is built for.
 
     Returns:
         dict, name of a layer of `exporters.planner.layers.read` -> None if the DLA takes it, else the reason.
@@ -43,16 +44,16 @@ def place(graph, tensorrt_version, precision):
     model = layers.for_one_picture(graph)
     precisions = {layer.name: layer.precision for layer in layers.read(graph)}
     # What such a graph has in float32 the board's builder keeps so, and TensorRT 11 keeps all types.
-    typed = version >= (11,) or {"fp16", "int8"} & set(precisions.values())
+    typed = version >= (11,) or {Precision.FP16, Precision.INT8} & set(precisions.values())
     found = {}
     for name, nodes in layers.fused(model).items():
-        if precision == "fp32" or (typed and precisions[name] == "fp32"):
+        if Precision.FP32 in (precision, precisions[name] if typed else None):
             found[name] = "in float32, and the DLA computes in fp16 and int8 alone"
         elif version < (11, 4, 1) and any(_quantized(node) for node in nodes):
             # 8.4 says so, and of 8.6 NVIDIA/Deep-Learning-Accelerator-SW, operators; TensorRT 11 has no other way to INT8.
             found[name] = f"has QuantizeLinear, which the DLA of TensorRT {tensorrt_version} does not take"
         else:
-            width = 1 if precision == "int8" else 2
+            width = 1 if precision == Precision.INT8 else 2
             reasons = ((node, _reason(node, nodes, version, width)) for node in nodes)
             found[name] = next((f"{node.op_type}: {reason}" for node, reason in reasons if reason), None)
     return found

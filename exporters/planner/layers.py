@@ -9,10 +9,12 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from exporters.onnx.graph.edit import attribute, dims
+from exporters.precision import Precision
 from zoo.errors import ZooError
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum")
@@ -23,7 +25,7 @@ ELEMENTWISE = (
     *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Not", "Sign", "Floor", "Ceil", "Round"),
 )
 UNCOUNTED = ("RNN", "LSTM", "GRU", "Loop", "Scan", "If", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul")
-PRECISIONS = {ir.DataType.FLOAT: "fp32", ir.DataType.FLOAT16: "fp16", ir.DataType.INT8: "int8"}  # widest first
+PRECISIONS = {ir.DataType.from_numpy(np.dtype(each.dtype)): each for each in Precision}  # widest first
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Layer:
         weights: dict, name of a constant -> its bytes.
         inputs: dict, name of a tensor that is read -> its bytes.
         outputs: dict, name of a tensor that is written -> its bytes.
-        precision: "fp32", "fp16" or "int8": what it multiplies; where it does not, the widest that it reads or writes.
+        precision: `exporters.precision.Precision` that it multiplies, else the widest that it reads or writes.
     """
 
     name: str
@@ -46,7 +48,7 @@ class Layer:
     weights: dict
     inputs: dict
     outputs: dict
-    precision: str
+    precision: Precision
 
     @property
     def weight_bytes(self):
@@ -190,7 +192,7 @@ def _layer(name, nodes, ends):
     main = _main(nodes)
     multiplied = map(stored, main.inputs[:2]) if main.op_type in PRODUCTS else (*read, *written)
     types = {value.dtype for value in multiplied}
-    precision = next((name for dtype, name in PRECISIONS.items() if dtype in types), "fp32")
+    precision = next((name for dtype, name in PRECISIONS.items() if dtype in types), Precision.FP32)
     inputs, outputs = ({value.name: size for value, size in each.items()} for each in (read, written))
     return Layer(name, main.op_type, sum(map(macs, nodes)), weights, inputs, outputs, precision)
 

@@ -7,14 +7,10 @@ from exporters import targets
 from exporters.onnx import half, metadata
 from exporters.planner import dla, layers, memory, roofline, trtexec
 from exporters.planner.settings import Settings, default_opset, default_profile
+from exporters.precision import Precision
 from exporters.quantization import insert
 from zoo.errors import ZooError
 
-RECIPES = {
-    "fp32": "float32 throughout",
-    "fp16": "the model computes in float16, and in float32 what float16 has not the range for",
-    "int8": "layers with weights multiply INT8, as QuantizeLinear and DequantizeLinear say; the rest is float32",
-}
 BEFORE_THEM = 11  # the operator set before those that a parser may lack
 TABLE = "the model stays float32; the ranges of INT8 travel in calibration.cache, and layers run in INT8 or float16"
 
@@ -53,7 +49,7 @@ class Plan:
     @property
     def recipe(self):
         """How the precision comes about, in words."""
-        return TABLE if self.settings.calibration_table else RECIPES[self.settings.precision]
+        return TABLE if self.settings.calibration_table else self.settings.precision.recipe
 
     @property
     def taken(self):
@@ -72,7 +68,7 @@ class Plan:
         words += ["--dla"] if told.dla else []
         words += ["--opset", str(told.opset)] if told.opset != default_opset(told.tensorrt) else []
         words += ["--batch", ",".join(map(str, told.profile))] if told.profile != default_profile(told.dla) else []
-        words += ["--calibration", "FOLDER"] if told.precision == "int8" else []
+        words += ["--calibration", "FOLDER"] if told.precision == Precision.INT8 else []
         return shlex.join(words)
 
     def plain(self):
@@ -108,7 +104,7 @@ class Plan:
 
 
 MEMORY = ("weights", "copies", "activations", "workspace", "runtime", "total", "available")
-PEAKS = ("memory_bandwidth_gbs", "fp32_tflops", "fp16_tflops", "int8_tops")
+PEAKS = ("memory_bandwidth_gbs", *(each.peak for each in Precision))
 
 
 def plan(graph, settings, model=None):
@@ -124,8 +120,8 @@ def plan(graph, settings, model=None):
             target's memory, or has an operator that the target's parser does not know.
     """
     about = metadata.find(graph)
-    model, precision = model or about["model"], about.get("precision", "fp32")
-    if precision not in ("fp32", settings.precision):
+    model, precision = model or about["model"], Precision(about.get("precision", Precision.FP32))
+    if precision not in (Precision.FP32, settings.precision):
         raise ZooError(
             f"this file of {model} is {precision} already; give --precision {precision}, or the model that it was made of"
         )
@@ -137,7 +133,7 @@ def plan(graph, settings, model=None):
             f"zoo plan {about['model']} --target {settings.target.name}"
         )
     _check_operators(graph, settings, model)
-    typed = graph if precision != "fp32" else _in_precision(graph, settings.precision)
+    typed = graph if precision != Precision.FP32 else _in_precision(graph, settings.precision)
     found = layers.read(typed)
     needed = memory.expect(found, settings.profile[2], settings.workspace_mb, settings.target)
     if not needed.fits:
@@ -161,16 +157,16 @@ def _check_operators(graph, settings, model):
     for node in graph.graph:
         since = targets.operators_since().get(node.op_type)
         if since and targets.number(settings.tensorrt.version) < targets.number(since):
-            older = "" if settings.precision == "int8" else f"--opset {BEFORE_THEM}, which does without, or "
+            older = "" if settings.precision == Precision.INT8 else f"--opset {BEFORE_THEM}, which does without, or "
             newer = f"a JetPack with TensorRT {since}: zoo targets {settings.target.name}"
             raise ZooError(f"{settings.reader} does not know {node.op_type}, of {node.name} in {model}; give {older}{newer}")
 
 
 def _in_precision(graph, precision):
     """Return a graph of float32 as it will be; ranges, which cost nothing, are all 1."""
-    if precision == "fp16":
+    if precision == Precision.FP16:
         return half.to_half(graph)
-    if precision == "int8":
+    if precision == Precision.INT8:
         return insert.quantize(graph, dict.fromkeys(insert.tensors(graph), 1.0))
     return graph
 

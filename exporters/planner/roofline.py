@@ -11,6 +11,7 @@ References:
 from dataclasses import dataclass
 
 from exporters.planner.layers import Layer
+from exporters.precision import Precision
 from zoo.errors import ZooError
 
 OPERATIONS = 2  # of a multiply-accumulate: TFLOPS and TOPS count the multiplication and the addition
@@ -84,13 +85,12 @@ def estimate(layers, target, batch):
 
 def _peak(target, layer):
     """Return the operations in a second of a target in the precision of a layer."""
-    if layer.precision == "int8" and target.int8_tops == 0:
+    if layer.precision == Precision.INT8 and target.int8_tops == 0:
         raise ZooError(
             f"{layer.name} is INT8, which the GPU of {target.board} does not accelerate and TensorRT refuses there; "
             "give --precision fp16"
         )
-    fact = {"fp32": "fp32_tflops", "fp16": "fp16_tflops", "int8": "int8_tops"}[layer.precision]
-    return _documented(target, fact) * 1e12
+    return _documented(target, layer.precision.peak) * 1e12
 
 
 def _documented(target, fact):

@@ -1,28 +1,18 @@
 """What a model is to become on a target, settled before anything is loaded; what cannot be is refused with what can."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from exporters import targets
-from exporters.targets import JetPack, Target, TensorRT
-from zoo.errors import ZooError, did_you_mean
+from exporters.precision import Precision
+from exporters.targets import OPSET, JetPack, Target, TensorRT
+from zoo.errors import ZooError
 
-OPSET = 13  # new enough for a scale a channel, old enough for the parsers of most boards
-OLDEST_OPSET = {"fp32": 9, "fp16": 9, "int8": 13}
 OLDEST_TENSORRT = "7.1"  # of which it is documented here what it reads
 PROFILE = "a batch is one number from 1, or smallest, best and largest, as in --batch 1,8,64"
 BATCHES = (1, 8, 64)
 DLA_BATCHES = (1, 1, 1)  # NVIDIA: on the DLA the smallest, best and largest shape of a profile are the same
 UNUSED = ("soc", "cpu")  # facts on which nothing here rests
 WORKSPACE_SHARE, MOST_WORKSPACE_MB = 16, 1024  # of the memory; more helps no net of the zoo
-
-
-class Precision(StrEnum):
-    """What layers multiply."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    INT8 = "int8"
 
 
 @dataclass(frozen=True)
@@ -34,7 +24,7 @@ class Settings:
         jetpack: of the board; None for a card.
         tensorrt: `exporters.targets.TensorRT`.
         tensorrt_version: in full, such as "8.2.1".
-        precision: "fp32", "fp16" or "int8".
+        precision: `exporters.precision.Precision`.
         opset, ir: of the ONNX file.
         pixels: type of the raw pixels that the network takes, "uint8" or "float32".
         dla: whether layers go to the DLA where it takes them.
@@ -50,7 +40,7 @@ class Settings:
     jetpack: JetPack | None
     tensorrt: TensorRT
     tensorrt_version: str
-    precision: str
+    precision: Precision
     opset: int
     ir: int
     pixels: str
@@ -67,12 +57,12 @@ class Settings:
         return _reader(self.tensorrt_version, self.jetpack)
 
 
-def settings(target, precision="fp16", jetpack=None, tensorrt=None, dla=False, opset=None, batches=None):
+def settings(target, precision=Precision.FP16, jetpack=None, tensorrt=None, dla=False, opset=None, batches=None):
     """Return the `Settings` of a target.
 
     Args:
         target: its name.
-        precision: "fp32", "fp16" or "int8".
+        precision: `exporters.precision.Precision`, or its name.
         jetpack: version, for a board; by default the newest documented.
         tensorrt: version, for a card; by default the newest whose operator set is documented.
         dla: whether layers are to go to the DLA.
@@ -83,16 +73,15 @@ def settings(target, precision="fp16", jetpack=None, tensorrt=None, dla=False, o
         ZooError: if the target cannot do what is asked for, with what it can.
     """
     board = targets.target(target)
-    if precision not in (known := [each.value for each in Precision]):
-        raise ZooError(f"no precision '{precision}'{did_you_mean(precision, known)} There are {', '.join(known)}")
+    precision = Precision.parse(precision)
     pack, version = _tensorrt_of(board, jetpack, tensorrt)
     library = targets.tensorrt(version)
     reader = _reader(version, pack)
-    if precision == "int8" and not board.int8_tops:
+    if precision == Precision.INT8 and not board.int8_tops:
         raise ZooError(f"{board.board} has no INT8: its GPU computes in float16 and float32; give --precision fp16")
     if dla:
         _check_dla(board, library, precision, reader)
-    if precision == "int8" and not library.explicit_quantization:
+    if precision == Precision.INT8 and not library.explicit_quantization:
         newer = _newest(board, lambda each: each.explicit_quantization)
         raise ZooError(f"{reader} reads no QuantizeLinear, which INT8 here is made of; {newer} or --precision fp16")
     opset = _opset(opset, library, precision, reader)
@@ -101,14 +90,14 @@ def settings(target, precision="fp16", jetpack=None, tensorrt=None, dla=False, o
         jetpack=pack,
         tensorrt=library,
         tensorrt_version=version,
-        precision=str(precision),
+        precision=precision,
         opset=opset,
         ir=targets.NEWEST_IR,
         pixels="uint8" if library.uint8 else "float32",
         dla=dla,
         profile=_profile(batches, dla),
         workspace_mb=min(board.memory_gb * 1024 // WORKSPACE_SHARE, MOST_WORKSPACE_MB),
-        calibration_table=dla and precision == "int8" and not library.dla_strongly_typed,
+        calibration_table=dla and precision == Precision.INT8 and not library.dla_strongly_typed,
         strongly_typed=library.dla_strongly_typed if dla else library.strongly_typed,
         warnings=tuple(_warnings(board, pack, library, dla)),
     )
@@ -171,7 +160,7 @@ def _check_dla(board, library, precision, reader):
     """Refuse a DLA that is not there, or that TensorRT cannot use."""
     if not board.dla_cores:
         raise ZooError(f"{board.board} has no DLA; leave --dla out")
-    if precision == "fp32":
+    if precision == Precision.FP32:
         raise ZooError("the DLA computes in float16 and INT8 alone; give --precision fp16, or leave --dla out")
     if not library.takes_dla(board):
         able = _newest(board, lambda each: each.takes_dla(board))
@@ -193,7 +182,7 @@ def default_profile(dla):
 
 
 def _opset(opset, library, precision, reader):
-    oldest, newest = OLDEST_OPSET[precision], min(library.max_opset, targets.NEWEST_OPSET)
+    oldest, newest = precision.oldest_opset, min(library.max_opset, targets.NEWEST_OPSET)
     if opset is None:
         opset = default_opset(library)
     if opset > library.max_opset:

@@ -10,7 +10,6 @@ PEAKS = {
     "int8_tops": "TOPS INT8",
 }
 UNITS = {**PEAKS, "memory_gb": "GB", "gpu_mhz": "MHz", "dla_int8_tops": "TOPS INT8"}
-USED = {"fp32": "fp32_tflops", "fp16": "fp16_tflops", "int8": "int8_tops"}  # the peak that binds what multiplies in a type
 COLUMNS = "{:20} {:27} {:>7} {:>10} {:>6} {:>8} {:>7} {:>7} {:>8} {:>4}"
 
 
@@ -85,7 +84,7 @@ def plan(plan):
         yield from _placement(plan)
     yield f"build      {plan.trtexec}\n"
     yield from _layers(plan.estimates[-1])
-    peaks = dict.fromkeys(("memory_bandwidth_gbs", *(USED[layer.precision] for layer in plan.layers if layer.macs)))
+    peaks = dict.fromkeys(("memory_bandwidth_gbs", *(layer.precision.peak for layer in plan.layers if layer.macs)))
     listed = ", ".join(f"{getattr(board, fact):g} {PEAKS[fact]}" for fact in peaks)
     where = " of the GPU alone" if told.dla else ""
     mode = f", power mode {board.power_mode}" if board.power_mode else ""

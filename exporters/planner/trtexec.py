@@ -2,6 +2,7 @@
 
 import shlex
 
+from exporters.precision import Precision
 from exporters.targets import number
 
 ON_A_JETSON = "/usr/src/tensorrt/bin/trtexec"
@@ -27,7 +28,7 @@ def line(settings, name, shape, model="model.onnx", engine="trtexec.engine", cal
         words.append(f"--memPoolSize=workspace:{settings.workspace_mb}")
     words.append("--buildOnly" if version < (8, 6) else "--skipInference")
     words += _types(settings, calibration)
-    words += ["--noTF32"] if settings.precision == "fp32" else []  # ten bits, as float16: not what the model computes
+    words += ["--noTF32"] if settings.precision == Precision.FP32 else []  # TF32 has ten bits, as float16
     for kind, batch in zip(("min", "opt", "max"), settings.profile, strict=True):
         words.append(f"--{kind}Shapes={name}:{'x'.join(map(str, (batch, *shape)))}")
     if settings.dla:
@@ -39,9 +40,9 @@ def _types(settings, calibration):
     """Return the flags that allow types; the builder obeys the model's own only where it is strongly typed."""
     if settings.strongly_typed:
         return ["--stronglyTyped"]
-    if settings.precision == "fp32":
+    if settings.precision == Precision.FP32:
         return []
-    if settings.precision == "fp16":
+    if settings.precision == Precision.FP16:
         return ["--fp16"]
     # On the DLA what INT8 has not is float16: it has no float32.
     return ["--int8", "--fp16", f"--calib={calibration}"] if settings.calibration_table else ["--int8"]

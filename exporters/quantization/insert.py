@@ -17,12 +17,12 @@ from exporters.onnx.graph.edit import (
     replace_value,
 )
 from exporters.onnx.graph.squares import DATA_MOVEMENT, is_square
+from exporters.precision import Precision
 from zoo.errors import ZooError, did_you_mean
 
 LARGEST = 127  # of INT8 about 0, whose smallest is then -127
 LINEAR = ("Conv", "Gemm", "MatMul")
 FUSED = ("Tanh", "Sigmoid", "LeakyRelu", "Elu", "HardSigmoid")  # besides Relu, with a product to one operator in float32
-OLDEST_OPSET = 13  # before it DequantizeLinear has one scale for a whole tensor
 
 
 def layers(model):
@@ -68,8 +68,8 @@ def quantize(model, ranges, exclude=()):
     Raises:
         ZooError: if there is no layer of such a name, or none is left, or the model's opset is too old.
     """
-    if model.graph.opset_imports[""] < OLDEST_OPSET:
-        raise ZooError(f"INT8 needs opset {OLDEST_OPSET} or later; given was {model.graph.opset_imports['']}")
+    if model.graph.opset_imports[""] < Precision.INT8.oldest_opset:
+        raise ZooError(f"INT8 needs opset {Precision.INT8.oldest_opset} or later; given was {model.graph.opset_imports['']}")
     model = model.clone()
     graph, chosen = model.graph, _chosen(model, exclude)
     places = _places(chosen)

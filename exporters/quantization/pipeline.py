@@ -8,11 +8,13 @@ import numpy as np
 
 from exporters import parity, source
 from exporters.onnx import convert, export, files, half, metadata
+from exporters.precision import Precision
 from exporters.quantization import accuracy, cache, calibrate, insert, labelled, run, sensitivity
+from exporters.targets import OPSET
 from zoo import console
-from zoo.errors import ZooError, did_you_mean
+from zoo.errors import ZooError
 
-PRECISIONS = ("int8", "fp16")
+PRECISIONS = (Precision.INT8, Precision.FP16)
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Report:
 
     Attributes:
         file: its path.
-        precision: "int8" or "fp16".
+        precision: `Precision.INT8` or `Precision.FP16`.
         calibration: `cache.Calibration`, of INT8.
         excluded: names of the layers that stayed float32.
         comparison: `accuracy.Comparison`, where there were labelled pictures.
@@ -43,7 +45,7 @@ class Report:
 def quantize(
     model,
     path,
-    precision="int8",
+    precision=Precision.INT8,
     calibration=None,
     *,
     method=calibrate.DEFAULT,
@@ -53,7 +55,7 @@ def quantize(
     scores="float32",
     runtime="tensorrt",
     against=None,
-    opset=13,
+    opset=OPSET,
     pictures=None,
 ):
     """Write a model in lower precision, behind the gate of `exporters.to_onnx`.
@@ -87,7 +89,7 @@ def quantize(
     full, about, origin = _float32(model, runtime, against, opset)
     with console.progress() as bars:
         measured = None if data is None else _to_measure(data, about, bars)
-        if precision == "int8":
+        if precision == Precision.INT8:
             found = _calibrated(full, _to_calibrate(calibration, about, bars), method, bars)
             made, exclude = _quantized(full, found.ranges, exclude, max_drop, measured, bars)
         else:
@@ -112,7 +114,7 @@ def rank_layers(model, calibration, *, method=calibrate.DEFAULT, data=None, runt
     Raises:
         ZooError: as for `quantize`.
     """
-    _check(None, "int8", method, calibration, data, None, ())
+    _check(None, Precision.INT8, method, calibration, data, None, ())
     full, about, _ = _float32(model, runtime, against)
     with console.progress() as bars:
         some = _to_calibrate(calibration, about, bars)
@@ -124,12 +126,11 @@ def _check(path, precision, method, calibration, data, max_drop, exclude):
     """Refuse what does not fit together before anything is computed."""
     if path is not None and path.suffix != ".onnx":
         raise ZooError(f"an ONNX file is named .onnx; given was {path}. Give {path}.onnx")
-    if precision not in PRECISIONS:
-        raise ZooError(f"no precision '{precision}'{did_you_mean(precision, PRECISIONS)} There are int8 and fp16")
+    Precision.parse(precision, PRECISIONS)
     calibrate.check(method)
-    if precision == "int8" and calibration is None:
+    if precision == Precision.INT8 and calibration is None:
         raise ZooError("INT8 needs pictures such as the net will see; give some hundred with --calibration FOLDER")
-    if precision == "fp16" and (calibration is not None or max_drop is not None or exclude):
+    if precision == Precision.FP16 and (calibration is not None or max_drop is not None or exclude):
         raise ZooError(
             "float16 needs no calibration and leaves no layer out: --calibration, --max-drop, --exclude are for int8"
         )
@@ -149,14 +150,14 @@ def table(full, calibration, method=calibrate.DEFAULT):
     Returns:
         dict, name of a tensor -> largest magnitude.
     """
-    _check(None, "int8", method, calibration, None, None, ())
+    _check(None, Precision.INT8, method, calibration, None, None, ())
     about = metadata.find(full)
     with console.progress() as bars:
         some = _to_calibrate(calibration, about, bars)
         return _calibrated(full, some, method, bars, run.floats(full)).ranges
 
 
-def _float32(model, runtime, against, opset=13):
+def _float32(model, runtime, against, opset=OPSET):
     """Return a model of float32, what it says about itself, and what it was made of: (`onnx_ir.Model`, dict, `Source`)."""
     if isinstance(model, source.Source):
         full, origin = convert.convert(model, opset, runtime=runtime), model
@@ -168,7 +169,7 @@ def _float32(model, runtime, against, opset=13):
         full = convert.convert(origin, opset, runtime=runtime)
         about = metadata.find(full)
     name = origin.origin if isinstance(model, source.Source) else model
-    if about.get("precision", "fp32") != "fp32":
+    if about.get("precision", Precision.FP32) != Precision.FP32:
         raise ZooError(f"{name} is {about['precision']} already; give the float32 file or model that it was made from")
     if not about.get("raw_input", True) or not about.get("class_names"):
         raise ZooError(f"{name} does not take raw pictures and give scores of classes; only such models are quantized")
@@ -226,12 +227,12 @@ def _quantized(full, ranges, exclude, max_drop, measured, bars):
 
 def _compare(full, precision, path, measured, about, bars):
     """Return what a file costs and saves beside the one in float32, and INT8 beside float16, where that can hold the net."""
-    others, left_out = {"fp32": full}, {}
-    if precision == "int8":
+    others, left_out = {Precision.FP32: full}, {}
+    if precision == Precision.INT8:
         try:
-            others["fp16"] = half.to_half(full)
+            others[Precision.FP16] = half.to_half(full)
         except ZooError as error:
-            left_out["fp16"] = str(error)
+            left_out[Precision.FP16] = str(error)
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder) / f"{name}.onnx" for name in others} | {precision: path}
         for name, model in others.items():

@@ -10,6 +10,7 @@ from exporters.bundle import contents, folder
 from exporters.onnx import convert, export, files, metadata
 from exporters.planner import plan as planner
 from exporters.planner import settings as planning
+from exporters.precision import Precision
 from exporters.tensorrt import local, rtx
 from zoo.errors import CheckFailed, ZooError
 
@@ -47,7 +48,7 @@ def to_tensorrt(
     model,
     out,
     target,
-    precision="fp16",
+    precision=Precision.FP16,
     calibration=None,
     *,
     jetpack=None,
@@ -66,7 +67,7 @@ def to_tensorrt(
         model: `zoo.Classifier`, what `zoo.load` takes, a .keras file, or "module:attribute" of a classifier.
         out: the folder to write, which is not there yet; it is packed to OUT.tar.gz beside it.
         target: name of a board or GPU of `exporters.targets`.
-        precision: "fp32", "fp16" or "int8".
+        precision: `exporters.precision.Precision`, or its name: "fp32", "fp16" or "int8".
         calibration: for INT8, a folder of some hundred pictures such as the net will see, the name of a data set, or
             (n, height, width, channels) uint8.
         jetpack: version on the board; by default the newest documented.
@@ -124,11 +125,11 @@ def check(chosen, out, calibration, method, exclude):
         calibration, method, exclude: as for `to_tensorrt`.
     """
     folder.check(Path(out))
-    if chosen.precision == "int8" and calibration is None:
+    if chosen.precision == Precision.INT8 and calibration is None:
         raise ZooError("INT8 needs pictures such as the net will see; give some hundred with --calibration FOLDER")
     given = {"--calibration": calibration is not None, "--method": method is not None, "--exclude": bool(exclude)}
     idle = [name for name, is_given in given.items() if is_given]
-    if chosen.precision != "int8" and idle:
+    if chosen.precision != Precision.INT8 and idle:
         raise ZooError(f"{idle[0]} is for --precision int8; {chosen.precision} needs no ranges")
     if chosen.calibration_table and exclude:
         raise ZooError("--exclude leaves layers out of Q/DQ; on this DLA the ranges travel in a table, of all layers")
@@ -139,11 +140,11 @@ def _write_model(found, path, chosen, calibration, method, exclude, data):
     from exporters.quantization import calibrate, pipeline
 
     method = method or calibrate.DEFAULT
-    if chosen.precision == "fp32" or chosen.calibration_table:
+    if chosen.precision == Precision.FP32 or chosen.calibration_table:
         full = convert.convert(found, chosen.opset, chosen.ir)
         proof = export.write(full, found, path, data)
         return proof, pipeline.table(full, calibration, method) if chosen.calibration_table else None
-    how = {} if chosen.precision == "fp16" else {"calibration": calibration, "method": method, "exclude": exclude}
+    how = {} if chosen.precision == Precision.FP16 else {"calibration": calibration, "method": method, "exclude": exclude}
     report = pipeline.quantize(found, path, chosen.precision, **how, opset=chosen.opset, pictures=data)
     return report.proof, None
 

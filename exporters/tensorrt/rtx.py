@@ -111,7 +111,7 @@ def check(path, profile=(1, 8, 64)):
             and its operator where one is to blame; or if the parser would take it for something else.
     """
     if not available():
-        raise ZooError(f"TensorRT-RTX is not installed (Linux on x86_64 only); {INSTALL}")
+        raise ZooError(f"TensorRT-RTX, which is for Linux on x86_64, is not installed; {INSTALL}")
     path, begun = Path(path), time.monotonic()
     model = files.load(path)
     _check_claims(path, model, profile)
@@ -128,7 +128,9 @@ def _check_claims(path, model, profile):
     """Refuse what the parser takes without a word, but not for what it is."""
     opset, newest = model.graph.opset_imports.get("", 0), targets.tensorrt(LIKE).max_opset
     if opset > newest:
-        raise ZooError(f"{path} has opset {opset}; NVIDIA's parser reads up to {newest}. Export it with --opset 13")
+        raise ZooError(
+            f"{path} has opset {opset}; NVIDIA's parser reads up to {newest}. Export it with --opset {targets.OPSET}"
+        )
     for node in model.graph:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear") and _is_uint8(node):
             raise ZooError(

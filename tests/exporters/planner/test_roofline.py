@@ -1,10 +1,11 @@
 import pytest
 
 from exporters.planner import layers, roofline
+from exporters.precision import Precision
 from zoo.errors import ZooError
 
 
-def layer(macs=0, weights=0, inputs=0, outputs=0, precision="fp32"):
+def layer(macs=0, weights=0, inputs=0, outputs=0, precision=Precision.FP32):
     return layers.Layer("a", "Conv", macs, {"w": weights}, {"x": inputs}, {"y": outputs}, precision)
 
 
@@ -34,7 +35,7 @@ def test_the_total_is_the_sum_and_its_rate_that_of_the_batch(board):
 
 def test_each_precision_has_its_peak(board):
     target = board(int8_tops=20.0, fp32_tflops=1.0, fp16_tflops=10.0)
-    for precision, seconds in (("fp32", 2e-3), ("fp16", 2e-4), ("int8", 1e-4)):
+    for precision, seconds in ((Precision.FP32, 2e-3), (Precision.FP16, 2e-4), (Precision.INT8, 1e-4)):
         (row,) = roofline.estimate([layer(macs=1_000_000_000, precision=precision)], target, 1).rows
         assert row.compute_seconds == pytest.approx(seconds)
 

@@ -1,0 +1,30 @@
+"""The table of precisions agrees with the tolerances of the board, and with its targets."""
+
+import json
+
+import numpy as np
+import pytest
+
+from exporters import targets
+from exporters.precision import Precision
+from exporters.runner.board.gate import TOLERANCES
+from zoo.errors import ZooError
+
+
+def test_each_precision_has_a_tolerance_a_type_and_a_peak():
+    assert list(TOLERANCES) == list(Precision) == ["fp32", "fp16", "int8"]
+    board = targets.target("orin-nano")
+    for each in Precision:
+        assert getattr(board, each.peak) > 0 and np.dtype(each.dtype).itemsize in (1, 2, 4)
+        assert each.oldest_opset <= targets.OPSET <= targets.NEWEST_OPSET
+
+
+def test_a_precision_is_its_name():
+    assert Precision.INT8 == "int8" == str(Precision.INT8) and json.dumps(Precision.INT8) == '"int8"'
+
+
+def test_an_unknown_precision_is_refused_with_the_nearest():
+    with pytest.raises(ZooError, match=r"no precision 'int4'; did you mean 'int8'.*fp32, fp16, int8"):
+        Precision.parse("int4")
+    with pytest.raises(ZooError, match=r"no precision 'fp32'.*Choose from int8, fp16"):
+        Precision.parse("fp32", (Precision.INT8, Precision.FP16))
