@@ -1,20 +1,60 @@
-"""The README says what the cards and the recipes say."""
+"""The documentation agrees with the cards, the recipes and the commands."""
 
 import re
+import shlex
 import subprocess
 import sys
 from importlib import resources
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import zoo
 from training import recipe
+from zoo import cli
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def test_the_table_of_models_is_that_of_the_cards():
+def commands(page, pattern):
+    """Return the commands of `zoo` on a page that a pattern finds, as lists of words without comments."""
+    found = re.findall(pattern, page.read_text("utf-8"), re.MULTILINE)
+    return [shlex.split(line.rstrip("&"), comments=True)[1:] for line in found]
+
+
+def parser(name):
+    """Return the command of a name, as the command line calls it."""
+    found = get_command(cli.app).get_command(None, name)
+    assert found, f"no command zoo {name}"
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_commands_in_code_blocks_can_be_given(page):
+    """Each is parsed as a user's would be: names, options, their values, and what must not be missing."""
+    for name, *words in commands(page, r"^    (zoo [a-z].*)$"):
+        parser(name).make_context(name, words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_options_in_sentences_exist(page):
+    for name, *words in commands(page, r"`(zoo [a-z][^`]*)`"):
+        known = {option for parameter in parser(name).params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, name
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
+
+
+def test_nobody_is_sent_to_an_index_that_does_not_have_the_package():
+    for page in PAGES:
+        assert "install 'history-zoo" not in page.read_text("utf-8"), page
+
+
+def test_the_tables_of_models_are_those_of_the_cards():
     done = subprocess.run([sys.executable, str(ROOT / "docs" / "models.py"), "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
