@@ -84,7 +84,7 @@ def _opened(path, target):
     from exporters.onnx import metadata
     from exporters.onnx.untrusted import sandbox
 
-    graph, about = metadata.opened(path, sandbox.check)
+    graph, about = metadata.opened(path, sandbox.load)
     if isinstance(graph.graph.inputs[0].shape[0], int) or about.get("layout") == "NHWC":
         raise ZooError(
             f"{path} has a fixed batch or channels last, and what goes to a board has neither; plan the model itself: "

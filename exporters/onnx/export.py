@@ -155,7 +155,7 @@ def opened(path, against=None):
     Raises:
         ZooError: as `verify`.
     """
-    graph, about = metadata.opened(path, sandbox.check)
+    graph, about = metadata.opened(path, sandbox.load)
     given = _check_ends(path, graph)
     claimed, precision = about.get("precision", Precision.FP32), metadata.precision_of(graph)
     if claimed not in (Precision.FP32, precision):  # a wider tolerance is for those alone that need it

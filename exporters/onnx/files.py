@@ -1,7 +1,7 @@
-"""ONNX files, written whole or not at all and the same each time, and read without trust.
+"""ONNX files, written atomically and deterministically, and read without trusting their content.
 
-A file holds its weights, as long as protobuf can read it. Above 2 GB they lie beside, in a file whose name has the hash of
-its content, so that an .onnx and the weights it points to always belong together.
+A file holds its own weights as long as protobuf can read it. Above 2 GB they are stored next to it, in a file whose name
+contains the hash of its content, so that an .onnx file and the weights it refers to always belong together.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import hashlib
 import logging
 import re
 import stat
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,45 +20,48 @@ from exporters.onnx.untrusted import limits
 from zoo.errors import ZooError, printable
 from zoo.files import atomic
 
-LARGEST_PROTOBUF = 2**31 - 2**20  # bytes of a file with its weights; protobuf reads a little more
-INLINE = 1024  # bytes of a tensor that stays in the file: shapes, which others read without the weights
-ALIGNMENT = 2**16  # bytes; of a page or a block, by which systems map files into memory
+MAX_PROTOBUF_BYTES = 2**31 - 2**20  # of a file with its weights; protobuf reads slightly more
+MAX_INLINE_BYTES = 1024  # of a tensor that stays in the file: shapes, which others read without the weights
+ALIGNMENT = 2**16  # bytes; a multiple of the page size with which operating systems map files into memory
 
-logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # what it warns of is refused here, with the file's name
+logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # what it warns of is an error here, with the name of the file
 
-GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9  # protobuf's numbers of these fields
+GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9  # protobuf field numbers
 
 
-def save(model, path):
-    """Write a model to a file that is there whole or not at all; the same model gives the same bytes.
+def save(model: ir.Model, path: str | Path) -> None:
+    """Write a model to a file atomically; the same model gives the same bytes.
 
     Args:
-        model: `onnx_ir.Model`.
-        path: the .onnx file to write.
+        model: model to write.
+        path: .onnx file to write.
     """
     with saving(model, path):
         pass
 
 
 @contextlib.contextmanager
-def saving(model, path):
-    """Write a model and yield a temporary path beside `path`, to try it out; on leaving, give it the final name.
+def saving(model: ir.Model, path: str | Path) -> Iterator[Path]:
+    """Write a model to a temporary file next to `path`, and rename it to `path` when the context exits.
 
-    On an error nothing is left, and what was there before stays. Weights that lie beside are found by either name.
+    On an error nothing is written, and an existing file stays. Weights in a separate file are found under either name.
 
     Args:
-        model: `onnx_ir.Model`; not copied, but for a tensor at a time.
-        path: the .onnx file to write.
+        model: model to write; copied one tensor at a time.
+        path: .onnx file to write.
+
+    Yields:
+        Path of the temporary file, for checks before it is renamed.
     """
     path, data = Path(path), None
-    pieces = _pieces(model, {})
+    pieces = _serialize(model, {})
     with contextlib.ExitStack() as undo:
-        if sum(map(_size, pieces)) > LARGEST_PROTOBUF:
-            content, offsets = _layout(model)
+        if sum(map(_size, pieces)) > MAX_PROTOBUF_BYTES:
+            content, offsets = _external_layout(model)
             digest = hashlib.sha256()
             _write(content, digest.update)
             data = path.with_name(f"{path.name}.{digest.hexdigest()[:16]}.data")
-            pieces = _pieces(model, {name: (data.name, offset) for name, offset in offsets.items()})
+            pieces = _serialize(model, {name: (data.name, offset) for name, offset in offsets.items()})
             if not data.exists():
                 undo.callback(data.unlink, missing_ok=True)
             with atomic(data) as temporary, temporary.open("wb") as file:
@@ -69,73 +73,74 @@ def saving(model, path):
         undo.pop_all()
     for stale in data_files(path):
         if stale != data:
-            with contextlib.suppress(PermissionError):  # Windows keeps what is still mapped into memory
+            with contextlib.suppress(PermissionError):  # Windows locks files that are mapped into memory
                 stale.unlink()
 
 
-def data_files(path):
-    """Return the files beside an .onnx file that `save` has written for its weights, sorted."""
+def data_files(path: str | Path) -> list[Path]:
+    """Return the weight files that `save` has written next to an .onnx file, sorted."""
     pattern = re.compile(re.escape(Path(path).name) + r"\.[0-9a-f]{16}\.data")
     return sorted(each for each in Path(path).parent.iterdir() if pattern.fullmatch(each.name))
 
 
-def load(path):
-    """Read a model of anybody; what it claims is checked before memory is taken or another file is opened.
+def load(path: str | Path) -> ir.Model:
+    """Read a model from any source; its claims are checked before memory is allocated or another file is opened.
 
     Args:
-        path: the file; weights outside of it have to be in its folder.
+        path: ONNX file; external weights must be in its folder.
 
     Returns:
-        `onnx_ir.Model`; weights outside of the file are mapped, not read.
+        The model; external weights are memory-mapped.
 
     Raises:
-        ZooError: if the file is missing, damaged, larger than any net of the zoo, or points out of its folder.
+        ZooError: if the file is missing, damaged, too large, or refers to files outside its folder.
     """
     path = Path(path)
     try:
-        content = _content(path)
-        limits.scan(content)
+        content = _read_bytes(path)
+        limits.check_encoding(content)
         proto = onnx.ModelProto.FromString(content)
         del content  # as large as the model
-        limits.check(proto, path.parent)
+        limits.check_tensors(proto, path.parent)
         model = ir.from_proto(proto)
-        limits.check_wiring(model)
+        limits.check_connections(model)
         for graph in (model.graph, *(function.graph for function in model.functions.values())):
             ir.external_data.set_base_dir(graph, path.parent.absolute())
         return model
     except OSError as error:
         raise ZooError(f"{path} cannot be read ({(error.strerror or str(error)).lower()})") from error
-    except limits.Refused as error:
+    except limits.RejectedFileError as error:
         raise ZooError(printable(f"{path} {error}")) from error
     except ZooError:
         raise
-    except Exception as error:  # protobuf and onnx_ir have errors of their own, onnx_ir's around what was wrong
+    except Exception as error:  # protobuf and onnx_ir raise their own errors; onnx_ir wraps the original one
         while error.__cause__:
             error = error.__cause__
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ZooError(printable(f"{path} is damaged or no ONNX file ({reason[:200]}); export it again")) from error
+        raise ZooError(printable(f"{path} is damaged or not an ONNX file ({reason[:200]}); export it again")) from error
 
 
-def _content(path):
-    """Return the bytes of a regular file that protobuf could read."""
+def _read_bytes(path):
+    """Return the content of a regular file that is not larger than protobuf can read."""
     if not path.exists():
         raise ZooError(f"no file {path}")
-    about = path.stat()
-    if not stat.S_ISREG(about.st_mode):
-        raise ZooError(f"{path} is no file")
-    if about.st_size > limits.LARGEST_FILE:
-        raise limits.Refused(f"has {about.st_size:,} bytes; more than {limits.LARGEST_FILE:,} is no ONNX file")
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ZooError(f"{path} is not a regular file")
+    if status.st_size > limits.MAX_FILE_BYTES:
+        actual = f"{status.st_size:,} bytes"
+        raise limits.RejectedFileError(f"has {actual}; an ONNX file has at most {limits.MAX_FILE_BYTES:,}")
     return path.read_bytes()
 
 
-def _pieces(model, outside):
-    """Return a model as protobuf has it, in pieces: bytes, or a tensor in the place of its values.
+def _serialize(model: ir.Model, external: Mapping[str, tuple[str, int]]) -> list[bytes | ir.TensorProtocol]:
+    """Return a serialized model in pieces: bytes, or a tensor in place of its values.
 
-    It is what `onnx.ModelProto.SerializeToString` would give, without a second copy of the weights.
+    The pieces together equal `onnx.ModelProto.SerializeToString`, without a second copy of the weights.
 
     Args:
-        model: `onnx_ir.Model`.
-        outside: dict of the tensors that lie in another file, name -> (the file's name, offset).
+        model: model to serialize.
+        external: name of a tensor in another file -> (name of that file, offset in bytes).
     """
     graph = model.graph
     view = ir.GraphView(
@@ -147,7 +152,7 @@ def _pieces(model, outside):
         opset_imports=graph.opset_imports,
         metadata_props=graph.metadata_props,
     )
-    light = ir.to_proto(
+    without_weights = ir.to_proto(
         ir.Model(
             view,
             ir_version=model.ir_version,
@@ -160,32 +165,35 @@ def _pieces(model, outside):
             metadata_props=model.metadata_props,
         )
     )
-    tensors = [each for name in sorted(graph.initializers) for each in _initializer(graph, name, outside.get(name))]
-    inner = [*_around(light.graph, INITIALIZER, tensors)]
-    return _around(light, GRAPH, [_header(GRAPH, inner), *inner])
+    tensors = [
+        piece
+        for name in sorted(graph.initializers)
+        for piece in _serialize_initializer(graph.initializers[name].const_value, name, external.get(name))
+    ]
+    serialized_graph = [*_surround(without_weights.graph, INITIALIZER, tensors)]
+    return _surround(without_weights, GRAPH, [_field_header(GRAPH, serialized_graph), *serialized_graph])
 
 
-def _initializer(graph, name, place):
-    """Return the pieces of a weight, which lies at a place outside of the file or at None."""
-    tensor = graph.initializers[name].const_value
+def _serialize_initializer(tensor, name, location):
+    """Return the pieces of a weight that is stored at a (file name, offset), or inline for None."""
     proto = onnx.TensorProto(name=name, data_type=tensor.dtype.value, dims=tensor.shape.numpy())
     if tensor.doc_string:
         proto.doc_string = tensor.doc_string
     for key in sorted(tensor.metadata_props):
         proto.metadata_props.add(key=key, value=tensor.metadata_props[key])
-    if place:
+    if location:
         proto.data_location = onnx.TensorProto.EXTERNAL
-        for key, value in (("location", place[0]), ("offset", place[1]), ("length", tensor.nbytes)):
+        for key, value in (("location", location[0]), ("offset", location[1]), ("length", tensor.nbytes)):
             proto.external_data.add(key=key, value=str(value))
     elif tensor.dtype == ir.DataType.STRING:
         proto.string_data.extend(tensor.string_data())
-    values = [] if place or tensor.dtype == ir.DataType.STRING else [_header(RAW_DATA, [tensor]), tensor]
-    inner = _around(proto, RAW_DATA, values)
-    return [_header(INITIALIZER, inner), *inner]
+    values = [] if location or tensor.dtype == ir.DataType.STRING else [_field_header(RAW_DATA, [tensor]), tensor]
+    pieces = _surround(proto, RAW_DATA, values)
+    return [_field_header(INITIALIZER, pieces), *pieces]
 
 
-def _around(message, number, pieces):
-    """Return pieces in the place of a message's field of a number, between the bytes of its other fields."""
+def _surround(message, number, pieces):
+    """Return pieces in place of the field `number` of a message, between the serialized fields before and after it."""
     before, after = type(message)(), type(message)()
     before.CopyFrom(message)
     after.CopyFrom(message)
@@ -197,23 +205,23 @@ def _around(message, number, pieces):
     return [before.SerializeToString(deterministic=True), *pieces, after.SerializeToString(deterministic=True)]
 
 
-def _header(number, pieces):
-    """Return the bytes that protobuf writes before a field of a number: its key and its length."""
-    found = bytearray()
+def _field_header(number, pieces):
+    """Return the bytes that protobuf writes before the content of a field: its key and its length, as varints."""
+    header = bytearray()
     for value in (number << 3 | limits.BYTES, sum(map(_size, pieces))):
         while value > 127:
-            found.append(value & 127 | 128)
+            header.append(value & 127 | 128)
             value >>= 7
-        found.append(value)
-    return bytes(found)
+        header.append(value)
+    return bytes(header)
 
 
-def _layout(model):
-    """Return the pieces of the file beside and where in it each weight begins: (pieces, dict name -> offset)."""
+def _external_layout(model):
+    """Return (pieces of the external data file, dict of the name of a weight -> its offset in bytes)."""
     pieces, offsets, end = [], {}, 0
     for name, value in sorted(model.graph.initializers.items()):
         tensor = value.const_value
-        if tensor.dtype != ir.DataType.STRING and tensor.nbytes > INLINE:
+        if tensor.dtype != ir.DataType.STRING and tensor.nbytes > MAX_INLINE_BYTES:
             pieces += [bytes(-end % ALIGNMENT), tensor]
             offsets[name] = end + -end % ALIGNMENT
             end = offsets[name] + tensor.nbytes
@@ -224,15 +232,15 @@ def _size(piece):
     return len(piece) if isinstance(piece, bytes) else piece.nbytes
 
 
-def _write(pieces, write):
-    """Give the bytes of all pieces to a function, one after the other."""
+def _write(pieces, write: Callable[[bytes | memoryview], object]):
+    """Pass the bytes of all pieces to a function, one piece after the other."""
     for piece in pieces:
-        write(piece if isinstance(piece, bytes) else _values(piece))
+        write(piece if isinstance(piece, bytes) else _tensor_bytes(piece))
 
 
-def _values(tensor):
-    """Return the bytes of a tensor as ONNX has them, not copied where they lie in memory so already."""
-    if tensor.dtype.bitwidth < 8:  # several in a byte
+def _tensor_bytes(tensor):
+    """Return the little-endian bytes of a tensor, without a copy if they are in memory in that form."""
+    if tensor.dtype.bitwidth < 8:  # packed, several values per byte
         return tensor.tobytes()
     array = tensor.numpy()
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)

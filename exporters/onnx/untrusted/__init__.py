@@ -1,1 +1,1 @@
-"""Checks of ONNX files that may come from a stranger, before they are loaded or run."""
+"""Checks of ONNX files from untrusted sources, before they are loaded or run."""

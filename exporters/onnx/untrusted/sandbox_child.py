@@ -1,31 +1,35 @@
-"""What `exporters.onnx.untrusted.sandbox` runs in a process of its own: python probe_child.py FILE BYTES SECONDS.
+"""The child process of `exporters.onnx.untrusted.sandbox`: python sandbox_child.py FILE MEMORY_BYTES CPU_SECONDS.
 
-It imports nothing of the zoo, and starts in a third of a second.
+It imports nothing from the zoo, and so starts in a third of a second.
 """
 
 import contextlib
 import sys
 
+BATCH = 64  # images; the largest batch of a verification
 
-def limit(memory, seconds):
-    """Take from this process what a file may not use, where the system can, and no more than it has."""
+
+def limit(memory: int, seconds: int) -> None:
+    """Limit the resources of this process, where the operating system can; an existing lower limit stays.
+
+    Args:
+        memory: address space in bytes.
+        seconds: CPU time in seconds.
+    """
     try:
         import resource
     except ImportError:
         return
     bounds = {"RLIMIT_AS": memory, "RLIMIT_CPU": seconds, "RLIMIT_CORE": 0, "RLIMIT_FSIZE": 0}
-    for name, most in bounds.items():
+    for name, bound in bounds.items():
         kind = getattr(resource, name)
         _, hard = resource.getrlimit(kind)
-        with contextlib.suppress(ValueError, OSError):  # macOS has no such bound on memory
-            resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+        with contextlib.suppress(ValueError, OSError):  # macOS cannot limit the address space
+            resource.setrlimit(kind, (bound if hard == resource.RLIM_INFINITY else min(bound, hard), hard))
 
 
-BATCH = 64  # as many pictures as a proof runs at a time
-
-
-def run(path):
-    """Check a file, and run it on zeros, and on many inputs of noise."""
+def run(path: str) -> None:
+    """Check an ONNX file, then run it on one input of zeros and on a batch of random inputs."""
     import numpy as np
     import onnx
     import onnxruntime
@@ -33,19 +37,19 @@ def run(path):
     onnx.checker.check_model(path, full_check=True)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what fails is raised
+    options.log_severity_level = 4  # failures raise
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     generator = np.random.default_rng(0)
     for batch, largest in ((1, 0), (BATCH, 255)):
-        made = {}
-        for given in session.get_inputs():
-            kind = given.type.removeprefix("tensor(").removesuffix(")")
-            dtype = {"float": "float32", "double": "float64"}.get(kind, kind)
-            # Whole numbers but bytes may be places in a table.
+        inputs = {}
+        for value in session.get_inputs():
+            name = value.type.removeprefix("tensor(").removesuffix(")")
+            dtype = {"float": "float32", "double": "float64"}.get(name, name)
+            # Integers other than bytes may be indices into a table.
             end = largest if dtype in ("uint8", "float16", "float32", "float64") else min(largest, 1)
-            axes = [size if isinstance(size, int) else batch if place == 0 else 1 for place, size in enumerate(given.shape)]
-            made[given.name] = generator.integers(0, end, axes, "uint8", endpoint=True).astype(dtype, copy=False)
-        session.run(None, made)
+            shape = [size if isinstance(size, int) else batch if axis == 0 else 1 for axis, size in enumerate(value.shape)]
+            inputs[value.name] = generator.integers(0, end, shape, "uint8", endpoint=True).astype(dtype, copy=False)
+        session.run(None, inputs)
 
 
 if __name__ == "__main__":
@@ -53,8 +57,8 @@ if __name__ == "__main__":
     try:
         run(sys.argv[1])
     except MemoryError:
-        print("it asks for more memory than a net of its size needs")
+        print("it needs more memory than a model of its size should")
         sys.exit(1)
-    except Exception as error:  # protobuf, ONNX, NumPy and onnxruntime have errors of their own
+    except Exception as error:  # protobuf, ONNX, NumPy and onnxruntime each raise their own errors
         print(*(str(error).splitlines() or [type(error).__name__])[:1])
         sys.exit(1)

@@ -154,7 +154,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from test_files import all_kinds, files, ir, net
 files.save(ir.from_proto(all_kinds()), "kinds.onnx")
-files.LARGEST_PROTOBUF = 1000
+files.MAX_PROTOBUF_BYTES = 1000
 files.save(net()[0], "net.onnx")
 """
 
@@ -173,7 +173,7 @@ def test_another_process_writes_the_same_bytes(tmp_path):
 @pytest.fixture
 def small(monkeypatch):
     """As if protobuf could not read more than 1,000 bytes."""
-    monkeypatch.setattr(files, "LARGEST_PROTOBUF", 1000)
+    monkeypatch.setattr(files, "MAX_PROTOBUF_BYTES", 1000)
 
 
 def test_weights_that_protobuf_cannot_hold_lie_beside(tmp_path, small):
@@ -232,7 +232,7 @@ def test_older_weights_go_when_the_file_is_replaced_and_nothing_else_does(tmp_pa
 
 @pytest.mark.parametrize("limit", [1000, 2**31])
 def test_what_fails_leaves_what_was_there(tmp_path, monkeypatch, limit):
-    monkeypatch.setattr(files, "LARGEST_PROTOBUF", limit)
+    monkeypatch.setattr(files, "MAX_PROTOBUF_BYTES", limit)
     files.save(net(0)[0], tmp_path / "net.onnx")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     for seed in (0, 1):  # the same model, whose weights are there already, and another one
@@ -249,7 +249,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from test_files import files, net
-files.LARGEST_PROTOBUF = 1000
+files.MAX_PROTOBUF_BYTES = 1000
 with files.saving(net(1)[0], "net.onnx"):
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -266,7 +266,7 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_older_file_with_its
 
 @pytest.mark.parametrize("limit", [1000, 2**31])
 def test_a_full_disk_leaves_no_half_file(tmp_path, monkeypatch, limit):
-    monkeypatch.setattr(files, "LARGEST_PROTOBUF", limit)
+    monkeypatch.setattr(files, "MAX_PROTOBUF_BYTES", limit)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
     try:
@@ -282,7 +282,7 @@ import resource, sys
 sys.path.insert(0, sys.argv[1])
 from test_files import files, net
 model, _ = net(width=10_000_000)  # 200 MB
-files.LARGEST_PROTOBUF = int(sys.argv[2])
+files.MAX_PROTOBUF_BYTES = int(sys.argv[2])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 files.save(model, "net.onnx")
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
@@ -301,7 +301,7 @@ def test_writing_makes_no_second_copy_of_the_weights(tmp_path, limit):
 def test_a_model_of_more_than_protobuf_can_hold_runs(tmp_path):
     model, weights = net(width=2**27)
     files.save(model, tmp_path / "net.onnx")
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) > 2**31 > files.LARGEST_PROTOBUF
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) > 2**31 > files.MAX_PROTOBUF_BYTES
     given = run(tmp_path / "net.onnx", X[:1])
     for place in (0, 2**26, 2**27 - 1):
         assert given[0, place] == pytest.approx(X[0] @ weights["w"][:, place] + weights["b"][place], rel=1e-5)
@@ -314,14 +314,14 @@ def test_what_is_no_file_is_refused(tmp_path):
     (tmp_path / "folder.onnx").mkdir()
     (tmp_path / "empty.onnx").write_bytes(b"")
     (tmp_path / "long.onnx").touch()
-    os.truncate(tmp_path / "long.onnx", limits.LARGEST_FILE + 1)
+    os.truncate(tmp_path / "long.onnx", limits.MAX_FILE_BYTES + 1)
     (tmp_path / "text.onnx").write_text("I am a text, not a model")
     for name, reason in {
         "missing": "no file",
-        "pipe": "is no file",
-        "folder": "is no file",
-        "empty": "holds no graph",
-        "long": "more than 2,147,483,647 is no ONNX file",
+        "pipe": "is not a regular file",
+        "folder": "is not a regular file",
+        "empty": "it has no graph",
+        "long": "an ONNX file has at most 2,147,483,647",
         "text": "damaged",
     }.items():
         with pytest.raises(ZooError, match=reason) as caught:

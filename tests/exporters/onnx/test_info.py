@@ -94,7 +94,7 @@ def test_a_file_of_others_is_told_too(foreign, zoo_command):
 
 def test_what_is_damaged_is_an_error_of_one_line(lenet, tmp_path, zoo_command):
     (tmp_path / "half.onnx").write_bytes(lenet.read_bytes()[:100_000])
-    for name, reason in {"half.onnx": "is cut short", "missing.onnx": "no file missing.onnx"}.items():
+    for name, reason in {"half.onnx": "is truncated", "missing.onnx": "no file missing.onnx"}.items():
         done = zoo_command("info", name, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("zoo: ") and reason in done.stderr and done.stderr.count("\n") == 1

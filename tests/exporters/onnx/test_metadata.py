@@ -133,7 +133,7 @@ def test_what_is_not_ours_is_refused(tmp_path, described):
 
 @pytest.mark.parametrize("limit", [1000, 2**31])
 def test_the_file_beside_says_the_same_and_what_it_is_of(lenet, tmp_path, monkeypatch, limit):
-    monkeypatch.setattr(files, "LARGEST_PROTOBUF", limit)
+    monkeypatch.setattr(files, "MAX_PROTOBUF_BYTES", limit)
     model = scaling()
     metadata.describe(model, metadata.about(lenet, "NHWC"))
     files.save(model, tmp_path / "model.onnx")

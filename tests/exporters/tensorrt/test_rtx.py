@@ -209,7 +209,7 @@ def test_what_is_no_onnx_file_is_refused(tmp_path):
         rtx.check(tmp_path / "missing.onnx")
     path = write(tmp_path / "cut.onnx", DENSE)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(ZooError, match=r"cut\.onnx is cut short"):
+    with pytest.raises(ZooError, match=r"cut\.onnx is truncated"):
         rtx.check(path)
 
 
