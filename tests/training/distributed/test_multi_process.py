@@ -179,8 +179,8 @@ def test_a_run_ends_when_a_process_dies_and_goes_on_with_any_number(one, folder)
 
     ended = together(2, folder, "dying", "--resume", met=f"{signal.SIGTERM:d} 4")
     assert [code for code, _ in ended] == [1, 1], ended
-    assert "stopped; what is learned is kept" in ended[0][1]
-    assert "stopped, as all processes of the run" in ended[1][1]
+    assert "Stopped; the run directory has the last checkpoint" in ended[0][1]
+    assert "Stopped, as are all processes of the run" in ended[1][1]
 
     code, said = alone(folder, "dying", "--resume")
     assert code == 0, said

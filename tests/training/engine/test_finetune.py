@@ -192,7 +192,7 @@ def test_the_command_says_when_the_model_was_better_before(zoo_command, tmp_path
     model = shade_reader(tmp_path / "shade.keras", ("bright", "dark"))
     done = zoo_command("finetune", model, "--data", "shades", "--out", "run", "--set", "epochs=3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert f"on these pictures {model} was better" in done.stdout
+    assert f"{model} was better on these images before fine-tuning" in done.stdout
     setting = re.search(r"try --set (\S+)", done.stdout)[1]
     assert setting.endswith("initial_learning_rate=0.0001")  # a tenth of the recipe's
     assert recipe.load("finetune", model="linear", **{"data.name": "x"}, **dict([recipe.parse_setting(setting)]))

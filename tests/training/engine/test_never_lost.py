@@ -129,7 +129,7 @@ def test_ctrl_c_keeps_the_finished_epochs_and_prints_the_command_to_go_on(undist
     printed, problems = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "Traceback" not in problems
-    (command,) = re.findall(r"To go on: (.*)", printed)
+    (command,) = re.findall(r"To resume: (.*)", printed)
     program, word, *words = shlex.split(command)
     assert (program, word) == ("zoo", "train") and "--resume" in words
     assert 2 <= len(rows_of(tmp_path / "my run")) < EPOCHS

@@ -279,10 +279,12 @@ def test_the_command_says_the_top_5_error_of_many_classes(zoo_command, tmp_path)
     done = zoo_command("evaluate", tmp_path / "mine.keras", "--data", tmp_path / "data")
     assert done.returncode == 0, done.stderr
     assert "error 66.67 %, top-5 error 33.33 %, accuracy 33.33 %" in done.stdout
-    assert "the model learned from some of them" in done.stdout and "split.csv" not in done.stdout
+    assert "the model was trained on some of it" in done.stdout and "split.csv" not in done.stdout
     (tmp_path / "split.csv").touch()
     done = zoo_command("evaluate", tmp_path / "mine.keras", "--data", tmp_path / "data")
-    assert f"of its run alone: zoo evaluate {tmp_path / 'mine.keras'} --data {tmp_path / 'split.csv'}" in done.stdout
+    assert (
+        f"the test split of its run: zoo evaluate {tmp_path / 'mine.keras'} --data {tmp_path / 'split.csv'}" in done.stdout
+    )
 
 
 def test_the_run_of_another_model_is_not_named(zoo_command, tmp_path):
@@ -290,7 +292,7 @@ def test_the_run_of_another_model_is_not_named(zoo_command, tmp_path):
     (tmp_path / "split.csv").touch()
     done = zoo_command("evaluate", "linear.mnist", "--data", "data", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "these are all of the pictures" in done.stdout and "split.csv" not in done.stdout
+    assert "this is the whole data set" in done.stdout and "split.csv" not in done.stdout
 
 
 def test_the_command_ends_with_2_and_one_line_for_what_cannot_be(zoo_command, classifier, tmp_path):

@@ -36,6 +36,6 @@ def test_the_command_leaves_numbers_and_a_picture(zoo_command, tmp_path):
 
 def test_data_for_an_experiment_that_makes_its_own(zoo_command, tmp_path):
     done = zoo_command("experiment", "starting-weights", "--data", "mnist", "--out", tmp_path / "run")
-    assert done.returncode == 2 and "leave out --data" in done.stderr
+    assert done.returncode == 2 and "remove --data" in done.stderr
     done = zoo_command("experiment", "relu-tanh", "--data", tmp_path / "nowhere", "--out", tmp_path / "other")
     assert done.returncode == 2 and "no folder" in done.stderr
