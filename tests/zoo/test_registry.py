@@ -138,7 +138,7 @@ def test_saved_and_loaded(name, tmp_path):
     model.save(tmp_path / "mine.keras")
     loaded = zoo.load(tmp_path / "mine.keras")
     np.testing.assert_array_equal(scores(loaded, raw(model)), scores(model, raw(model)))
-    for what in ("class_names", "picture", "card", "weights_name", "name", "input_image_shape"):
+    for what in ("class_names", "image_spec", "card", "weights_name", "name", "input_image_shape"):
         assert getattr(loaded, what) == getattr(model, what)
     assert loaded.fingerprint() == model.fingerprint()
     bare = zoo.load(tmp_path / "mine.keras", preprocessing=False)
