@@ -10,7 +10,7 @@ PACKAGES = ("zoo", "training", "exporters")
 
 
 def imports(path, at_module_level=False):
-    """Return the dotted names that a file imports, wherever they stand or at module level alone."""
+    """Return the dotted names that a file imports: all, or those at module level, which are imported with the file."""
     found = set()
     waiting = [ast.parse(path.read_text("utf-8"))]
     while waiting:
@@ -22,6 +22,9 @@ def imports(path, at_module_level=False):
             module = ".".join((*package, *([node.module] if node.module else ())))
             found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
         elif at_module_level and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        elif at_module_level and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting.extend(node.orelse)  # its body is for type checkers and does not run
             continue
         waiting.extend(ast.iter_child_nodes(node))
     return found
@@ -89,7 +92,8 @@ def test_reading_of_imports(tmp_path, monkeypatch):
     path.parent.mkdir(parents=True)
     path.write_text(
         "import a.b as c\nfrom .. import d\nfrom .e import f\nif c:\n    import g\ndef h():\n    from i import j\n"
+        "if TYPE_CHECKING:\n    import k\nelse:\n    import l\n"
     )
-    top = {"a.b", "zoo", "zoo.d", "zoo.layers.e", "zoo.layers.e.f", "g"}
+    top = {"a.b", "zoo", "zoo.d", "zoo.layers.e", "zoo.layers.e.f", "g", "l"}
     assert imports(path, at_module_level=True) == top
-    assert imports(path) == top | {"i", "i.j"}
+    assert imports(path) == top | {"i", "i.j", "k"}

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from zoo import images, schema
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import read_toml
-from zoo.schema import KerasObject, Picture, Preprocessing, Strict
+from zoo.schema import ImageSpec, KerasObject, Preprocessing, Strict
 
 
 def _share_or_number(value):
@@ -60,7 +60,7 @@ class Recipe(Strict):
     rule: KerasObject | None = Field(default=None, description="in place of the card's")
     augmentation: tuple[KerasObject, ...] = ()
     options: dict[str, Any] = Field(default_factory=dict, description="of the net's builder, besides classes")
-    picture: Picture | None = Field(default=None, description="in place of the card's")
+    picture: ImageSpec | None = Field(default=None, description="in place of the card's")
     preprocessing: Preprocessing | None = Field(default=None, description="in place of the card's")
     thaw: Thaw | None = Field(default=None, description="of a new output layer; without one all learns at once")
 

@@ -1,7 +1,7 @@
-"""Every model by its name: the cards, the nets that they describe, the pretrained classifiers.
+"""Look up, build and load models by name.
 
-A name is `arch` (random weights) or `arch.tag` (pretrained weights); a path is a user's own `.keras` file. What needs Keras
-is imported where it is used: asking for names and cards must not wait for it.
+A name is `arch` (random weights) or `arch.tag` (pretrained weights); a path is a user's own `.keras` file. Keras is imported
+inside functions, because listing names and reading cards must not wait for it.
 """
 
 import functools
@@ -9,51 +9,44 @@ import importlib
 import inspect
 import os
 import zipfile
-from importlib import resources
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from zoo import cards
+from zoo.cards import raw_cards
 from zoo.errors import ZooError, did_you_mean
-from zoo.files import atomic, read_toml
+from zoo.files import atomic
 
-# A .keras file is an archive. What it claims to hold is checked against this before any of it is unpacked.
+if TYPE_CHECKING:
+    import keras
+
+    from zoo.classifier import Classifier
+    from zoo.schema import Card, Weights
+
+# A .keras file is a zip archive. The size that it claims to unpack to is checked against this limit first.
 LARGEST_MODEL = 8 * 2**30
 
 
-@functools.cache
-def raw_cards():
-    """Return every card as the plain dict that its TOML file holds, by name, in the order of history; not validated."""
-    cards = []
-    for file in resources.files("zoo.cards").iterdir():
-        if file.name.endswith(".toml"):
-            found = read_toml(file.read_text("utf-8"), f"card {file.name}")
-            if missing := {"name", "title", "year", "parameters", "summary"} - set(found):
-                raise ZooError(f"card {file.name}: {', '.join(sorted(missing))} missing")
-            cards.append(found)
-    return {card["name"]: card for card in sorted(cards, key=lambda card: (card["year"], card["name"]))}
-
-
-def list_models(pretrained=False):
-    """Return the names that `build` takes, oldest first; with `pretrained`, those of weights that `load` takes.
+def list_models(pretrained: bool = False) -> list[str]:
+    """Return the names of the models, oldest first.
 
     Args:
-        pretrained: list `arch.tag` names of pretrained weights instead of architectures.
+        pretrained: return the names of pretrained weights, `arch.tag`, instead of those of architectures.
     """
     if not pretrained:
         return list(raw_cards())
     return [f"{name}.{tag}" for name, card in raw_cards().items() for tag in card.get("weights", {})]
 
 
-def card(name):
+def card(name: str) -> "Card":
     """Return the card of a model.
 
     Args:
         name: `arch` or `arch.tag`.
 
-    Returns:
-        `zoo.schema.Card`.
-
     Raises:
-        ZooError: if there is no such model, with the nearest names; if the card itself is wrong.
+        ZooError: if there is no such model, with the nearest names; if the card is invalid.
     """
     arch, tag = split_name(name)
     found = _card(arch)
@@ -62,11 +55,11 @@ def card(name):
     return found
 
 
-def split_name(name):
-    """Return `arch.tag` as (arch, tag), `arch` as (arch, None).
+def split_name(name: str) -> tuple[str, str | None]:
+    """Split `arch.tag` into (arch, tag), and `arch` into (arch, None).
 
     Raises:
-        ZooError: if the zoo has no such architecture.
+        ZooError: if there is no such architecture.
     """
     arch, _, tag = name.partition(".")
     if arch not in raw_cards() or name.endswith("."):
@@ -74,54 +67,68 @@ def split_name(name):
     return arch, tag or None
 
 
-def _unknown(name):
+def _unknown(name: str) -> ZooError:
     names = list_models() + list_models(pretrained=True)
     return ZooError(f"no model '{name}'{did_you_mean(name, names)} `zoo list` shows all")
 
 
 @functools.cache
-def _card(arch):
+def _card(arch: str) -> "Card":
     from zoo import schema
 
     return schema.validate(raw_cards()[arch], schema.Card, f"card {arch}.toml")
 
 
-def build(name, **options):
-    """Build the bare net of a model with random weights.
+def build(name: str, **options: Any) -> "keras.Model":
+    """Build the net of a model with random weights.
 
     Args:
         name: an architecture, such as "lenet5".
-        **options: arguments of the net's builder, such as classes=4.
+        **options: arguments of the builder, such as classes=4.
 
     Returns:
-        A Keras model, preprocessed pictures -> scores.
+        A Keras model, preprocessed images -> scores.
 
     Raises:
-        ZooError: if there is no such model, or it has no such option.
+        ZooError: if there is no such model, or it has no such option; if its builder cannot be imported.
     """
     arch, tag = split_name(name)
     if tag:
         card(name)
-        raise ZooError(f"build() makes random weights and takes '{arch}'; load('{name}') gives the pretrained ones")
-    module, _, function = _card(arch).builder.partition(":")
-    builder = getattr(importlib.import_module(module), function)
+        raise ZooError(f"build() makes random weights and takes '{arch}'; load('{name}') returns the pretrained ones")
+    builder = _builder(arch)
     known = list(inspect.signature(builder).parameters)
     for option in options:
         if option not in known:
-            raise ZooError(f"{arch} has no option '{option}'{did_you_mean(option, known)} It has {', '.join(known)}")
+            raise ZooError(f"{arch} has no option '{option}'{did_you_mean(option, known)} Its options: {', '.join(known)}")
     return builder(**options)
 
 
-def load(name_or_path, preprocessing=True, classes=None):
-    """Load a classifier that takes raw 0-255 pictures.
+def _builder(arch: str) -> Callable:
+    """Import the function that builds the net of an architecture."""
+    name = _card(arch).builder
+    path, _, function = name.partition(":")
+    try:
+        module = importlib.import_module(path)
+    except ImportError as error:
+        raise ZooError(f"{arch}: the module of its builder {name} cannot be imported: {error}") from error
+    if not hasattr(module, function):
+        raise ZooError(f"{arch}: its builder {name} does not exist{did_you_mean(function, dir(module))}")
+    return getattr(module, function)
+
+
+def load(
+    name_or_path: str | os.PathLike, preprocessing: bool = True, classes: Sequence | None = None
+) -> "Classifier | keras.Model":
+    """Load a classifier of raw 0-255 images.
 
     Args:
         name_or_path: `arch.tag` for pretrained weights, `arch` for random ones, or the path of a `.keras` file.
-        preprocessing: False for the bare net, which expects preprocessed pictures.
-        classes: class names for random weights; pretrained ones have their own.
+        preprocessing: False for the net alone, which takes preprocessed images.
+        classes: class names for random weights. Pretrained weights have their own.
 
     Returns:
-        `zoo.Classifier`, or the bare Keras model.
+        `zoo.Classifier`, or the Keras model inside it.
 
     Raises:
         ZooError: if there is no such model or file, or if the file is damaged.
@@ -148,14 +155,14 @@ def load(name_or_path, preprocessing=True, classes=None):
     from zoo import weights as store
 
     weights = about.weights[tag]
-    file = store.find(path, weights, convert=functools.partial(_convert, about, weights))
-    net = _filled(about, weights, file)
+    convert = functools.partial(_convert, about, weights)
+    net = _filled(about, weights, store.find(path, weights, convert=convert, source=cards.source_of(arch)))
     names, ids = weights.class_names, weights.class_ids
     return wrap(net, about, names, weights, weights.options, tag, ids) if preprocessing else net
 
 
-def _filled(about, weights, file):
-    """Return a net with the weights of a file, of the zoo's own kind or of `_convert`'s."""
+def _filled(about: "Card", weights: "Weights", file: Path) -> "keras.Model":
+    """Return a net with the weights of a file, which is either the zoo's own or written by `_convert`."""
     from zoo import initializers
 
     options = {"classes": len(weights.class_names), **weights.options}
@@ -168,10 +175,11 @@ def _filled(about, weights, file):
     return net
 
 
-def _convert(about, weights, foreign, path):
-    """Write what a foreign file holds for a net of a card to an HDF5 file, a weight as layer/name.
+def _convert(about: "Card", weights: "Weights", foreign: Path, path: Path) -> None:
+    """Convert the weights of a foreign file for the net of a card, and write them to an HDF5 file as layer/name.
 
-    Keras' own `.weights.h5` would do, but can only be loaded into a net that has other weights already, and these are large.
+    Keras' own `.weights.h5` format is not used: it can only be loaded into a net that already has weights, which needs twice
+    the memory.
     """
     import h5py
 
@@ -186,28 +194,35 @@ def _convert(about, weights, foreign, path):
                 file[f"{layer.name}/{weight.name}"] = weight.numpy()
 
 
-def wrap(net, about, class_names, special=None, options=None, tag=None, class_ids=None):
+def wrap(
+    net: "keras.Model",
+    about: "Card",
+    class_names: Sequence,
+    special: Any = None,
+    options: dict | None = None,
+    tag: str | None = None,
+    class_ids: Sequence[str] | None = None,
+) -> "Classifier":
     """Return a net of a card as a classifier.
 
     Args:
         net: the Keras model.
-        about: `zoo.schema.Card`.
-        class_names: one str a class.
-        special: what may have a preprocessing and a picture of its own, in place of the card's: `zoo.schema.Weights`, or a
-            recipe.
-        options: what the builder of the net was given besides the number of classes.
-        tag: of the weights.
-        class_ids: one str a class by which data sets know it, or None.
+        about: its card.
+        class_names: one name per class.
+        special: `zoo.schema.Weights` or a recipe, whose preprocessing and image format, if any, replace those of the card.
+        options: options of the builder besides the number of classes.
+        tag: name of the weights.
+        class_ids: one id per class, as data sets use them, or None.
     """
     from zoo.classifier import Classifier
     from zoo.preprocessing import Preprocessing
 
     preprocessing = (special and special.preprocessing) or about.preprocessing
-    picture = (special and special.picture) or about.picture
+    image_spec = (special and special.picture) or about.picture
     return Classifier(
         net,
         Preprocessing(**preprocessing.model_dump(), name="preprocessing"),
-        picture.model_dump(),
+        image_spec.model_dump(),
         [str(name) for name in class_names],
         about.name,
         f"{about.name}.{tag}" if tag else None,
@@ -216,39 +231,43 @@ def wrap(net, about, class_names, special=None, options=None, tag=None, class_id
     )
 
 
-def is_path(name):
-    """Tell a path from a name: it ends like a file of a model or has a folder in it."""
+def is_path(name: str) -> bool:
+    """Return whether a name is a path: it has the suffix of a model file or contains a folder."""
     return name.endswith((".keras", ".onnx", ".h5")) or os.sep in name or "/" in name
 
 
-def check_file(path):
-    """Raise `ZooError` if there is no such file, or if it is not named as a model."""
+def check_file(path: str | os.PathLike) -> None:
+    """Check that a `.keras` file exists.
+
+    Raises:
+        ZooError: if there is no such file, or it has another suffix.
+    """
     if (Path(path) / "best.keras").is_file():
-        raise ZooError(f"{path} is a run folder; its model is {Path(path) / 'best.keras'}")
+        raise ZooError(f"{path} is a run directory; its model is {Path(path) / 'best.keras'}")
     if Path(path).is_file() and Path(path).suffix != ".keras":
-        raise ZooError(f"{path} is not a .keras file; only those, and the names of `zoo list`, can be loaded")
+        raise ZooError(f"{path} is not a .keras file; only .keras files and the names of `zoo list` can be loaded")
     if not Path(path).is_file():
         raise ZooError(f"no file {path}; `zoo list` shows the names that need no file")
 
 
-def load_file(path):
-    """Load any Keras model from its `.keras` file, after a look at what that claims to hold.
+def load_file(path: str | os.PathLike) -> "keras.Model":
+    """Load any Keras model from a `.keras` file, after a check of the size that it claims to unpack to.
 
     Args:
         path: the file.
 
     Returns:
-        `keras.Model`, a `zoo.Classifier` or not.
+        The Keras model, a `zoo.Classifier` or not.
 
     Raises:
-        ZooError: if there is no such file, or it is damaged or holds what Keras does not know.
+        ZooError: if there is no such file, it is damaged, or it contains classes that Keras does not know.
     """
     path = Path(path)
     check_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
             claimed = sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # a flipped bit may ask for a zip of the future
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # a flipped bit may ask for a later zip version
         raise ZooError(
             f"{path} is not a .keras file, or it is damaged ({error}); save it again with model.save('{path.name}')"
         ) from error
@@ -259,10 +278,13 @@ def load_file(path):
     from zoo import initializers
     from zoo.classifier import Classifier  # noqa: F401  registers itself and the layers of the zoo
 
+    for arch in raw_cards():
+        if cards.source_of(arch) != cards.ZOO:
+            _builder(arch)  # importing its module registers the layers of the package
     try:
         with initializers.starting_from_zero():
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever a damaged or foreign archive leads it to
+    except Exception as error:  # Keras raises exceptions of many types for damaged and foreign archives
         reason = (str(error).partition("Exception encountered:")[2] or str(error)).strip().splitlines()
         reason = reason or [type(error).__name__]
         raise ZooError(f"{path} cannot be loaded: {reason[0]}") from error

@@ -1,4 +1,4 @@
-"""What a card may say, checked by pydantic: an unknown key is an error, not a fact that nobody reads."""
+"""The schema of a card, checked by pydantic. Unknown keys are errors."""
 
 from typing import Any, Literal
 
@@ -11,13 +11,13 @@ Format = Literal["caffe", "torch"]
 
 
 class Strict(BaseModel):
-    """A table whose keys are all known."""
+    """A table without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class KerasObject(Strict):
-    """A Keras object as Keras itself writes it: loss, optimizer, schedule or layer."""
+    """A loss, optimizer, learning rate schedule, layer or rule in Keras' own form."""
 
     class_name: str
     config: dict[str, Any] = Field(default_factory=dict)
@@ -30,7 +30,7 @@ class Paper(Strict):
 
 
 class Published(Strict):
-    """A number that somebody published."""
+    """A published result."""
 
     result: str
     value: float
@@ -41,7 +41,7 @@ class Published(Strict):
 
 
 class Measured(Strict):
-    """A number that a command of this project printed: one value a seed, or one over all seeds, such as a median."""
+    """A result that a command of this project printed: one value per seed, or one over all seeds, such as a median."""
 
     result: str
     values: tuple[float, ...] = Field(min_length=1)
@@ -54,43 +54,42 @@ class Measured(Strict):
     command: str
 
     @model_validator(mode="after")
-    def _a_value_a_seed(self):
+    def _check_values(self) -> "Measured":
         if len(self.values) not in (1, len(self.seeds)):
             raise ValueError(f"{len(self.values)} values for {len(self.seeds)} seeds")
         return self
 
     @property
-    def mean(self):
+    def mean(self) -> float:
+        """Mean over the seeds."""
         return sum(self.values) / len(self.values)
 
     @property
-    def spread(self):
-        """Sample standard deviation over the seeds; 0 for one."""
+    def spread(self) -> float:
+        """Sample standard deviation over the seeds; 0 for one seed."""
         if len(self.values) == 1:
             return 0.0
         return (sum((value - self.mean) ** 2 for value in self.values) / (len(self.values) - 1)) ** 0.5
 
 
-class Picture(Strict):
-    """The raw picture that a model takes, and how a picture of another size becomes one."""
+class ImageSpec(Strict):
+    """Size and channels of the images that a model takes, and how images of other sizes are resized."""
 
     height: int = Field(gt=0)
     width: int = Field(gt=0)
     channels: Literal[1, 3]
     resize: Literal["pad", "crop", "stretch"] = "pad"
-    crop_from: int | None = Field(
-        default=None, description="side of the square that a picture is made first; the middle of it is cut out"
-    )
+    crop_from: int | None = Field(default=None, description="resize to a square of this side first, then crop the center")
 
     @model_validator(mode="after")
-    def _a_middle(self):
+    def _check_crop(self) -> "ImageSpec":
         if self.crop_from is not None and self.crop_from < max(self.height, self.width):
-            raise ValueError(f"no {self.height}x{self.width} can be cut out of {self.crop_from}x{self.crop_from}")
+            raise ValueError(f"{self.height}x{self.width} cannot be cropped from {self.crop_from}x{self.crop_from}")
         return self
 
 
 class Preprocessing(Strict):
-    """Raw 0-255 pixels to the net's input: deskewed where asked for, x·scale + shift, then a border of raw zeros."""
+    """From raw 0-255 pixels to the input of the net: deskew if set, then x·scale + shift, then pad with raw zeros."""
 
     deskew: bool = False
     scale: float | tuple[float, ...] = 1.0
@@ -99,56 +98,54 @@ class Preprocessing(Strict):
 
 
 class Weights(Strict):
-    """Trained weights: where they are, what they were trained for, how they were made, what they reach.
+    """Trained weights: their file, classes, recipe and results.
 
-    Weights that are fitted have the `sha256` of the training part that they are fitted to: all pictures, uint8, then all
-    labels, little-endian int32. It is the same everywhere; what is computed from pictures differs in the last bits. Those
-    that somebody else published have the hash that was published, and the size where that was.
+    The `sha256` of fitted weights is that of the training split that they are fitted to: all images, uint8, then all labels,
+    little-endian int32. The fitted file itself has no fixed hash, because machines round differently. Weights that others
+    published have the published hash, and the size if that was published too.
     """
 
-    file: str | None = None
+    file: str | None = Field(default=None, description="name of the file in the folder pretrained of the card's package")
     url: str | None = None
-    fitted: bool = Field(default=False, description="made by the recipe when asked for: the weights are the data")
-    format: Format | None = Field(default=None, description="of the file at url, where it is foreign and to be converted")
+    fitted: bool = Field(default=False, description="fitted by the recipe on first use: the weights are the training data")
+    format: Format | None = Field(default=None, description="of a foreign file at url, which is converted")
     sha256: str | None = Field(
-        default=None, pattern="^[0-9a-f]{64}$", description="of the file; of fitted ones, of their data, see above"
+        default=None, pattern="^[0-9a-f]{64}$", description="of the file, or of the training data if fitted"
     )
-    sha1: str | None = Field(
-        default=None, pattern="^[0-9a-f]{40}$", description="of a foreign file, where no sha256 is known"
-    )
-    size: int | None = Field(default=None, gt=0, description="bytes of the file, or of the values that are fitted")
+    sha1: str | None = Field(default=None, pattern="^[0-9a-f]{40}$", description="of a foreign file whose sha256 is unknown")
+    size: int | None = Field(default=None, gt=0, description="bytes of the file, or of the fitted arrays")
     largest: int | None = Field(
-        default=None, gt=0, description="bytes that a foreign file has at most, where size is unknown"
+        default=None, gt=0, description="largest possible number of bytes of a foreign file whose size is unknown"
     )
     licence: str
-    classes: tuple[str, ...] | str = Field(description="their names, or the name of a list in zoo/classes")
+    classes: tuple[str, ...] | str = Field(description="class names, or the name of a list in zoo/classes")
     recipe: str | None = None
     options: dict[str, Any] = Field(default_factory=dict, description="of the builder, besides classes")
-    picture: Picture | None = None
+    picture: ImageSpec | None = None
     preprocessing: Preprocessing | None = None
     published: tuple[Published, ...] = ()
     measured: tuple[Measured, ...] = ()
 
     @model_validator(mode="after")
-    def _one_source(self):
+    def _check_source(self) -> "Weights":
         if (self.file is not None) + (self.url is not None) + self.fitted != 1:
             raise ValueError("give one of file (packaged with the zoo), url, and fitted = true")
         if (self.format or self.sha1 or self.largest) and self.url is None:
-            raise ValueError("format, sha1 and largest are of what is published at a url")
+            raise ValueError("format, sha1 and largest need a url")
         if (self.sha1 or self.largest) and not self.format:
-            raise ValueError("sha1 and largest are of a foreign file; give its format, or else sha256 and size")
+            raise ValueError("sha1 and largest need a foreign format; give format, or give sha256 and size instead")
         if (self.sha256 is None) == (self.sha1 is None):
-            raise ValueError("give one of sha256 and, where only that was published, sha1")
+            raise ValueError("give one of sha256 and, if only that was published, sha1")
         if (self.size is None) == (self.largest is None):
-            raise ValueError("give one of size and, where nobody published it, largest")
+            raise ValueError("give one of size and, if size is unknown, largest")
         return self
 
     @model_validator(mode="after")
-    def _known(self):
+    def _check_facts(self) -> "Weights":
         if self.recipe is None and not self.format:
-            raise ValueError("give the recipe; only foreign weights have none")
+            raise ValueError("give the recipe; only weights of a foreign format need none")
         if not self.measured and not self.published:
-            raise ValueError("give what they reach, measured or published")
+            raise ValueError("give at least one result, measured or published")
         if isinstance(self.classes, str):
             lists.check(self.classes)
         return self
@@ -164,18 +161,18 @@ class Weights(Strict):
         return lists.ids(self.classes) if isinstance(self.classes, str) else None
 
     @property
-    def bound(self):
-        """Bytes that the file has at most."""
+    def bound(self) -> int:
+        """Largest possible number of bytes of the file."""
         return self.size or self.largest
 
     @property
-    def digest(self):
-        """The published hash."""
+    def digest(self) -> str:
+        """The published hash, hex sha256 or sha1."""
         return self.sha256 or self.sha1
 
 
 class Card(Strict):
-    """All that the zoo says about a model."""
+    """The facts about a model."""
 
     name: str
     title: str
@@ -183,36 +180,41 @@ class Card(Strict):
     authors: tuple[str, ...]
     summary: str
     paper: Paper
-    builder: str = Field(pattern=r"^zoo\.models\.\w+:\w+$", description="module:function that builds the net")
+    builder: str = Field(pattern=r"^\w+(\.\w+)*:\w+$", description="module:function that builds the net")
     parameters: int = Field(description="trainable parameters, asserted against the built net")
-    connections: int = Field(description="connections of one picture, asserted against the built net")
-    loss: KerasObject = Field(description="the machine's own criterion, used unless a recipe names another")
-    rule: KerasObject | None = Field(default=None, description="how it learns, where that is no gradient of the loss")
-    picture: Picture
+    connections: int = Field(description="connections for one image, asserted against the built net")
+    loss: KerasObject = Field(description="used unless a recipe names another")
+    rule: KerasObject | None = Field(default=None, description="learning rule, if it is not gradient descent")
+    picture: ImageSpec
     preprocessing: Preprocessing = Preprocessing()
-    reconstruction: tuple[str, ...] = Field(default=(), description="what the sources leave open, and what was chosen")
+    reconstruction: tuple[str, ...] = Field(default=(), description="what the sources do not specify, and what was chosen")
     published: tuple[Published, ...] = ()
     measured: tuple[Measured, ...] = ()
     imports: dict[Format, dict[str, str]] = Field(
-        default_factory=dict, description="foreign formats whose files can be converted: our layers -> theirs"
+        default_factory=dict, description="foreign formats that can be converted: name of each layer here -> its name there"
     )
     weights: dict[str, Weights] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _can_be_converted(self):
+    def _check_imports(self) -> "Card":
         for tag, weights in self.weights.items():
             if weights.format and weights.format not in self.imports:
                 raise ValueError(
-                    f"weights.{tag} are of the format {weights.format}, and there is no [imports.{weights.format}]"
+                    f"weights.{tag} have the format {weights.format}, but there is no [imports.{weights.format}]"
                 )
         return self
 
 
-def validate(values, model, source):
+def validate(values: dict, model: type[BaseModel], source: str) -> Any:
     """Return a dict as an instance of a pydantic model.
 
+    Args:
+        values: the dict.
+        model: class of the instance.
+        source: where the dict comes from, for messages.
+
     Raises:
-        ZooError: if it says what the model does not know; the message names `source`, each wrong key, and the nearest right.
+        ZooError: if the dict does not fit the model; the message names each wrong key and the nearest right one.
     """
     try:
         return model.model_validate(values)
@@ -221,8 +223,8 @@ def validate(values, model, source):
         raise ZooError(f"{source}: {'; '.join(problems)}") from error
 
 
-def _problem(error, model):
-    """Say one pydantic error in a line, with the nearest right key for an unknown one."""
+def _problem(error: dict, model: type[BaseModel]) -> str:
+    """Return a pydantic error as one line, with the nearest right key for an unknown one."""
     path = [str(part) for part in error["loc"]]
     where = ".".join(path)
     if error["type"] == "extra_forbidden":
@@ -233,8 +235,8 @@ def _problem(error, model):
     return f"'{where}' is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}" if where else error["msg"]
 
 
-def _keys(model, location):
-    """Return the keys that the table at a location of a model may have."""
+def _keys(model: type[BaseModel], location: tuple) -> dict:
+    """Return the keys that are allowed in the table at a location of a model."""
     for part in location:
         if isinstance(part, int) or part not in getattr(model, "model_fields", {}):
             continue

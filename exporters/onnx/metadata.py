@@ -35,7 +35,7 @@ class About(pydantic.BaseModel):
     year: int | None = None
     precision: Precision = Precision.FP32
     class_names: tuple[str, ...] = ()
-    picture: schema.Picture | None = None
+    picture: schema.ImageSpec | None = None
     layout: Literal["NCHW", "NHWC"] | None = None
     raw_input: bool = True
     preprocessing: schema.Preprocessing | None = None

@@ -292,7 +292,7 @@ def test_right_card():
         ("device", "devise", r"unknown key 'weights\.mnist\.measured\.0\.devise'; did you mean 'device'"),
         ("channels = 1", "channels = 2", r"'picture\.channels' is 2"),
         ("year = 1998", 'year = "long ago"', "'year' is 'long ago'"),
-        ("zoo.models.lenet:lenet5", "os:system", "'builder' is 'os:system'"),
+        ("zoo.models.lenet:lenet5", "lenet5", "'builder' is 'lenet5'"),
         ("[1, 2]", "[1]", "2 values for 1 seeds"),
         ("file =", 'url = "http://localhost/x.h5"\nfile =', "one of file .* url, and fitted"),
         ("0" * 64, "0" * 63, r"'weights\.mnist\.sha256'"),

@@ -149,8 +149,8 @@ def test_other_content_has_another_name(server, cache):
     [
         ("flipped", "whose sha256 is not that of the card"),
         ("longer", f"more than the {len(CONTENT):,} bytes"),
-        ("shorter", f"sends {len(CONTENT) - 1:,} bytes, not the {len(CONTENT):,} of the card; nothing was kept"),
-        ("missing", "could not be fetched.*Not Found"),
+        ("shorter", f"sends {len(CONTENT) - 1:,} bytes, but the card states {len(CONTENT):,}; nothing was saved"),
+        ("missing", "could not be downloaded.*Not Found"),
     ],
 )
 def test_bad_answer_leaves_nothing(server, cache, behaviour, message):
@@ -172,7 +172,7 @@ def test_answer_without_end(server, cache):
 def test_server_that_does_not_answer(server, cache):
     url = server.url()
     server.stop()
-    with pytest.raises(zoo.ZooError, match="could not be fetched") as caught:
+    with pytest.raises(zoo.ZooError, match="could not be downloaded") as caught:
         find(url=url)
     place = str(caught.value).rsplit(" ", 1)[-1]
     assert url in str(caught.value) and files(cache) == []
@@ -200,7 +200,7 @@ def test_damaged_in_the_cache(server):
         with pytest.raises(zoo.ZooError, match="damaged") as caught:
             find(url=server.url())
         assert path.read_bytes() == damaged and server.answered == 1
-    subprocess.run(str(caught.value).split("mend: ")[1], shell=True, check=True)
+    subprocess.run(str(caught.value).split("fix: ")[1], shell=True, check=True)
     assert find(url=server.url()).read_bytes() == CONTENT
 
 
@@ -229,7 +229,7 @@ def test_two_processes_at_once(server, cache):
         waiting = [child for child in children if select.select([child.stderr], [], [], 0.05)[0]]
         if waiting:
             break
-    assert "waiting for another process that fetches net.tag" in waiting[0].stderr.readline()
+    assert "waiting for another process that downloads net.tag" in waiting[0].stderr.readline()
     server.both.wait()
     ends = [child.communicate(timeout=120) for child in children]
     assert [child.returncode for child in children] == [0, 0], ends
@@ -262,10 +262,10 @@ def test_packaged_file(tmp_path, cache):
     assert find(file=str(path)) == path and not cache.exists()
     for damaged in (bytes([CONTENT[0] ^ 1]) + CONTENT[1:], CONTENT[:-1]):
         path.write_bytes(damaged)
-        with pytest.raises(zoo.ZooError, match=r"damaged.*mend: python -m pip install"):
+        with pytest.raises(zoo.ZooError, match=r"damaged.*fix: python -m pip install"):
             find(file=str(path))
     path.unlink()
-    with pytest.raises(zoo.ZooError, match=r"missing.*mend: python -m pip install"):
+    with pytest.raises(zoo.ZooError, match=r"missing.*fix: python -m pip install"):
         find(file=str(path))
 
 
@@ -298,7 +298,9 @@ def part(cache):
 @pytest.mark.parametrize("behaviour, kept", [("cut", len(CONTENT) // 2), ("cut-chunks", 1000)])
 def test_resumed_after_a_lost_connection(server, cache, behaviour, kept):
     """The same command asks for the rest alone; in all, no byte is sent twice."""
-    with pytest.raises(zoo.ZooError, match=f"could not be fetched.* {kept:,} bytes are kept: give the same command again"):
+    with pytest.raises(
+        zoo.ZooError, match=f"could not be downloaded.* {kept:,} bytes are saved: run the same command again"
+    ):
         find(url=server.url(behaviour))
     assert part(cache).read_bytes() == CONTENT[:kept]
     server.sent = kept
@@ -311,7 +313,7 @@ def test_lost_again_and_again(server, cache):
     """Each time half of what is left arrives."""
     left = len(CONTENT)
     for _ in range(5):
-        with pytest.raises(zoo.ZooError, match="are kept"):
+        with pytest.raises(zoo.ZooError, match="are saved"):
             find(url=server.url("cut"))
         left -= left // 2
         assert part(cache).stat().st_size == len(CONTENT) - left
@@ -331,7 +333,7 @@ def test_server_that_sends_another_part(server, cache):
     with pytest.raises(zoo.ZooError):
         find(url=server.url("cut"))
     with pytest.raises(
-        zoo.ZooError, match=f"sends another part than the one from byte {len(CONTENT) // 2:,}; nothing was kept"
+        zoo.ZooError, match=f"sends another range than the one from byte {len(CONTENT) // 2:,}; nothing was saved"
     ):
         find(url=server.url("other-part"))
     assert files(cache) == []
@@ -344,7 +346,7 @@ def test_beginning_that_is_of_another_file(server, cache, kept):
         find(url=server.url("cut"))
     part(cache).write_bytes(kept)
     if len(kept) <= len(CONTENT):
-        with pytest.raises(zoo.ZooError, match="whose sha256 is not that of the card; nothing was kept"):
+        with pytest.raises(zoo.ZooError, match="whose sha256 is not that of the card; nothing was saved"):
             find(url=server.url())
         assert files(cache) == []
     assert find(url=server.url()).read_bytes() == CONTENT
@@ -436,16 +438,18 @@ def test_foreign_file_without_a_network(cache, monkeypatch):
 def test_foreign_file_that_is_wrong_is_not_read(server, cache):
     """Neither one that was fetched nor one that was put there; the message names the hash that was published."""
     convert = Convert()
-    with pytest.raises(zoo.ZooError, match="sent a file whose sha1 is not that of the card; nothing was kept"):
+    with pytest.raises(zoo.ZooError, match="sent a file whose sha1 is not that of the card; nothing was saved"):
         find_foreign(convert, url=server.url("flipped"))
     assert files(cache) == []
     with pytest.raises(zoo.ZooError, match="sent a file whose sha256 is not that of the card"):
         find_foreign(convert, url=server.url("flipped"), sha1=None, sha256=hashlib.sha256(CONTENT).hexdigest())
-    with pytest.raises(zoo.ZooError, match=f"sends more than the {len(CONTENT) - 1:,} bytes of the card; nothing was kept"):
+    with pytest.raises(
+        zoo.ZooError, match=f"sends more than the {len(CONTENT) - 1:,} bytes that the card states; nothing was saved"
+    ):
         find_foreign(convert, url=server.url(), largest=len(CONTENT) - 1)
     place = cache / "weights" / f"net.tag-{hashlib.sha1(CONTENT).hexdigest()[:12]}.h5"
     place.write_bytes(CONTENT[:-1])
-    with pytest.raises(zoo.ZooError, match=f"damaged: their sha1 is not that of the card; mend: rm {re.escape(str(place))}"):
+    with pytest.raises(zoo.ZooError, match=f"damaged: their sha1 is not that of the card; fix: rm {re.escape(str(place))}"):
         find_foreign(convert, url=server.url())
     assert convert.calls == [] and files(cache) == [place]
 
@@ -469,10 +473,10 @@ def test_damage_of_what_was_converted(server, cache):
     whole = path.read_bytes()
     for damaged in (whole[:-1], bytes([whole[0] ^ 1]) + whole[1:]):
         path.write_bytes(damaged)
-        with pytest.raises(zoo.ZooError, match="damaged: their sha256 is not that of the file beside") as caught:
+        with pytest.raises(zoo.ZooError, match=r"damaged: their sha256 is not that in net\.tag-") as caught:
             find_foreign(convert, url=server.url())
     assert len(convert.calls) == 1
-    subprocess.run(str(caught.value).split("mend: ")[1], shell=True, check=True)
+    subprocess.run(str(caught.value).split("fix: ")[1], shell=True, check=True)
     assert files(cache) == []
     assert find_foreign(convert, url=server.url()).read_bytes() == whole
     path.with_name(f"{path.name}.sha256").unlink()  # as if it had been killed before it was sealed
@@ -544,9 +548,9 @@ def test_load_of_foreign_weights(server, cache, monkeypatch):
         ({"largest": None}, "give one of size and"),
         ({"size": 3}, "give one of size and"),
         ({"published": ()}, "measured or published"),
-        ({"format": None}, "sha1 and largest are of a foreign file"),
+        ({"format": None}, "sha1 and largest need a foreign format"),
         ({"format": None, "sha1": None, "sha256": "0" * 64, "largest": None, "size": 3}, "give the recipe"),
-        ({"url": None, "file": "x.h5"}, "of what is published at a url"),
+        ({"url": None, "file": "x.h5"}, "sha1 and largest need a url"),
         ({"sha1": "0" * 39}, "'sha1'"),
         ({"format": "keras"}, "'format' is 'keras'"),
         ({"classes": "imagenet1"}, "no list of classes 'imagenet1'; did you mean 'imagenet1k'"),
@@ -561,7 +565,7 @@ def test_wrong_weights(change, message):
 
 def test_card_without_the_layers_of_a_format():
     card = {**registry.raw_cards()["linear"], "weights": {"x": foreign(url="http://localhost/x.caffemodel").model_dump()}}
-    with pytest.raises(zoo.ZooError, match=r"weights.x are of the format caffe, and there is no \[imports.caffe\]"):
+    with pytest.raises(zoo.ZooError, match=r"weights.x have the format caffe, but there is no \[imports.caffe\]"):
         schema.validate(card, schema.Card, "card")
     schema.validate({**card, "imports": {"caffe": {"a": "b"}}}, schema.Card, "card")
     with pytest.raises(zoo.ZooError, match=r"'imports\.onnx"):

@@ -136,9 +136,9 @@ def test_a_damaged_file_is_refused_with_what_mends_it(cache, harm):
     middle = len(content) // 2
     flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
     path.write_bytes({"cut": content[:middle], "flipped": flipped, "empty": b""}[harm])
-    with pytest.raises(ZooError, match=r"the weights memory\.ef at .* are damaged: .* mend: rm ") as caught:
+    with pytest.raises(ZooError, match=r"the weights memory\.ef at .* are damaged: .* fix: rm ") as caught:
         zoo.load("memory.ef")
-    subprocess.run(shlex.split(str(caught.value).partition("mend: ")[2]), check=True)
+    subprocess.run(shlex.split(str(caught.value).partition("fix: ")[2]), check=True)
     assert files(cache) == []
     assert zoo.load("memory.ef").fingerprint() == right
 
@@ -179,6 +179,8 @@ def test_another_mnist_is_named_with_its_folder(tmp_path):
 
 def test_without_a_package_that_fits(cache, monkeypatch):
     monkeypatch.setattr(store, "entry_points", lambda **_: [])
-    with pytest.raises(ZooError, match=r"memory\.ef is fitted to its data, and no package that can do so is installed"):
+    with pytest.raises(
+        ZooError, match=r"memory\.ef must be fitted to its training data, and no installed package can fit weights"
+    ):
         zoo.load("memory.ef")
     assert not cache.exists()
