@@ -98,14 +98,14 @@ def zoo_machine(known, labels, k):
     from training.evaluation import evaluate
     from zoo import registry, rules
 
-    rule = rules.Memorise()
+    rule = rules.Memorize()
 
     def predict(asked):
         net = zoo.build("nearest-neighbor", k=k)
         classifier = registry.wrap(net, zoo.card("nearest-neighbor"), range(10))
         for start in range(0, len(known), CHUNK):
             rows = slice(start, start + CHUNK)
-            rule.learn(net, classifier.preprocessing(known[rows]), labels[rows])
+            rule.train_on_batch(net, classifier.preprocessing(known[rows]), labels[rows])
         return evaluate.predict(classifier, asked).argmax(axis=1)
 
     return predict

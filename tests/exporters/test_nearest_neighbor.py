@@ -23,7 +23,7 @@ def filled(capacity=300, **options):
     classifier = registry.wrap(net, zoo.card("nearest-neighbor"), range(10))
     generator = np.random.default_rng(1)
     pictures = generator.integers(0, 256, (capacity - 20, 28, 28, 1), "uint8")  # 20 places stay free
-    rules.Memorise().learn(net, classifier.preprocessing(pictures), generator.integers(0, 10, capacity - 20))
+    rules.Memorize().train_on_batch(net, classifier.preprocessing(pictures), generator.integers(0, 10, capacity - 20))
     return classifier
 
 

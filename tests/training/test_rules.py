@@ -24,7 +24,7 @@ ROWS, BATCH, SEED, RATE = 23, 8, 5, 0.01
 class Delta(rules.Rule):
     """Half the squared error to one-hot targets, downhill, written as a rule: what SGD does by a gradient."""
 
-    def learn(self, net, x, labels):
+    def train_on_batch(self, net, x, labels):
         layer = net.layers[-1]
         flat = keras.ops.reshape(x, (-1, layer.kernel.shape[0]))
         scores = net(x)
@@ -133,7 +133,7 @@ def test_a_recipe_with_a_rule_and_without_validation_keeps_the_last_epoch(digits
     [
         ('[rule]\nclass_name = "test>Delta"', "", "no .optimizer., and its card no rule"),
         ("test>Delta", "test>Dleta", "rule test>Dleta"),
-        ("test>Delta", "zoo>MulticlassHinge", "no rule of the name zoo>MulticlassHinge"),
+        ("test>Delta", "zoo>MulticlassHinge", "no rule is named zoo>MulticlassHinge"),
         ("[rule]", "[options]\nclasses = 3\n[rule]", r"options\.classes: linear has the classes of its data, here 10"),
         ("[rule]", "[options]\ninput_shape = 3\n[rule]", r"linear cannot be built with .'input_shape': 3.: "),
         ("test = 0.2", "test = 0", "no test part, and data.validation and data.test are 0"),

@@ -64,5 +64,5 @@ def fit_classifier(recipe, source):
     rule.prepare(net, len(train), len(train))
     for start in range(0, len(train), recipe.batch_size):
         batch = train[start : start + recipe.batch_size]
-        rule.learn(net, classifier.preprocessing(batch.images), batch.labels)
+        rule.train_on_batch(net, classifier.preprocessing(batch.images), batch.labels)
     return classifier

@@ -171,7 +171,7 @@ class Trainer(keras.Model):
     def _rule_step(self, data):
         pictures, labels = data
         x = self.classifier.preprocessing(self._augmented(pictures))
-        scores = self.rule.learn(self.classifier.net, x, labels)
+        scores = self.rule.train_on_batch(self.classifier.net, x, labels)
         loss = self.compute_loss(x, labels, scores, training=False)
         self._loss_tracker.update_state(loss, sample_weight=keras.ops.shape(labels)[0])
         return self.compute_metrics(x, labels, scores)

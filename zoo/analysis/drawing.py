@@ -49,7 +49,7 @@ def learned(classifier, layer=None):
     if hasattr(shown, "images"):
         found = shown.images()
     elif hasattr(shown, "examples"):
-        found = _memorised(shown, classifier)
+        found = _memorized(shown, classifier)
     elif isinstance(shown, keras.layers.Conv2D) or hasattr(shown, "full_kernel"):
         kernel = shown.full_kernel() if hasattr(shown, "full_kernel") else shown.kernel
         kernel = keras.ops.convert_to_numpy(kernel)
@@ -104,7 +104,7 @@ def _kernels(kernel, groups, on_picture):
     ]
 
 
-def _memorised(layer, classifier):
+def _memorized(layer, classifier):
     """Return the first memorised pictures of each class."""
     patterns, labels = layer.examples(EACH)
     pictures = patterns.reshape(-1, *classifier.net.input_shape[1:])

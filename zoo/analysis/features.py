@@ -317,7 +317,7 @@ def nearest(features, vector, count):
     memory.build((None, width))
     for start in range(0, rows, 1000):
         batch = features.vectors[start : start + 1000] - middle
-        memory.memorise(batch, np.ones((len(batch), 1), "float32"))
+        memory.memorize(batch, np.ones((len(batch), 1), "float32"))
     # Far more than are asked for: what that form confuses, the exact distances put in order.
     candidates = memory.nearest((vector - middle)[None], min(rows, count + 500))
     places = np.sort(keras.ops.convert_to_numpy(candidates)[0])

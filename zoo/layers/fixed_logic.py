@@ -5,23 +5,26 @@ from keras import ops
 
 from zoo.layers.signum import signum
 from zoo.layers.traits import Traits
+from zoo.types import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
 class FixedLogic(keras.layers.Layer):
-    """Let a fixed logic element decide over each group of Adalines: yes if at least m of the group say yes.
+    """Fixed logic elements of a Madaline: each votes over one group of Adalines and says yes if at least m of them do.
 
-    AND needs all of them, OR one, the majority more than half. It takes the linear sums of the Adalines, of which it
-    thresholds each, and scores a group with votes - (m - 1/2) + b. So a score is positive if, and only if, the element says
-    yes. The part b, softsign of the mean sum divided by 4, is within ±1/4: it orders groups with equally many votes. The
-    machine had one group and no such need: a reconstruction.
+    AND needs all of the group, OR one, the majority more than half. The inputs are the linear sums of the Adalines, which
+    the layer thresholds. The score of a group is votes - (m - 1/2) + b, so it is positive if and only if the element says
+    yes. The term b = softsign(mean sum) / 4 is within ±1/4 and ranks groups with equally many votes. It is a reconstruction:
+    the machine had one group and needed no ranking.
+
+    Input shape: (..., groups * units). Output shape: (..., groups).
 
     Args:
-        units: Adalines a group; those of a group lie side by side.
+        units: number of Adalines per group; those of one group are adjacent.
         logic: "majority", "and" or "or".
 
     Raises:
-        ValueError: if there is no such logic; at build, if the input is not whole groups.
+        ValueError: if `logic` is unknown; at build, if the inputs are not a whole number of groups.
 
     References:
         Widrow (1962), Generalization and information storage in networks of Adaline "neurons".
@@ -29,7 +32,7 @@ class FixedLogic(keras.layers.Layer):
 
     traits = Traits()
 
-    def __init__(self, units, logic="majority", **kwargs):
+    def __init__(self, units: int, logic: str = "majority", **kwargs) -> None:
         super().__init__(**kwargs)
         needed = {"majority": units // 2 + 1, "and": units, "or": 1}
         if logic not in needed:
@@ -38,28 +41,28 @@ class FixedLogic(keras.layers.Layer):
         self.logic = logic
         self.needed = needed[logic]
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         if input_shape[-1] % self.units:
             raise ValueError(
-                f"{self.name}: the input must be groups of {self.units}. Received: input_shape={tuple(input_shape)}"
+                f"{self.name}: the inputs must be groups of {self.units}. Received: input_shape={tuple(input_shape)}"
             )
 
-    def groups(self, sums):
-        """Return linear sums by group, (..., groups, units)."""
+    def groups(self, sums: Tensor) -> Tensor:
+        """Return linear sums, (..., groups * units), by group: (..., groups, units)."""
         return ops.reshape(sums, (-1, *sums.shape[1:-1], sums.shape[-1] // self.units, self.units))
 
-    def call(self, sums):
+    def call(self, sums: Tensor) -> Tensor:
         sums = self.groups(sums)
         votes = ops.sum(signum(sums) + 1, axis=-1) / 2
         return votes - (self.needed - 0.5) + ops.softsign(ops.mean(sums, axis=-1)) / 4
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], input_shape[-1] // self.units)
 
-    def connections(self):
-        """Return (connections, multiply-accumulates) of one picture: each Adaline is wired to its element, with weight 1."""
+    def connections(self) -> tuple[int, int]:
+        """Return (connections, multiply-accumulates) for one image: one wire of weight 1 from each Adaline."""
         wires = math.prod(self.output.shape[1:]) * self.units
         return wires, wires
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "units": self.units, "logic": self.logic}

@@ -2,19 +2,20 @@ import keras
 from keras import ops
 
 from zoo.layers.traits import Traits
+from zoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
 class GroupedConv2D(keras.layers.Conv2D):
-    """Convolve groups of maps apart from each other, as the two GPUs of 2012 did.
+    """Grouped convolution, as on the two GPUs of 2012: each group of output maps sees one group of input maps.
 
-    It is Keras' own Conv2D(groups=...), weights and configuration included. But that one is compiled by XLA on TensorFlow,
-    whose gradient takes seven times as long on a CPU; here each group is a convolution of its own.
+    Weights and configuration are those of `keras.layers.Conv2D(groups=...)`. On TensorFlow, Keras compiles that layer with
+    XLA, whose gradient takes seven times as long on a CPU; this layer computes one convolution per group.
 
     Args:
         filters: number of output maps of all groups.
         kernel_size: height and width of the kernels, in pixels, or one number for both.
-        groups: number of groups, which divides the maps of the input and the filters.
+        groups: number of groups; it must divide the input maps and the filters.
         **kwargs: as for `keras.layers.Conv2D`.
 
     References:
@@ -23,11 +24,11 @@ class GroupedConv2D(keras.layers.Conv2D):
 
     traits = Traits()
 
-    def __init__(self, filters, kernel_size, groups=2, **kwargs):
+    def __init__(self, filters: int, kernel_size: int | tuple[int, int], groups: int = 2, **kwargs) -> None:
         super().__init__(filters, kernel_size, groups=groups, **kwargs)
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         axis = -1 if self.data_format == "channels_last" else 1
-        parts = zip(ops.split(inputs, self.groups, axis=axis), ops.split(kernel, self.groups, axis=-1), strict=True)
-        maps = [ops.conv(x, part, self.strides, self.padding, self.data_format, self.dilation_rate) for x, part in parts]
+        groups = zip(ops.split(inputs, self.groups, axis=axis), ops.split(kernel, self.groups, axis=-1), strict=True)
+        maps = [ops.conv(x, part, self.strides, self.padding, self.data_format, self.dilation_rate) for x, part in groups]
         return ops.concatenate(maps, axis=axis)

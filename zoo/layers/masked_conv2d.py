@@ -1,25 +1,31 @@
+from collections.abc import Callable, Sequence
+
 import keras
 import numpy as np
 
 from zoo.initializers import FanInUniform
 from zoo.layers.traits import Traits
+from zoo.types import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
 class MaskedConv2D(keras.layers.Layer):
-    """Convolve, each output map with its own subset of the input maps; unit stride, no padding.
+    """Convolution with a connection table: each output map sees its own subset of the input maps. Stride 1, no padding.
 
-    Only the kernels that exist are weights: (kernel_size, kernel_size, number of pairs), where a pair is an entry of the
-    table. A mask over a full kernel would count, decay and save weights that the machine never had.
+    The weights are only the kernels that exist, (kernel_size, kernel_size, pairs), where a pair is one entry of the table. A
+    mask over a full kernel would count, decay and save weights that LeNet-5 never had.
+
+    Input shape: (batch, height, width, maps). Output shape: (batch, height - kernel_size + 1, width - kernel_size + 1,
+    output maps).
 
     Args:
-        table: for each output map, the list of the input maps that it sees.
+        table: for each output map, the list of the input maps that it sees, counted from 0.
         kernel_size: side of the square kernels, in pixels.
-        kernel_initializer: start of the kernels, by default the paper's U(±2.4/F), F the connected fan-in of each map.
-        bias_initializer: start of the biases, likewise.
+        kernel_initializer: Keras initializer. Default: the paper's U(±2.4/F), where F is the connected fan-in of each map.
+        bias_initializer: Keras initializer. Default: likewise.
 
     Raises:
-        ValueError: if an output map sees nothing or sees a map twice; at build, if it sees a map that the input lacks.
+        ValueError: if an output map sees no map, or one map twice; at build, if the input lacks a map of the table.
 
     References:
         LeCun et al. (1998), table I and section II.B, layer C3.
@@ -27,12 +33,19 @@ class MaskedConv2D(keras.layers.Layer):
 
     traits = Traits()
 
-    def __init__(self, table, kernel_size, kernel_initializer=None, bias_initializer=None, **kwargs):
+    def __init__(
+        self,
+        table: Sequence[Sequence[int]],
+        kernel_size: int,
+        kernel_initializer: str | dict | Callable | None = None,
+        bias_initializer: str | dict | Callable | None = None,
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         self.table = [list(seen) for seen in table]
         self.kernel_size = kernel_size
         if not self.table:
-            raise ValueError(f"{self.name}: the table names no output map. Received: {table}")
+            raise ValueError(f"{self.name}: the table has no output map. Received: {table}")
         for number, seen in enumerate(self.table):
             if not seen or len(set(seen)) != len(seen):
                 raise ValueError(f"{self.name}: output map {number} must see each of its maps once. Received: {seen}")
@@ -41,7 +54,7 @@ class MaskedConv2D(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer or FanInUniform(fan_in_of_pair))
         self.bias_initializer = keras.initializers.get(bias_initializer or FanInUniform(fan_in))
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         maps = input_shape[-1]
         missing = {source for seen in self.table for source in seen} - set(range(maps))
         if missing:
@@ -50,7 +63,7 @@ class MaskedConv2D(keras.layers.Layer):
         size = self.kernel_size
         self.kernel = self.add_weight((size, size, pairs), self.kernel_initializer, name="kernel")
         self.bias = self.add_weight((len(self.table),), self.bias_initializer, name="bias")
-        # place[i, o] is the pair that joins input map i to output map o; the last index means "none" and reads a zero.
+        # place[i, o] is the index of the pair of input map i and output map o; the index `pairs` reads a zero.
         place = np.full((maps, len(self.table)), pairs)
         pair = 0
         for output, seen in enumerate(self.table):
@@ -59,30 +72,30 @@ class MaskedConv2D(keras.layers.Layer):
                 pair += 1
         self._place = place
 
-    def full_kernel(self):
-        """Return the kernel with its holes as zeros, (kernel_size, kernel_size, input maps, output maps)."""
+    def full_kernel(self) -> Tensor:
+        """Return the kernel with zeros for missing pairs, (kernel_size, kernel_size, input maps, output maps)."""
         padded = keras.ops.pad(self.kernel, ((0, 0), (0, 0), (0, 1)))
         return keras.ops.take(padded, self._place, axis=-1)
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         kernel = keras.ops.cast(self.full_kernel(), x.dtype)
         return keras.ops.conv(x, kernel, padding="valid") + keras.ops.cast(self.bias, x.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, height, width, _ = input_shape
         return batch, height - self.kernel_size + 1, width - self.kernel_size + 1, len(self.table)
 
-    def receptive_window(self):
+    def receptive_window(self) -> tuple[int, int, int]:
         """Return (size, stride, padding before) of the windows, in input units."""
         return self.kernel_size, 1, 0
 
-    def connections(self):
-        """Return (connections, multiply-accumulates) of one picture: the holes of the table are not counted."""
+    def connections(self) -> tuple[int, int]:
+        """Return (connections, multiply-accumulates) for one image, without the missing pairs of the table."""
         _, height, width, maps = self.output.shape
         macs = height * width * self.kernel_size**2 * sum(len(seen) for seen in self.table)
         return macs + height * width * maps, macs
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "table": self.table,

@@ -2,15 +2,16 @@ import keras
 
 from zoo.constraints import MaxNorm
 from zoo.layers.traits import Traits
+from zoo.types import Config
 
 
 @keras.saving.register_keras_serializable("zoo")
 class MaxNormDense(keras.layers.Dense):
-    """Dense layer whose weights into each unit keep a norm of at most c; the bias goes free.
+    """Dense layer with a max-norm constraint: the weights into each unit have a norm of at most c. Biases are not limited.
 
     Args:
         units: number of units.
-        max_norm: c, see `zoo.constraints.MaxNorm`. 3 is that of the authors' MNIST example; other sources say 2 and 4.
+        max_norm: c, see `zoo.constraints.MaxNorm`. The authors' MNIST example has 3; other sources have 2 and 4.
         **kwargs: as for `keras.layers.Dense`.
 
     References:
@@ -19,16 +20,18 @@ class MaxNormDense(keras.layers.Dense):
 
     traits = Traits()
 
-    def __init__(self, units, max_norm=3.0, **kwargs):
+    def __init__(self, units: int, max_norm: float = 3.0, **kwargs) -> None:
         super().__init__(units, kernel_constraint=MaxNorm(max_norm), **kwargs)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return _with_max_norm(super().get_config(), self.kernel_constraint)
 
 
 @keras.saving.register_keras_serializable("zoo")
 class MaxNormConv2D(keras.layers.Conv2D):
-    """Convolution whose kernel for each output map keeps a norm of at most c; the bias goes free.
+    """Convolution with a max-norm constraint: the kernel of each output map has a norm of at most c.
+
+    Biases are not limited.
 
     Args:
         filters: number of output maps.
@@ -42,14 +45,14 @@ class MaxNormConv2D(keras.layers.Conv2D):
 
     traits = Traits()
 
-    def __init__(self, filters, kernel_size, max_norm=3.0, **kwargs):
+    def __init__(self, filters: int, kernel_size: int | tuple[int, int], max_norm: float = 3.0, **kwargs) -> None:
         super().__init__(filters, kernel_size, kernel_constraint=MaxNorm(max_norm), **kwargs)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return _with_max_norm(super().get_config(), self.kernel_constraint)
 
 
 def _with_max_norm(config, constraint):
-    """Return the config of a Keras layer with the constraint given by its c."""
+    """Return the config of a Keras layer with max_norm instead of the constraint."""
     del config["kernel_constraint"]
     return {**config, "max_norm": constraint.max_value}

@@ -1,6 +1,6 @@
-"""Preprocessing that is fitted to data: to those of the training part, and to no others.
+"""Preprocessing layers that are fitted to the training split: mean subtraction, PCA whitening and ZCA whitening.
 
-For zero mean and unit variance of each pixel, Keras has Normalization.
+For zero mean and unit variance of each pixel, use `keras.layers.Normalization`.
 """
 
 import math
@@ -8,34 +8,36 @@ import math
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from zoo.layers.traits import Traits
+from zoo.types import Config, Shape, Tensor
 
 
 class Fitted(keras.Variable):
-    """A variable that knows whether it was given values since its start: by fitting, by loading, by `set_weights`."""
+    """A variable that records whether a value was assigned to it: by `adapt`, by loading or by `set_weights`."""
 
     given = False
 
-    def assign(self, value):
+    def assign(self, value: Tensor) -> Tensor:
         self.given = True
         return super().assign(value)
 
 
 class Adapted(keras.layers.Layer):
-    """What the layers here share: they refuse to run before they are fitted, or were given what was fitted before."""
+    """Base class of layers that are fitted by `adapt`. They raise an error if they run before they are fitted or loaded."""
 
     traits = Traits(keep_float32=True)  # enlarges small differences from a mean
 
-    def add_fitted(self, name, shape):
-        """Return a variable for what `adapt` finds, zero until then."""
+    def add_fitted(self, name: str, shape: Shape) -> Fitted:
+        """Return a non-trainable variable for a statistic that `adapt` computes, initially zero."""
         return Fitted("zeros", shape=shape, dtype=self.variable_dtype, trainable=False, name=name)
 
-    def adapt(self, data):
+    def adapt(self, data: ArrayLike) -> None:
         """Fit the layer.
 
         Args:
-            data: (n, ...) array, the training part alone.
+            data: (n, ...) array, the training split only.
         """
         data = np.asarray(data, "float64")
         if not self.built:
@@ -44,79 +46,86 @@ class Adapted(keras.layers.Layer):
 
     def _check(self):
         if not self.mean.given:
-            raise ValueError(f"{self.name} was fitted to no data: call `adapt` with the training part, or load weights")
+            raise ValueError(f"{self.name} is not fitted: call `adapt` with the training split, or load weights")
 
-    def compute_output_shape(self, input_shape):
-        # Keras asks this, and not `call`, when a model is put together, which may be before its weights are loaded.
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        # Keras uses this instead of `call` when a model is built, which may be before its weights are loaded.
         return input_shape
 
 
 @keras.saving.register_keras_serializable("zoo")
 class ZeroCenter(Adapted):
-    """Subtract the mean picture, or the mean of each channel, of the data that `adapt` was given.
+    """Subtract the mean image of the training data, or the mean of each channel.
+
+    Input and output shape: (batch, ..., channels).
 
     Args:
-        per_channel: subtract one number a channel, not one a pixel.
+        per_channel: subtract one number per channel instead of one per pixel.
 
     Raises:
-        ValueError: when called, if it was neither adapted nor loaded.
+        ValueError: at call, if the layer was neither adapted nor loaded.
 
     References:
-        CS231n (2017), lecture 6: the mean picture is AlexNet's way, the channel means are VGG's.
+        CS231n (2017), lecture 6: AlexNet subtracts the mean image, VGG the channel means.
     """
 
-    def __init__(self, per_channel=False, **kwargs):
+    def __init__(self, per_channel: bool = False, **kwargs) -> None:
         super().__init__(**kwargs)
         self.per_channel = per_channel
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         shape = input_shape[-1:] if self.per_channel else input_shape[1:]
         self.mean = self.add_fitted("mean", shape)
 
     def _fit(self, data):
         self.mean.assign(data.mean(tuple(range(data.ndim - len(self.mean.shape)))))
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         self._check()
         return x - self.mean
 
-    def connections(self):
-        """Return (connections, multiply-accumulates) of one picture: no pixel is joined to another."""
+    def connections(self) -> tuple[int, int]:
+        """Return (connections, multiply-accumulates) for one image: no pixel is connected to another."""
         return 0, 0
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "per_channel": self.per_channel}
 
 
 @keras.saving.register_keras_serializable("zoo")
 class PCAWhitening(Adapted):
-    """Turn the data to their principal axes, the largest variance first, and give each axis the variance one.
+    """PCA whitening: project the data on their principal axes, largest variance first, and scale each to unit variance.
 
-    On the data that it was fitted to, the outputs have the identity for a covariance: (batch, ...) -> (batch, components).
+    On the data that the layer was fitted to, the covariance of the outputs is the identity.
+
+    Input shape: (batch, ...). Output shape: (batch, components).
 
     Args:
-        components: number of axes to keep, by default all.
-        epsilon: added to each variance, so that axes along which the data hardly vary are not blown up.
+        components: number of axes to keep. Default: all.
+        epsilon: added to each variance, so that axes along which the data hardly vary are not amplified.
 
     Raises:
-        ValueError: at build, if there are fewer features than components; at `adapt`, if epsilon is 0 and the data do not
-            vary along every axis that is kept; when called, if it was neither adapted nor loaded.
+        ValueError: at build, if there are fewer features than components; at `adapt`, if `epsilon` is 0 and the data do not
+            vary along every axis that is kept; at call, if the layer was neither adapted nor loaded.
 
     References:
         CS231n (2017), lecture 6.
     """
 
-    def __init__(self, components=None, epsilon=1e-5, **kwargs):
+    def __init__(self, components: int | None = None, epsilon: float = 1e-5, **kwargs) -> None:
         super().__init__(**kwargs)
         self.components = components
         self.epsilon = epsilon
 
-    def build(self, input_shape):
-        self.picture_shape = tuple(input_shape[1:])
-        features = math.prod(self.picture_shape)
+    def build(self, input_shape: Shape) -> None:
+        self.image_shape = tuple(input_shape[1:])
+        features = math.prod(self.image_shape)
         kept = features if self.components is None else self.components
         if kept > features:
-            raise ValueError(f"{self.name}: {kept} components are too many. Received: input_shape={tuple(input_shape)}")
+            raise ValueError(
+                f"{self.name}: {kept} components need as many features, not {features}. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
         self.mean = self.add_fitted("mean", (features,))
         self.axes = self.add_fitted("axes", (features, kept))
         self.deviations = self.add_fitted("deviations", (kept,))
@@ -130,48 +139,50 @@ class PCAWhitening(Adapted):
         varied = int(np.sum(variances[:kept] > variances[0] * len(axes) * np.finfo("float64").eps))
         if self.epsilon == 0 and varied < kept:
             raise ValueError(
-                f"{self.name}: the data vary along {varied} of {kept} axes, and the others cannot be given variance one; "
-                f"choose an epsilon above 0, or fewer components. Received: data.shape={data.shape}"
+                f"{self.name}: the data vary along {varied} of {kept} axes, the others cannot be scaled to unit variance; "
+                f"set epsilon above 0, or keep fewer components. Received: data.shape={data.shape}"
             )
         axes = axes[:, :kept]
-        # An axis has no sign of its own. With its largest entry positive it is the same on every machine.
+        # The sign of an axis is arbitrary. With its largest entry positive it is the same on every machine.
         axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(kept)])
         self.mean.assign(mean)
         self.axes.assign(axes)
         self.deviations.assign(np.sqrt(variances[:kept] + self.epsilon))
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         self._check()
         centered = ops.reshape(x, (-1, self.mean.shape[0])) - self.mean
         return ops.matmul(centered, self.axes) / self.deviations
 
-    def inverse(self, z):
-        """Return the inputs that give z; where components were left out, the nearest that the others can make.
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return the inputs for given outputs: exact with all components, else the nearest that the kept ones can represent.
 
         Args:
-            z: outputs of the layer.
+            z: (batch, components) outputs of the layer.
 
         Returns:
-            Array of the shape of the inputs.
+            Tensor of the shape of the inputs.
         """
         self._check()
         centered = ops.matmul(z * self.deviations, ops.transpose(self.axes))
-        return ops.reshape(centered + self.mean, (-1, *self.picture_shape))
+        return ops.reshape(centered + self.mean, (-1, *self.image_shape))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape[0], self.components or math.prod(input_shape[1:])
 
-    def connections(self):
-        """Return (connections, multiply-accumulates) of one picture: every pixel to every component."""
+    def connections(self) -> tuple[int, int]:
+        """Return (connections, multiply-accumulates) for one image: each pixel to each component."""
         return (math.prod(self.axes.shape),) * 2
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "components": self.components, "epsilon": self.epsilon}
 
 
 @keras.saving.register_keras_serializable("zoo")
 class ZCAWhitening(PCAWhitening):
-    """Whiten and turn back: of all whitened forms of the data the nearest to them, so that pictures still look like them.
+    """ZCA whitening: PCA whitening rotated back. Of all whitened data it is nearest to the originals, so images stay alike.
+
+    Input and output shape: (batch, ...).
 
     Args:
         epsilon: as for `PCAWhitening`.
@@ -183,25 +194,25 @@ class ZCAWhitening(PCAWhitening):
         Bell, Sejnowski (1997), The "independent components" of natural scenes are edge filters.
     """
 
-    def __init__(self, epsilon=1e-5, **kwargs):
+    def __init__(self, epsilon: float = 1e-5, **kwargs) -> None:
         super().__init__(epsilon=epsilon, **kwargs)
 
-    def call(self, x):
-        turned_back = ops.matmul(super().call(x), ops.transpose(self.axes))
-        return ops.reshape(turned_back, (-1, *self.picture_shape))
+    def call(self, x: Tensor) -> Tensor:
+        rotated = ops.matmul(super().call(x), ops.transpose(self.axes))
+        return ops.reshape(rotated, (-1, *self.image_shape))
 
-    def inverse(self, z):
-        """Return the inputs that give z, an array of their shape."""
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return the inputs for given outputs, of the same shape."""
         return super().inverse(ops.matmul(ops.reshape(z, (-1, self.mean.shape[0])), self.axes))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def connections(self):
-        """Return (connections, multiply-accumulates) of one picture: every pixel to every component, and back."""
+    def connections(self) -> tuple[int, int]:
+        """Return (connections, multiply-accumulates) for one image: each pixel to each component, and back."""
         return (2 * math.prod(self.axes.shape),) * 2
 
-    def get_config(self):
+    def get_config(self) -> Config:
         config = super().get_config()
         del config["components"]
         return config

@@ -8,7 +8,7 @@ from zoo.layers import NearestNeighbors
 def nearest_neighbor(classes=10, k=1, metric="l2", capacity=60000, input_shape=(28, 28, 1)):
     """Nearest neighbour rule: input_shape -> (classes,), no trainable parameters.
 
-    It learns by `zoo.rules.Memorise`.
+    It learns by `zoo.rules.Memorize`.
 
     Args:
         classes: number of classes.

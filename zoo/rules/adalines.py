@@ -1,4 +1,4 @@
-"""What the rules of Adalines share: the knobs of a layer, and rows that are learned one by one."""
+"""Base of the rules of Adalines, which are trained one row at a time."""
 
 import keras
 from keras import ops
@@ -6,32 +6,33 @@ from keras import ops
 from zoo.errors import ZooError
 from zoo.layers import RBFOutput
 from zoo.rules.rule import Rule
+from zoo.types import Config, Tensor
 
 
 class AdalineRule(Rule):
-    """A rule that adapts Adalines by alpha-LMS: each step takes a share alpha of the error away, whatever the input.
+    """A rule that adapts Adalines by alpha-LMS: each step removes a share alpha of the error, for any input.
 
-    A subclass names the layers of its machine and takes the step of one row. A layer is its knobs, (inputs + 1, units): the
+    A subclass defines the layers of its machine and the step on one row. The weights of a layer are (inputs + 1, units): the
     last row is the bias, whose input is always 1.
 
     Args:
-        alpha: the share; the error of an adapted unit becomes (1 - alpha) of what it was.
+        alpha: the share; a step changes the error of an adapted unit to (1 - alpha) times the error.
 
     Raises:
-        ValueError: if alpha is not within (0, 2), where the error shrinks.
+        ValueError: if `alpha` is not within (0, 2), where the error shrinks.
     """
 
-    machine = ()  # classes of the layers between the flattened picture and, where there is one, an RBFOutput
+    machine = ()  # classes of the layers between the flattened image and the RBFOutput, if there is one
 
-    def __init__(self, alpha):
+    def __init__(self, alpha: float) -> None:
         if not 0 < alpha < 2:
             raise ValueError(f"alpha must be within (0, 2). Received: alpha={alpha}")
         self.alpha = alpha
 
-    def prepare(self, net, rows, presentations):
+    def prepare(self, net: keras.Model, rows: int, presentations: int) -> None:
         self.layers(net)
 
-    def layers(self, net):
+    def layers(self, net: keras.Model) -> list[keras.layers.Layer]:
         """Return the layers of the machine.
 
         Raises:
@@ -42,62 +43,70 @@ class AdalineRule(Rule):
         if [type(layer) for layer in found] != list(self.machine) or not all(map(_is_linear, found)):
             expected, given = (", ".join(each) for each in (_names(self.machine), _names(map(type, found))))
             raise ZooError(
-                f"{type(self).__name__} teaches a net of {expected}, with biases and without activations; {net.name} "
+                f"{type(self).__name__} trains a net of {expected}, with biases and without activations; {net.name} "
                 f"has {given}"
             )
         return found
 
-    def learn(self, net, x, labels):
+    def train_on_batch(self, net: keras.Model, x: Tensor, labels: Tensor) -> Tensor:
         layers = self.layers(net)
         adalines = [layer for layer in layers if isinstance(layer, keras.layers.Dense)]
-        knobs = tuple(ops.concatenate([layer.kernel, layer.bias[None]], axis=0) for layer in adalines)
-        inputs = with_one(ops.reshape(ops.cast(x, knobs[0].dtype), (-1, knobs[0].shape[0] - 1)))
-        targets = ops.cast(_targets(net, labels), knobs[0].dtype)
+        weights = tuple(ops.concatenate([layer.kernel, layer.bias[None]], axis=0) for layer in adalines)
+        inputs = with_bias_input(ops.reshape(ops.cast(x, weights[0].dtype), (-1, weights[0].shape[0] - 1)))
+        targets = ops.cast(_targets(net, labels), weights[0].dtype)
 
         def body(row, state):
-            knobs, sums = state
-            knobs, before = self.step(layers, knobs, inputs[row], targets[row])
-            return knobs, ops.slice_update(sums, (row, 0), before[None])
+            weights, sums = state
+            weights, before = self.step(layers, weights, inputs[row], targets[row])
+            return weights, ops.slice_update(sums, (row, 0), before[None])
 
-        state = knobs, ops.zeros((ops.shape(inputs)[0], adalines[-1].units), knobs[0].dtype)
-        knobs, scores = ops.fori_loop(0, ops.shape(inputs)[0], body, state)
-        for layer, values in zip(adalines, knobs, strict=True):
+        state = weights, ops.zeros((ops.shape(inputs)[0], adalines[-1].units), weights[0].dtype)
+        weights, scores = ops.fori_loop(0, ops.shape(inputs)[0], body, state)
+        for layer, values in zip(adalines, weights, strict=True):
             layer.kernel.assign(values[:-1])
             layer.bias.assign(values[-1])
         for layer in net.layers[net.layers.index(adalines[-1]) + 1 :]:
             scores = layer(scores)
         return scores
 
-    def step(self, layers, knobs, x, target):
-        """Learn from one row.
+    def step(
+        self, layers: list[keras.layers.Layer], weights: tuple[Tensor, ...], x: Tensor, target: Tensor
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Train on one row.
 
         Args:
-            layers: those of the machine.
-            knobs: tuple of the knobs of its Adalines.
-            x: (inputs + 1,) the row; the last input is 1.
-            target: (outputs,) what the machine should say.
+            layers: layers of the machine.
+            weights: weights of its layers of Adalines, each (inputs + 1, units).
+            x: (inputs + 1,) row; the last input is 1.
+            target: (outputs,) desired outputs of the machine.
 
         Returns:
-            The knobs afterwards, and the linear sums of the last Adalines before, (units,).
+            The weights after the step, and the linear sums of the last Adalines before it, (units,).
         """
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"alpha": self.alpha}
 
 
-def turned(knobs, x, change):
-    """Return knobs turned as little as changes the sums on x by so much, (units,); where that is 0 they stay, to the bit."""
-    return knobs + ops.outer(x, change) / ops.sum(ops.square(x))
+def minimal_change(weights: Tensor, x: Tensor, change: Tensor) -> Tensor:
+    """Return the weights nearest to `weights` whose sums on x differ by `change`; where it is 0 they are equal, to the bit.
+
+    Args:
+        weights: (inputs + 1, units).
+        x: (inputs + 1,).
+        change: (units,).
+    """
+    return weights + ops.outer(x, change) / ops.sum(ops.square(x))
 
 
-def with_one(x):
-    """Return inputs with the 1 of the bias behind them."""
+def with_bias_input(x: Tensor) -> Tensor:
+    """Return inputs, (..., inputs), with the constant 1 of the bias appended."""
     return ops.concatenate([x, ops.ones_like(x[..., :1])], axis=-1)
 
 
 def _targets(net, labels):
-    """Return what the machine should say, (batch, outputs): the prototype of the class, else +1 for its output and -1."""
+    """Return the desired outputs, (batch, outputs): the prototypes of the classes, or +1 for the class and -1 for others."""
     labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
     if isinstance(net.layers[-1], RBFOutput):
         return ops.take(ops.convert_to_tensor(net.layers[-1].prototypes), labels, axis=0)

@@ -1,18 +1,19 @@
 import keras
 from keras import ops
 
-from zoo.rules.adalines import AdalineRule, turned
+from zoo.rules.adalines import AdalineRule, minimal_change
+from zoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
 class AlphaLMS(AdalineRule):
-    """Widrow and Hoff's rule with a step that the input measures: w += alpha e x / |x|², row by row.
+    """Widrow and Hoff's alpha-LMS rule, whose step is normalized by the input: w += alpha e x / |x|², row by row.
 
-    The error e is the linear one, before any threshold, of every unit. One step makes it (1 - alpha) e on the row shown.
-    The rule with a fixed step, mu-LMS, is a gradient: SGD on `zoo.losses.LMS`, or on the squared error to the targets.
+    The error e is the linear error of each unit, before any threshold. One step reduces it to (1 - alpha) e on that row. The
+    rule with a fixed step, mu-LMS, is gradient descent: SGD on `zoo.losses.LMS`, or on the squared error to the targets.
 
     Args:
-        alpha: the share of the error that a step takes away, within (0, 2).
+        alpha: the share of the error that a step removes, within (0, 2).
 
     References:
         Widrow, Hoff (1960), Adaptive switching circuits; Widrow, Lehr (1990), 30 years of adaptive neural networks.
@@ -20,7 +21,9 @@ class AlphaLMS(AdalineRule):
 
     machine = (keras.layers.Dense,)
 
-    def step(self, layers, knobs, x, target):
-        (knobs,) = knobs
-        sums = ops.matmul(x, knobs)
-        return (turned(knobs, x, self.alpha * (target - sums)),), sums
+    def step(
+        self, layers: list[keras.layers.Layer], weights: tuple[Tensor, ...], x: Tensor, target: Tensor
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        (weights,) = weights
+        sums = ops.matmul(x, weights)
+        return (minimal_change(weights, x, self.alpha * (target - sums)),), sums

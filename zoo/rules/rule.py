@@ -1,66 +1,71 @@
+from collections.abc import Mapping
+from typing import Any
+
 import keras
+
+from zoo.types import Config, Tensor
 
 
 class Rule:
-    """A learning rule that is no gradient: it sees pictures and labels, and changes the weights of a net itself.
+    """Base class of learning rules that are not gradient descent: they compute the weights from images and labels.
 
-    A subclass is registered with Keras, as a loss is, so that cards and recipes can name it. `training.fit` uses it in
-    place of loss and optimizer; by hand it is `rule.learn(net, x, labels)`.
+    Register a subclass with Keras, like a loss, so that cards and recipes can name it. `training.fit` uses the rule instead
+    of a loss and an optimizer. Without it, call `rule.train_on_batch(net, x, labels)`.
     """
 
-    def options(self, rows):
-        """Return arguments for the builder of a net that follow from the data; those of a recipe come before them.
+    def options(self, rows: int) -> dict[str, Any]:
+        """Return arguments for the builder of the net that depend on the data. Options of a recipe override them.
 
         Args:
-            rows: pictures of the training part.
-
-        Returns:
-            dict.
+            rows: number of images in the training split.
         """
         return {}
 
-    def prepare(self, net, rows, presentations):
-        """Check, before anything is learned, that a net can learn by this rule.
+    def prepare(self, net: keras.Model, rows: int, presentations: int) -> None:
+        """Check before training that this rule can train a net.
 
         Args:
-            net: the Keras model, built.
-            rows: pictures of the training part.
-            presentations: how many it will be shown in all, the same ones again counted again.
+            net: built Keras model.
+            rows: number of images in the training split.
+            presentations: number of images that the run presents in all, with repetitions.
 
         Raises:
             zoo.ZooError: if it cannot.
         """
 
-    def learn(self, net, x, labels):
-        """Learn from a batch, in a machine that learned on line one row after the other, and change the net's weights.
+    def train_on_batch(self, net: keras.Model, x: Tensor, labels: Tensor) -> Tensor:
+        """Train a net on a batch. Rules of machines that learned online process one row after the other.
 
         Args:
-            net: the Keras model.
-            x: (batch, height, width, channels) preprocessed pictures.
-            labels: (batch,) int, the true classes.
+            net: Keras model; its weights are changed.
+            x: (batch, height, width, channels) preprocessed images.
+            labels: (batch,) int class indices.
 
         Returns:
-            (batch, classes) scores that the net gave before it learned from them.
+            (batch, classes) scores of the net before it was trained on them.
         """
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the arguments of the constructor."""
         return {}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> "Rule":
         """Return the rule of a configuration."""
         return cls(**config)
 
 
-def get(described):
-    """Return the rule of a Keras description, a dict of class_name and config.
+def get(described: Mapping[str, Any]) -> Rule:
+    """Return the rule of a serialized Keras object.
+
+    Args:
+        described: mapping with `class_name` and `config`.
 
     Raises:
         ValueError: if there is no such rule, or its arguments are wrong.
     """
     rule = keras.saving.deserialize_keras_object(dict(described))
     if not isinstance(rule, Rule):
-        raise ValueError(f"no rule of the name {described['class_name']}. Received: {described}")
+        raise ValueError(f"no rule is named {described['class_name']}. Received: {described}")
     return rule

@@ -28,7 +28,7 @@ def test_a_run_memorises_every_picture_once(kind, epochs):
     known, asked = Samples(pictures[:43], labels[:43]), Samples(pictures[43:], labels[43:])
     net = zoo.build("nearest-neighbor", capacity=43)
     classifier = registry.wrap(net, zoo.card("nearest-neighbor"), range(10))
-    trainer = kind(classifier, (), known.images, known.labels, 8, 1, rules.Memorise())
+    trainer = kind(classifier, (), known.images, known.labels, 8, 1, rules.Memorize())
     trainer.prepare(None, zoo.losses.MulticlassHinge())
     history = trainer.fit(
         trainer.feed(1, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=epochs, shuffle=False, verbose=0
@@ -42,14 +42,14 @@ def test_a_run_memorises_every_picture_once(kind, epochs):
 
 def test_more_pictures_than_places_are_refused_before_the_run(tmp_path, digits):
     chosen = recipe.load("nearest-neighbor-mnist", **{"data.name": str(digits), "data.test": 100, "options.capacity": 1000})
-    with pytest.raises(ZooError, match=r"1,697 pictures .* 1,000 of the 1,000 .* options.capacity=1697"):
+    with pytest.raises(ZooError, match=r"1,697 images .* 1,000 of its 1,000 .* options.capacity=1697"):
         training.fit(chosen, tmp_path / "run")
 
 
 @pytest.mark.parametrize("change", [{"epochs": 2}, {"data.repeat": 2}], ids=str)
 def test_nothing_is_learned_by_heart_twice(change, tmp_path, digits):
     chosen = recipe.load("nearest-neighbor-mnist", **{"data.name": str(digits), "data.test": 297, **change})
-    with pytest.raises(ZooError, match=r"3,000 presentations of 1,500 pictures.* epochs = 1, data\.repeat = 1"):
+    with pytest.raises(ZooError, match=r"3,000 presentations of 1,500 images.* epochs = 1 and data\.repeat = 1"):
         training.fit(chosen, tmp_path / "run")
 
 
@@ -92,7 +92,7 @@ def test_mnist(deskew, errors):
     classifier = registry.wrap(net, about, range(10))
     for start in range(0, 60000, 1000):
         rows = slice(start, start + 1000)
-        rules.Memorise().learn(net, classifier.preprocessing(known[rows]), labels[rows])
+        rules.Memorize().train_on_batch(net, classifier.preprocessing(known[rows]), labels[rows])
     layer = net.layers[-1]
     wrong = dict.fromkeys(errors, 0)
     for start in range(0, 10000, 1000):

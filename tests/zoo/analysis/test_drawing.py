@@ -93,7 +93,7 @@ def test_memorised_pictures_are_drawn_as_they_came():
     pictures, labels = generator.integers(0, 256, (50, 28, 28, 1), "uint8"), np.arange(50) % 4
     with pytest.raises(ZooError, match="neighbors has learned nothing yet"):
         drawing.learned(classifier)
-    rules.Memorise().learn(net, classifier.preprocessing(pictures), labels)
+    rules.Memorize().train_on_batch(net, classifier.preprocessing(pictures), labels)
     _, found = drawing.learned(classifier)
     assert [title for title, _ in found] == [each for each in "0123" for _ in range(10)]
     np.testing.assert_array_equal(found[12][1], pictures[9, ..., 0])  # the third of class 1

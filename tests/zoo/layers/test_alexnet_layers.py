@@ -163,7 +163,7 @@ def test_a_window_has_a_middle(kind):
 
 
 def test_maps_that_are_no_groups():
-    with pytest.raises(ValueError, match="7 maps are not 2 equal groups"):
+    with pytest.raises(ValueError, match="7 maps cannot be divided into 2 equal groups"):
         LocalResponseNormalization(groups=2).build((None, 3, 3, 7))
 
 

@@ -107,7 +107,7 @@ def test_alpha_lms(rng, targets):
     wanted = 2 * np.eye(4)[labels] - 1 if targets is None else np.take(targets, labels)[:, None]
     expected, sums = alpha_lms(knobs(net), x, wanted, alpha=0.3)
     scores = sums if targets is None else -((sums - targets) ** 2)
-    given = keras.ops.convert_to_numpy(rules.AlphaLMS(0.3).learn(net, x, labels))
+    given = keras.ops.convert_to_numpy(rules.AlphaLMS(0.3).train_on_batch(net, x, labels))
     np.testing.assert_allclose(knobs(net), expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(given, scores, rtol=1e-3, atol=1e-3)
 
@@ -122,7 +122,7 @@ def test_alpha_lms_leaves_the_same_share_of_every_error(alpha, seed, scale):
     turn(net, rng.normal(size=(6, 3)))
     wanted = np.array([-1, 1, -1])
     before = wanted - with_one(x) @ knobs(net)
-    rules.AlphaLMS(alpha).learn(net, x, np.array([1]))
+    rules.AlphaLMS(alpha).train_on_batch(net, x, np.array([1]))
     after = wanted - with_one(x) @ knobs(net)
     np.testing.assert_allclose(after, (1 - alpha) * before, atol=1e-5 * (1 + scale))
 
@@ -140,7 +140,7 @@ def test_rule_is_described_by_its_config():
 
 
 def test_rule_refuses_another_machine():
-    with pytest.raises(ZooError, match=r"AlphaLMS teaches a net of Dense, .*lenet5 has Conv2D, ScaledTanh"):
+    with pytest.raises(ZooError, match=r"AlphaLMS trains a net of Dense, .*lenet5 has Conv2D, ScaledTanh"):
         rules.AlphaLMS(0.5).prepare(zoo.build("lenet5"), 1, 1)
     softmax = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
     with pytest.raises(ZooError, match="without activations"):
@@ -212,7 +212,7 @@ def test_two_hundred_presentations(demonstration):
     assert 0.03 < np.median(final) < 0.3
     # |x|² is 17 for every pattern, so that alpha-LMS with 17 · 0.06 is the same.
     other = adaline(3, TARGETS, (4, 4, 1))
-    rules.AlphaLMS(17 * 0.06).learn(other, x[shown], labels[shown])
+    rules.AlphaLMS(17 * 0.06).train_on_batch(other, x[shown], labels[shown])
     np.testing.assert_allclose(knobs(other), knobs(net), rtol=1e-3, atol=1e-3)
 
 

@@ -136,7 +136,7 @@ def test_madaline_one(rng, logic, classes, units):
     start = knobs(adalines)
     first = net.predict(x[:1], verbose=0)
     expected = madaline_one(start.copy(), x, labels, 0.4, logic, units, classes)
-    scores = run(lambda rows: rules.MadalineI(0.4).learn(net, rows, labels), x)
+    scores = run(lambda rows: rules.MadalineI(0.4).train_on_batch(net, rows, labels), x)
     np.testing.assert_allclose(knobs(adalines), expected, rtol=1e-4, atol=1e-4)
     assert (abs(expected - start).max(axis=0) > 0.01).mean() > 0.8  # few units were never in doubt
     np.testing.assert_allclose(scores[:1], first, rtol=1e-4)  # before it learned from the row
@@ -154,7 +154,7 @@ def test_minimal_disturbance(logic, units, label, seed):
     x, wanted = rng.normal(size=(1, 1, 4, 1)).astype("float32"), 2 * label - 1
     sums = (with_one(x) @ before)[0]
     assume(abs(sums).min() > 1e-4)
-    rules.MadalineI(1.0).learn(net, x, np.array([label]))
+    rules.MadalineI(1.0).train_on_batch(net, x, np.array([label]))
     after = knobs(adalines)
     changed = np.flatnonzero((after != before).any(axis=0))
     mending = [
@@ -186,10 +186,10 @@ def right_of_xor(net, rule, seeds):
 def in_a_graph(rule, net):
     """Return `learn` of a rule as a function of the rows, on TensorFlow as a graph: there a loop in Python takes seconds."""
     if keras.backend.backend() != "tensorflow":
-        return lambda x, labels: rule.learn(net, x, labels)
+        return lambda x, labels: rule.train_on_batch(net, x, labels)
     import tensorflow as tf
 
-    return tf.function(lambda x, labels: rule.learn(net, x, labels), reduce_retracing=True)
+    return tf.function(lambda x, labels: rule.train_on_batch(net, x, labels), reduce_retracing=True)
 
 
 def test_one_adaline_cannot_learn_exclusive_or():
@@ -247,7 +247,7 @@ def test_madaline_two(rng, classes, units, tries, paired):
     first = net.predict(x[:1], verbose=0)
     within = min(tries, units), min(paired, units)
     *expected, counts = madaline_two(*(each.copy() for each in start), x, labels, 0.6, 0.2, *within, classes)
-    scores = run(lambda rows: rules.MadalineII(0.6, 0.2, tries, paired).learn(net, rows, labels), x)
+    scores = run(lambda rows: rules.MadalineII(0.6, 0.2, tries, paired).train_on_batch(net, rows, labels), x)
     for layer, values in zip(layers, expected, strict=True):
         np.testing.assert_allclose(knobs(layer), values, rtol=1e-3, atol=1e-4)
     assert sum(before > after for before, after in counts) > 3  # trials were accepted
@@ -274,7 +274,7 @@ def test_wrong_outputs_never_become_more(classes, alpha, output_alpha, seed):
         return knobs(layers[0]), answers[0], int((np.where(output[0] >= 0, 1, -1) != bipolar(classes, label)).sum())
 
     before, answers_before, wrong_before = state()
-    rules.MadalineII(alpha, output_alpha).learn(net, x, np.array([label]))
+    rules.MadalineII(alpha, output_alpha).train_on_batch(net, x, np.array([label]))
     after, answers_after, wrong_after = state()
     assert wrong_after <= wrong_before
     np.testing.assert_array_equal((after != before).any(axis=0), answers_after != answers_before)
@@ -288,7 +288,7 @@ def test_pairs_mend_what_single_units_cannot(rng):
         net = madaline2(2, 2, (1, 1, 1))
         turn(net.get_layer("hidden"), np.array([[0.1, 0.2], [0, 0]]))
         turn(net.get_layer("output"), np.array([[1.0], [1.0], [0.5]]))  # no only if both say no
-        rules.MadalineII(0.9, 1e-6, paired=paired).learn(net, np.ones((1, 1, 1, 1), "float32"), np.array([0]))
+        rules.MadalineII(0.9, 1e-6, paired=paired).train_on_batch(net, np.ones((1, 1, 1, 1), "float32"), np.array([0]))
         outcome[paired] = net.predict(np.ones((1, 1, 1, 1)), verbose=0).argmax()
     assert outcome == {0: 1, 2: 0}
 
@@ -309,7 +309,7 @@ def test_rule_config(rule):
     described = json.loads(json.dumps(keras.saving.serialize_keras_object(rule)))
     copy = rules.get(described)
     assert type(copy) is type(rule) and copy.get_config() == rule.get_config()
-    with pytest.raises(ZooError, match=r"teaches a net of .*linear has Dense"):
+    with pytest.raises(ZooError, match=r"trains a net of .*linear has Dense"):
         copy.prepare(zoo.build("linear"), 1, 1)
 
 

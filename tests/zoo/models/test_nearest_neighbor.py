@@ -34,7 +34,7 @@ def taught(known, labels, capacity, k=1, metric="l2", batch=4):
     net = zoo.build("nearest-neighbor", classes=CLASSES, k=k, metric=metric, capacity=capacity, input_shape=SHAPE)
     for start in range(0, len(known), batch):
         rows = slice(start, start + batch)
-        rules.Memorise().learn(net, known[rows].reshape(-1, *SHAPE).astype("float32"), labels[rows])
+        rules.Memorize().train_on_batch(net, known[rows].reshape(-1, *SHAPE).astype("float32"), labels[rows])
     return net
 
 
@@ -94,7 +94,7 @@ def test_whole_pixels_are_compared_exactly():
     known[2, 3, 3] -= 3
     net = zoo.build("nearest-neighbor", classes=3, capacity=3)
     classifier = registry.wrap(net, zoo.card("nearest-neighbor"), range(3))
-    rules.Memorise().learn(net, classifier.preprocessing(known), np.arange(3))
+    rules.Memorize().train_on_batch(net, classifier.preprocessing(known), np.arange(3))
     assert keras.ops.convert_to_numpy(classifier(white)).argmax() == 1
     for each in range(3):
         assert keras.ops.convert_to_numpy(classifier(known[each : each + 1])).argmax() == each
@@ -108,7 +108,7 @@ def test_learning_recalls_and_leaves_what_was_learned_before():
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer.labels)[:11], np.eye(CLASSES)[labels])
     assert int(layer.filled()) == 11
     net = taught(known, labels, 20)
-    scores = rules.Memorise().learn(net, known[:2].reshape(2, *SHAPE).astype("float32"), labels[:2])
+    scores = rules.Memorize().train_on_batch(net, known[:2].reshape(2, *SHAPE).astype("float32"), labels[:2])
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(scores), np.eye(CLASSES)[labels[:2]])
 
 
@@ -116,27 +116,27 @@ def test_a_full_memory_is_said_before_learning_and_kept_after():
     generator = np.random.default_rng(0)
     known, labels = generator.integers(0, 256, (6, FEATURES)), generator.integers(0, CLASSES, 6)
     net = taught(known, labels, 8)
-    rules.Memorise().prepare(net, 2, 2)
-    with pytest.raises(ZooError, match=r"3 pictures .* 2 of the 8 places .*--set options.capacity=9"):
-        rules.Memorise().prepare(net, 3, 3)
+    rules.Memorize().prepare(net, 2, 2)
+    with pytest.raises(ZooError, match=r"3 images .* 2 of its 8 places .*--set options.capacity=9"):
+        rules.Memorize().prepare(net, 3, 3)
     before = net.get_weights()
-    rules.Memorise().learn(net, np.ones((3, *SHAPE), "float32"), np.zeros(3, int))
+    rules.Memorize().train_on_batch(net, np.ones((3, *SHAPE), "float32"), np.zeros(3, int))
     for one, two in zip(before, net.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
 def test_only_a_memory_can_memorise():
     with pytest.raises(ZooError, match="linear ends in a Dense"):
-        rules.Memorise().prepare(zoo.build("linear"), 1, 1)
+        rules.Memorize().prepare(zoo.build("linear"), 1, 1)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"metric": "l3"}, "l1 or l2. Received: metric=l3"),
+        ({"metric": "l3"}, "'l1' or 'l2'. Received: metric=l3"),
         ({"k": 0}, "Received: k=0"),
-        ({"k": 5, "capacity": 4}, "capacity=4 .* Received: k=5"),
-        ({"k": 1001}, "of more than 1000 neighbours .* Received: k=1001"),
+        ({"k": 5, "capacity": 4}, "capacity=4. Received: k=5"),
+        ({"k": 1001}, "k must be at most 1000: .* Received: k=1001"),
     ],
 )
 def test_wrong_arguments(arguments, message):
@@ -145,7 +145,7 @@ def test_wrong_arguments(arguments, message):
 
 
 def test_a_memory_takes_flat_patterns():
-    with pytest.raises(ValueError, match=r"one axis of features. Received: input_shape=\(None, 3, 4\)"):
+    with pytest.raises(ValueError, match=r"the input must be \(batch, features\). Received: input_shape=\(None, 3, 4\)"):
         NearestNeighbors(CLASSES)(keras.Input((3, 4)))
 
 
@@ -168,7 +168,7 @@ def test_counts():
 
 def test_the_rule_of_the_card():
     card = zoo.card("nearest-neighbor")
-    assert isinstance(rules.get(KerasObject.model_dump(card.rule)), rules.Memorise)
+    assert isinstance(rules.get(KerasObject.model_dump(card.rule)), rules.Memorize)
 
 
 def test_full_precision_under_a_policy_of_half():

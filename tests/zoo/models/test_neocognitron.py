@@ -282,7 +282,7 @@ def test_seed_cells_learn_as_the_paper_says(rng):
     rule = SeedCells(q=(1.0, 16.0), column=3, presentations=7)
     rule.prepare(net, 7, 14)
     for rows in (slice(0, 5), slice(5, 7)):
-        rule.learn(net, x[rows], np.zeros(len(x[rows]), "int32"))
+        rule.train_on_batch(net, x[rows], np.zeros(len(x[rows]), "int32"))
     for picture in x:
         present(net.layers[1:-2], connections, picture, rule.q, rule.column)
     for layer, (a, b), first in zip(s_layers(net), connections, start, strict=True):
@@ -302,7 +302,7 @@ def test_the_smallest_case_by_hand():
     layer.set_weights([start, np.zeros(1), np.int32(0)])
     picture = np.zeros((1, 3, 3, 1), "float32")
     picture[0, 2, 0] = 0.5
-    SeedCells(q=(8.0,), column=3).learn(net, picture, np.zeros(1, "int32"))
+    SeedCells(q=(8.0,), column=3).train_on_batch(net, picture, np.zeros(1, "int32"))
     middle = c_of(3, 0.9, 1)[1][1]
     start[1, 1] += 8 * middle * 0.5
     np.testing.assert_allclose(array(layer.a), start, rtol=1e-5)
@@ -312,7 +312,7 @@ def test_the_smallest_case_by_hand():
 def test_an_empty_picture_teaches_nothing():
     net = small_net()
     before = [array(each) for layer in s_layers(net) for each in (layer.a, layer.b)]
-    SeedCells(q=(1.0, 16.0)).learn(net, np.zeros((2, 7, 6, 1), "float32"), np.zeros(2, "int32"))
+    SeedCells(q=(1.0, 16.0)).train_on_batch(net, np.zeros((2, 7, 6, 1), "float32"), np.zeros(2, "int32"))
     after = [array(each) for layer in s_layers(net) for each in (layer.a, layer.b)]
     for old, new in zip(before, after, strict=True):
         np.testing.assert_array_equal(old, new)
@@ -323,7 +323,7 @@ def test_labels_have_no_part_in_the_planes(rng):
     found = []
     for labels in (np.zeros(6, "int32"), np.int32([2, 1, 0, 2, 1, 0])):
         net = small_net()
-        scores = SeedCells(q=(1.0, 16.0), presentations=6).learn(net, x, labels)
+        scores = SeedCells(q=(1.0, 16.0), presentations=6).train_on_batch(net, x, labels)
         assert not array(scores).any() and not net.get_weights()[-1].any()
         found.append(net.get_weights())
     for one, other in zip(*found, strict=True):
@@ -335,12 +335,12 @@ def test_afterwards_the_read_out_learns_and_the_planes_stay(rng):
     labels = np.int32([2, 1, 0, 2, 1, 0])
     net = small_net()
     rule = SeedCells(q=(1.0, 16.0), presentations=6, rate=0.7)
-    rule.learn(net, x, labels)
+    rule.train_on_batch(net, x, labels)
     *planes, kernel = net.get_weights()
     features = array(keras.Model(net.input, net.layers[-2].output)(x)).astype("float64")
     for _ in range(2):
         scores = features @ kernel
-        np.testing.assert_allclose(array(rule.learn(net, x, labels)), scores, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(array(rule.train_on_batch(net, x, labels)), scores, rtol=1e-4, atol=1e-5)
         step = np.zeros_like(kernel)
         for feature, score, label in zip(features, scores, labels, strict=True):
             share = np.exp(score) / np.exp(score).sum()
@@ -354,10 +354,10 @@ def test_afterwards_the_read_out_learns_and_the_planes_stay(rng):
 
 
 def test_rule_needs_its_net():
-    with pytest.raises(ZooError, match=r"SeedCells with 3 values of q.* has 2 and ends in a Dense"):
+    with pytest.raises(ZooError, match=r"SeedCells with 3 values of q.* has 2 SCells layers and ends in a Dense"):
         SeedCells().prepare(small_net(), 5, 5)
     layers = [keras.Input((4, 4, 1)), SCells(2, 3), keras.layers.Flatten()]
-    with pytest.raises(ZooError, match="has 1 and ends in a Flatten"):
+    with pytest.raises(ZooError, match="has 1 SCells layers and ends in a Flatten"):
         SeedCells(q=(1.0,)).prepare(keras.Sequential(layers), 5, 5)
 
 

@@ -260,7 +260,7 @@ def test_wiring_follows_from_the_seed():
 
 @pytest.mark.parametrize("reach", [0, 11])
 def test_a_reach_that_cannot_be(reach):
-    with pytest.raises(ValueError, match=f"reaches 1 to units=10 A-units. Received: reach={reach}"):
+    with pytest.raises(ValueError, match=f"reach must be between 1 and units=10. Received: reach={reach}"):
         AssociationUnits(10, reach)
 
 
