@@ -1,7 +1,8 @@
-"""Where a model and its file part: the layers' outputs, side by side."""
+"""Comparison of a model with its ONNX file layer by layer, to find the first layer that differs."""
 
 import contextlib
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
@@ -11,22 +12,22 @@ from exporters.onnx import files, runtimes
 from exporters.onnx.graph.names import unique_name
 from zoo.classifier import Classifier
 
-BATCH = 8  # pictures whose activations are held at a time
-SMALLEST = 1e-6  # what is all below it counts as zeros: their rounding is no parting
+BATCH = 8  # images whose activations are in memory at a time
+MIN_MAGNITUDE = 1e-6  # a layer whose outputs are all smaller counts as zero, so its rounding errors are ignored
 
 
-def layer_paths(model):
-    """Return the names by which a file knows the layers of a model.
+def layer_paths(model: keras.Model) -> dict[int, str]:
+    """Return the names by which a file identifies the layers of a model.
 
-    A path is the names of the layers around a layer and its own, joined by "/". The model itself has none, and no part in
-    the others; nor has the net of a `Classifier`.
+    A path is the names of the enclosing layers and of the layer itself, joined by "/". The model's own name is not part of
+    it, nor is the name of the net in a `Classifier`.
 
     Args:
-        model: Keras model, built.
+        model: built model.
 
     Returns:
-        dict of the id of a layer -> its path, in the order of the model; inputs are left out. A path that is taken already
-        gets "_2" behind it.
+        id of a layer -> its path, in the order of the model, without input layers. A path that is already taken gets the
+        suffix "_2".
     """
     paths, taken = {}, set()
 
@@ -44,94 +45,102 @@ def layer_paths(model):
     return paths
 
 
-def first_parting(model, path, inputs, layout="NCHW", tolerance=1e-4, batch=BATCH):
-    """Return the first layer, in the order in which Keras is done with them, whose output differs in the file.
+def first_difference(
+    model: keras.Model,
+    path: str | Path,
+    inputs: np.ndarray,
+    layout: str | None = "NCHW",
+    tolerance: float = 1e-4,
+    batch: int = BATCH,
+) -> str | None:
+    """Return the first layer, in execution order, whose output differs between a model and its file.
 
-    A tensor of the file that is named as a layer's path holds that layer's output, channels first or last; other layers
-    cannot be compared.
+    A tensor of the file that is named like the path of a layer holds the output of that layer, channels-first or
+    channels-last. Other layers cannot be compared.
 
     Args:
-        model: Keras model, or `zoo.Classifier`.
-        path: of its ONNX file.
-        inputs: (n, ...) array of what the model takes, channels last.
-        layout: of the file's input, "NCHW" or "NHWC".
-        tolerance: of a layer's largest value.
-        batch: inputs at a time; of a file with a static batch that one, and as many inputs as fill some.
+        model: Keras model or `zoo.Classifier`.
+        path: its ONNX file.
+        inputs: (n, ...) array of model inputs, channels-last.
+        layout: layout of the file's input, "NCHW" or "NHWC".
+        tolerance: largest accepted difference, relative to the largest magnitude of the layer's output.
+        batch: inputs per run. For a file with a static batch it must be that size, and divide n.
 
     Returns:
-        Such as "conv3 (largest difference 0.31 of 2.4), alike up to pool2", or None where no layer differs.
+        Text such as "conv3 (largest difference 0.31 of 2.4), alike up to pool2", or None if no layer differs.
     """
     paths = layer_paths(model)
     with tempfile.TemporaryDirectory() as folder:
-        names = _with_outputs(path, paths.values(), Path(folder) / "layers.onnx")
+        names = _expose_layer_outputs(path, paths.values(), Path(folder) / "layers.onnx")
         session = runtimes.session(Path(folder) / "layers.onnx")
     for start in range(0, len(inputs), batch):
-        some = inputs[start : start + batch]
+        images = inputs[start : start + batch]
         try:
-            outputs = session.run(names, runtimes.fed(session, some, layout))
-        except Exception:  # onnxruntime's errors share no public base
-            return None  # what does not run parts nowhere
-        given = dict(zip(names, outputs, strict=True))
-        called, result = _run(model, some, paths)
-        alike = "the input"
-        for layer, tensor in called.items():
-            # The last layer's output is the file's own, which has another name.
-            array = given.get(names[0] if tensor is result else layer)
-            if array is None:
+            outputs = session.run(names, runtimes.feeds(session, images, layout))
+        except Exception:  # onnxruntime's errors share no public base class
+            return None  # a file that does not run has no layers to compare
+        file_outputs = dict(zip(names, outputs, strict=True))
+        layer_outputs, result = _run_layers(model, images, paths)
+        last_equal = "the input"
+        for layer, tensor in layer_outputs.items():
+            # The output of the last layer is the output of the file, which has its own name.
+            actual = file_outputs.get(names[0] if tensor is result else layer)
+            if actual is None:
                 continue
-            difference = _difference(keras.ops.convert_to_numpy(tensor), array, tolerance)
+            difference = _describe_difference(keras.ops.convert_to_numpy(tensor), actual, tolerance)
             if difference:
-                return f"{layer} ({difference}), alike up to {alike}"
-            alike = layer
+                return f"{layer} ({difference}), alike up to {last_equal}"
+            last_equal = layer
     return None
 
 
-def _with_outputs(path, layers, target):
-    """Write a file that gives the outputs of layers too; return the names of its outputs, the file's own first."""
+def _expose_layer_outputs(path, layers: Iterable[str], target):
+    """Write a file with the layers as additional outputs, and return all output names, the original output first."""
     model = files.load(path)
     (result,) = model.graph.outputs
-    inner = [value for node in model.graph for value in node.outputs if value is not result]
-    wanted = set(layers)
-    model.graph.outputs.extend(value for value in inner if value.name in wanted)
+    intermediate = [value for node in model.graph for value in node.outputs if value is not result]
+    layers = set(layers)
+    model.graph.outputs.extend(value for value in intermediate if value.name in layers)
     files.save(model, target)
     return [value.name for value in model.graph.outputs]
 
 
-def _run(model, inputs, paths):
-    """Return what each layer gives at its first call, a dict in the order in which calls end, and what the model gives."""
-    called = {}
+def _run_layers(model, inputs, paths):
+    """Return (dict of a layer's path -> output of its first call, in the order in which calls end; model output)."""
+    layer_outputs = {}
 
-    def noting(call, path):
-        def noted(*args, **kwargs):
+    def recording(call, path):
+        def recorded(*args, **kwargs):
             result = call(*args, **kwargs)
-            if hasattr(result, "numpy"):  # a single tensor, and not one that is traced, as within TimeDistributed
-                called.setdefault(path, result)
+            if hasattr(result, "numpy"):  # a single eager tensor; within TimeDistributed, tensors are symbolic
+                layer_outputs.setdefault(path, result)
             return result
 
-        return noted
+        return recorded
 
     with contextlib.ExitStack() as undo:
         for layer in model._flatten_layers(include_self=False):
             if id(layer) in paths:
                 own = vars(layer).get("call")
-                layer.call = noting(layer.call, paths[id(layer)])
+                layer.call = recording(layer.call, paths[id(layer)])
                 undo.callback(setattr, layer, "call", own) if own else undo.callback(delattr, layer, "call")
-        return called, model(inputs, training=False)
+        return layer_outputs, model(inputs, training=False)
 
 
-def _difference(expected, given, tolerance):
-    """Return in words how an output differs, or None. The channels may lie elsewhere, and axes of size 1 be left out."""
-    turned = [given, np.moveaxis(given, 1, -1)] if given.ndim > 2 else [given]
-    alike = [each.reshape(expected.shape) for each in turned if _without_ones(each) == _without_ones(expected)]
-    if not alike:
-        return f"shape {given.shape} instead of {expected.shape}"
+def _describe_difference(expected, actual, tolerance):
+    """Return how two outputs differ, or None. The channel axis may be elsewhere, and axes of size 1 may be missing."""
+    layouts = [actual, np.moveaxis(actual, 1, -1)] if actual.ndim > 2 else [actual]
+    comparable = [each.reshape(expected.shape) for each in layouts if _squeezed_shape(each) == _squeezed_shape(expected)]
+    if not comparable:
+        return f"shape {actual.shape} instead of {expected.shape}"
     expected = expected.astype("float64")
-    difference = min((np.abs(each - expected).max(initial=0) for each in alike), key=lambda each: (np.isnan(each), each))
+    differences = (np.abs(each - expected).max(initial=0) for each in comparable)
+    difference = min(differences, key=lambda each: (np.isnan(each), each))
     largest = np.abs(expected).max(initial=0)
-    if difference <= tolerance * max(largest, SMALLEST):
+    if difference <= tolerance * max(largest, MIN_MAGNITUDE):
         return None
     return f"largest difference {difference:.2g} of {largest:.2g}"
 
 
-def _without_ones(array):
+def _squeezed_shape(array):
     return [size for size in array.shape if size != 1]

@@ -109,7 +109,7 @@ def prove(graph, found, path, data=None, precision=Precision.FP32, trusted=True)
     if not report.passed:
         tolerance, batch = parity.TOLERANCES[precision].relative, static or activations.BATCH
         shown = inputs[np.linspace(0, len(inputs) - 1, batch).astype(int)]
-        parted = activations.first_parting(found.model, path, shown, layout, tolerance, batch)
+        parted = activations.first_difference(found.model, path, shown, layout, tolerance, batch)
         report = dataclasses.replace(report, parted=parted)
     return dataclasses.replace(report, file=str(path))
 

@@ -1,4 +1,4 @@
-"""Half precision: a graph that computes in float16, but for what only float32 has the range for."""
+"""Conversion to float16, except for nodes that need the range of float32."""
 
 import numpy as np
 import onnx_ir as ir
@@ -9,117 +9,120 @@ from exporters.onnx.graph.edit import constant, constant_like, insert, new_const
 from exporters.onnx.graph.squares import computes_squares, is_square
 from zoo.errors import ZooError
 
-LARGEST, NORMAL = 65504, 2.0**-14  # of float16; below the second it has fewer digits
-PIXELS = 256  # values that a raw pixel has
-SMALL = 2.0**-4  # weights all below it gain digits by a factor of so much
-HALF, SINGLE = ir.DataType.FLOAT16, ir.DataType.FLOAT
+MAX_FLOAT16, MIN_NORMAL = 65504, 2.0**-14  # below the second, float16 loses precision
+PIXEL_RANGE = 256  # raw pixels have this many values
+SMALL = 2.0**-4  # weights that are all smaller than this gain precision when multiplied by PIXEL_RANGE
+FLOAT16, FLOAT32 = ir.DataType.FLOAT16, ir.DataType.FLOAT
 GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-NAMES = {HALF: "half", SINGLE: "single"}
+SUFFIXES = {FLOAT16: "half", FLOAT32: "single"}
 
-# What stays float32 because it sums squares or any number of values on its way, though its result is in range again.
-SCALED = ("LRN", "ReduceMean", "GlobalAveragePool", "Softmax", "LogSoftmax")
-# What stays float32 for its result too: the sum of the squares of two raw pixels is beyond 65504, and so is the exponential
-# of 12. All behind it up to the next layer stays so as well, as the factor that brings it back into range may be there.
+# These stay float32, because they sum squares or many values; their output is in the range of float16 again.
+REDUCING = ("LRN", "ReduceMean", "GlobalAveragePool", "Softmax", "LogSoftmax")
+# These stay float32 together with everything up to the next layer: the sum of two squared raw pixels exceeds 65504, as does
+# the exponential of 12, and the factor that brings the value back into range may follow.
 GROWING = ("ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSumExp", "Exp", "Pow")
-FIXED = ("Resize",)  # has scales, which are float32 by its definition
+FLOAT32_ONLY = ("Resize",)  # its scales are float32 by definition
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum")
-# What stays float32 where float16 cannot hold its constant; other operators do so only behind what does.
+# These stay float32 if float16 cannot hold their constant. Other operators only stay float32 after one that does.
 ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
 
 
-def to_half(model, io="float32"):
-    """Return a model that computes in float16; each tensor keeps its name and, but for rounding, its values.
+def to_half(model: ir.Model, io: str = "float32") -> ir.Model:
+    """Convert a model to float16. Each tensor keeps its name and, except for rounding, its values.
 
-    Raw pixels stay what they are, uint8 or float32, and are cast: float16 holds all of them.
+    Raw pixels stay uint8 or float32 and are cast: float16 represents all of them exactly.
 
     Args:
-        model: `onnx_ir.Model` of float32; it stays as it is.
-        io: "float32" or "float16", the type of the scores.
+        model: float32 model; not modified.
+        io: data type of the scores, "float32" or "float16".
 
     Returns:
-        `onnx_ir.Model`.
+        The converted model.
 
     Raises:
-        ZooError: if float16 cannot hold a layer's weights, those for raw pixels times 256: there are
-            some beyond 65504, or all are below 2^-14. Where only
-            some are, they are off by less than 2^-24, which is what rounding the largest changes.
+        ZooError: if float16 cannot hold the weights of a layer (for a layer that reads raw pixels, 256 times the weights):
+            some exceed 65504, or all are below 2^-14. If only some are below, they are off by less than 2^-24, which is the
+            rounding error of the largest.
     """
     if io not in ("float32", "float16"):
-        raise ZooError(f"the scores of a file in half precision are float32 or float16; given was '{io}'")
+        raise ZooError(f"the scores of a float16 model are float32 or float16; given was '{io}'")
     model = model.clone()
-    graph, versions, widened = model.graph, _Versions(model.graph), set()
-    if within := [node.name for node in graph if any(each.type in GRAPHS for each in node.attributes.values())]:
-        raise ZooError(f"{within[0]} has a graph within, which is not converted to float16; export in float32")
+    graph, casts, widened = model.graph, _Casts(model.graph), set()
+    if with_subgraph := [node.name for node in graph if any(each.type in GRAPHS for each in node.attributes.values())]:
+        raise ZooError(f"{with_subgraph[0]} has a subgraph, which cannot be converted to float16; export in float32")
     common.ShapeInferencePass()(model)
     about = metadata.find(model)
-    _take_fractions_of_pixels(graph, about is not None and about.get("raw_input", True))
+    _rescale_pixels(graph, about is not None and about.get("raw_input", True))
     for node in list(graph):
-        wide = node.op_type != "Cast" and _is_wide(node, widened)
+        wide = node.op_type != "Cast" and _needs_float32(node, widened)
         if node.op_type == "Cast":
-            if node.outputs[0].dtype == SINGLE:
-                node.attributes["to"] = ir.AttrInt64("to", HALF.value)
+            if node.outputs[0].dtype == FLOAT32:
+                node.attributes["to"] = ir.AttrInt64("to", FLOAT16.value)
         else:
-            for place, value in enumerate(node.inputs):
-                if value is not None and value.dtype in (SINGLE, HALF):
-                    node.replace_input_with(place, versions.of(value, SINGLE if wide else HALF, node))
+            for position, value in enumerate(node.inputs):
+                if value is not None and value.dtype in (FLOAT32, FLOAT16):
+                    node.replace_input_with(position, casts.of(value, FLOAT32 if wide else FLOAT16, node))
         for value in node.outputs:
-            if value.dtype == SINGLE:
-                value.type = ir.TensorType(SINGLE if wide else HALF)
-                widened.update([value] if wide and node.op_type not in SCALED else [])
-    _cast_scores(graph, SINGLE if io == "float32" else HALF)
-    versions.name_as_before()
+            if value.dtype == FLOAT32:
+                value.type = ir.TensorType(FLOAT32 if wide else FLOAT16)
+                widened.update([value] if wide and node.op_type not in REDUCING else [])
+    _cast_outputs(graph, FLOAT32 if io == "float32" else FLOAT16)
+    casts.restore_constant_names()
     for node in graph:
         for value in node.outputs:
             if not value.is_graph_output():
-                value.shape = None  # a reader infers it
+                value.shape = None  # readers infer it
     common.RemoveUnusedNodesPass()(model)
     return model
 
 
-def _take_fractions_of_pixels(graph, raw):
-    """Let layers that see raw pixels, and have small weights for it, see 1/256 of them and have weights 256 times as large.
+def _rescale_pixels(graph, raw_input):
+    """Multiply raw pixels by 1/256 and the weights of the layers that read them by 256, if these weights are small.
 
-    The scaling of the preprocessing is in these weights, where float16 has few digits for it. Both factors are exact. Pixels
-    in float32 are raw if the model says so.
+    The weights include the input scaling, which makes them so small that float16 loses precision. Both factors are exact.
+    float32 pixels are raw if the metadata says so.
     """
-    fractions = {}
+    rescaled = {}
     for node in list(graph):
-        given = node.inputs[0] if node.inputs else None
-        if node.op_type not in LAYERS or not _is_raw(given, raw) or constant(node.inputs[1]) is None:
+        pixels = node.inputs[0] if node.inputs else None
+        if node.op_type not in LAYERS or not _is_raw(pixels, raw_input) or constant(node.inputs[1]) is None:
             continue
         kernel = constant(node.inputs[1])
         if not 0 < np.abs(kernel).max(initial=0) < SMALL:
             continue
-        if given not in fractions:
-            factor = new_constant(graph, np.float32(1 / PIXELS))
-            fractions[given] = insert(node, "Mul", [given, factor], None, given.shape, given.dtype)
-            fractions[given].name = fractions[given].producer().name = f"{given.name}/fraction"
-            graph.initializers.pop(factor.name)
-            factor.name = factor.const_value.name = f"{given.name}/fraction/b"
-            graph.register_initializer(factor)
-        node.replace_input_with(0, fractions[given])
-        larger = constant_like(node.inputs[1], kernel * np.float32(PIXELS))
+        if pixels not in rescaled:
+            factor = new_constant(graph, np.float32(1 / PIXEL_RANGE))
+            rescaled[pixels] = insert(node, "Mul", [pixels, factor], None, pixels.shape, pixels.dtype)
+            rescaled[pixels].name = rescaled[pixels].producer().name = f"{pixels.name}/fraction"
+            _rename_constant(graph, factor, f"{pixels.name}/fraction/b")
+        node.replace_input_with(0, rescaled[pixels])
         old = node.inputs[1]
+        larger = constant_like(old, kernel * np.float32(PIXEL_RANGE))
         node.replace_input_with(1, larger)
         if not old.uses():
-            del graph.initializers[old.name], graph.initializers[larger.name]
-            larger.name = larger.const_value.name = old.name
-            graph.register_initializer(larger)
+            del graph.initializers[old.name]
+            _rename_constant(graph, larger, old.name)
 
 
-def _is_raw(value, raw):
-    """Tell whether a value is the input of a graph, moved: uint8 that is cast, or float32 where that is raw."""
+def _rename_constant(graph, value, name):
+    del graph.initializers[value.name]
+    value.name = value.const_value.name = name
+    graph.register_initializer(value)
+
+
+def _is_raw(value, raw_input):
+    """Return whether a value holds raw pixels: a graph input, reshaped or cast from uint8, or float32 that is raw."""
     while moved := producer_of_type(value, "Reshape", "Transpose"):
         value = moved.inputs[0]
     if cast := producer_of_type(value, "Cast"):
         return cast.inputs[0].dtype == ir.DataType.UINT8
-    return raw and value is not None and value.is_graph_input() and value.dtype == SINGLE
+    return raw_input and value is not None and value.is_graph_input() and value.dtype == FLOAT32
 
 
-def _is_wide(node, widened):
-    """Tell whether a node stays float32, where some of its inputs do or not."""
-    floats = [value for value in node.inputs if value is not None and value.dtype in (SINGLE, HALF)]
-    if node.op_type in (*SCALED, *GROWING, *FIXED) or computes_squares(node) or not floats:
+def _needs_float32(node, widened):
+    """Return whether a node stays float32, given the values that stay float32 before it."""
+    floats = [value for value in node.inputs if value is not None and value.dtype in (FLOAT32, FLOAT16)]
+    if node.op_type in (*REDUCING, *GROWING, *FLOAT32_ONLY) or computes_squares(node) or not floats:
         return True
     fits = all(_fits(value) for value in floats if constant(value) is not None)
     if any(value in widened for value in floats):
@@ -128,54 +131,53 @@ def _is_wide(node, widened):
 
 
 def _fits(value):
-    """Tell whether float16 holds a constant about as well as it holds any."""
+    """Return whether the largest magnitude of a constant is a normal float16 number, or 0."""
     magnitudes = np.abs(constant(value))
     largest = magnitudes[np.isfinite(magnitudes)].max(initial=0)
-    return largest == 0 or NORMAL <= largest <= LARGEST
+    return largest == 0 or MIN_NORMAL <= largest <= MAX_FLOAT16
 
 
-class _Versions:
-    """The values of a graph in the other type too, each made once, where it is read first."""
+class _Casts:
+    """Values of a graph cast to the other float type, each inserted once, before its first reader."""
 
     def __init__(self, graph):
         self._graph = graph
-        self._made = {}
+        self._cast = {}
 
     def of(self, value, dtype, reader):
-        """Return a value in a type, for a node that reads it."""
+        """Return a value in a data type, for a node that reads it."""
         if value.dtype == dtype:
             return value
-        if value not in self._made:
+        if value not in self._cast:
             if constant(value) is None:
-                self._made[value] = _cast(value, dtype, f"{value.name}/{NAMES[dtype]}")
-                self._graph.insert_before(reader, self._made[value].producer())
+                self._cast[value] = _cast(value, dtype, f"{value.name}/{SUFFIXES[dtype]}")
+                self._graph.insert_before(reader, self._cast[value].producer())
             else:
-                self._made[value] = self._constant(value, reader)
-        return self._made[value]
+                self._cast[value] = self._convert_constant(value, reader)
+        return self._cast[value]
 
-    def name_as_before(self):
-        """Give the constants of which there is now one version only the name that they had."""
-        for value, made in self._made.items():
+    def restore_constant_names(self):
+        """Give a constant whose original is no longer read the name of the original."""
+        for value, converted in self._cast.items():
             if constant(value) is not None and not value.uses():
-                del self._graph.initializers[value.name], self._graph.initializers[made.name]
-                made.name = made.const_value.name = value.name
-                self._graph.register_initializer(made)
+                del self._graph.initializers[value.name]
+                _rename_constant(self._graph, converted, value.name)
 
-    def _constant(self, value, reader):
+    def _convert_constant(self, value, reader):
         if not _fits(value):
             raise ZooError(
                 f"float16 cannot hold {value.name}, which {reader.name} reads: its largest magnitude is "
-                f"{np.abs(constant(value)).max():.3g}, not between {NORMAL:.2g} and {LARGEST}; export in float32"
+                f"{np.abs(constant(value)).max():.3g}, not between {MIN_NORMAL:.2g} and {MAX_FLOAT16}; export in float32"
             )
-        name = f"{value.name}/{NAMES[HALF]}"
+        name = f"{value.name}/{SUFFIXES[FLOAT16]}"
         tensor = ir.Tensor(constant(value).astype("float16"), name=name)
-        made = ir.Value(name=name, shape=value.shape, type=ir.TensorType(HALF), const_value=tensor)
-        self._graph.register_initializer(made)
-        return made
+        converted = ir.Value(name=name, shape=value.shape, type=ir.TensorType(FLOAT16), const_value=tensor)
+        self._graph.register_initializer(converted)
+        return converted
 
 
 def _cast(value, dtype, name):
-    """Return a value in another type; what was cast itself is cast anew from what it was, not twice."""
+    """Return a value cast to another data type. The result of a Cast is cast from its source, not cast twice."""
     above = value.producer()
     source = above.inputs[0] if above is not None and above.op_type == "Cast" else value
     result = ir.Value(name=name, shape=value.shape, type=ir.TensorType(dtype))
@@ -183,12 +185,12 @@ def _cast(value, dtype, name):
     return result
 
 
-def _cast_scores(graph, dtype):
-    """Let the outputs of a graph have a type, under the names that they have."""
-    for place, value in enumerate(graph.outputs):
-        if value.dtype in (SINGLE, HALF) and value.dtype != dtype:
+def _cast_outputs(graph, dtype):
+    """Cast the float outputs of a graph to a data type; the outputs keep their names."""
+    for index, value in enumerate(graph.outputs):
+        if value.dtype in (FLOAT32, FLOAT16) and value.dtype != dtype:
             name = value.name
-            value.name = f"{name}/{NAMES[value.dtype]}"
+            value.name = f"{name}/{SUFFIXES[value.dtype]}"
             result = _cast(value, dtype, name)
             graph.append(result.producer())
-            graph.outputs[place] = result
+            graph.outputs[index] = result

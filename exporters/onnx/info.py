@@ -1,9 +1,11 @@
-"""`zoo info FILE.onnx`: what an ONNX file says about itself and what is in it; it is not run."""
+"""`zoo info FILE.onnx`: print the metadata and the content of an ONNX file, without running it."""
 
 import json
 import shlex
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 
@@ -12,52 +14,52 @@ from exporters.precision import Precision
 from zoo import registry
 from zoo.errors import printable
 
-LONGEST = 2000  # characters of a line: a stranger's names may be of any length
-MOST_ENDS, MOST_NAMES = 10, 20  # inputs or outputs, and classes, that are printed
-RESIZED = {
-    "pad": "keeps its proportions between black bars",
-    "crop": "keeps its proportions and its middle",
-    "stretch": "is stretched",
+MAX_LINE = 2000  # characters; names in an untrusted file may be of any length
+MAX_VALUES, MAX_CLASSES = 10, 20  # inputs or outputs, and class names, that are printed
+RESIZING = {
+    "pad": "is resized without distortion and padded with black",
+    "crop": "is resized without distortion and cropped to the center",
+    "stretch": "is resized to the full size, with distortion",
 }
 
 
-def tell(path, as_json):
-    """Print what is known of an ONNX file, of the zoo or not.
+def print_info(path: str | Path, as_json: bool) -> None:
+    """Print a description of an ONNX file, exported by the zoo or not.
 
     Args:
-        path: the file.
+        path: ONNX file.
         as_json: print JSON.
 
     Raises:
-        ZooError: if the file is missing, damaged or hostile.
+        ZooError: if the file is missing, damaged or malicious.
     """
     facts = gather(path)
     if as_json:
         print(json.dumps(facts, indent=2))
         return
     for line in _lines(path, facts):
-        print(printable(line[:LONGEST]))
+        print(printable(line[:MAX_LINE]))
 
 
-def gather(path):
-    """Return what is known of an ONNX file, as a dict that JSON can hold; "about" is None where the zoo did not write it.
+def gather(path: str | Path) -> dict[str, Any]:
+    """Return a description of an ONNX file as a JSON-serializable dict; "about" is None if the zoo did not export it.
 
     Args:
-        path: the file.
+        path: ONNX file.
 
     Raises:
-        ZooError: if the file is missing, damaged or hostile.
+        ZooError: if the file is missing, damaged or malicious.
     """
     path = Path(path)
     model = files.load(path)
     weights = [value.const_value for value in model.graph.initializers.values()]
-    outside = {each.path for each in weights if isinstance(each, ir.ExternalTensor)}
+    external = {each.path for each in weights if isinstance(each, ir.ExternalTensor)}
     operators = Counter(node.op_type for node in ir.traversal.RecursiveGraphIterator(model.graph))
     return {
         "file": metadata.facts(path),
-        "data": [metadata.facts(each) for each in sorted(outside)],
-        "inputs": [_end(value) for value in model.graph.inputs if value.name not in model.graph.initializers],
-        "outputs": [_end(value) for value in model.graph.outputs],
+        "data": [metadata.facts(each) for each in sorted(external)],
+        "inputs": [_describe_value(value) for value in model.graph.inputs if value.name not in model.graph.initializers],
+        "outputs": [_describe_value(value) for value in model.graph.outputs],
         "weights": sum(each.size for each in weights),
         "operators": dict(sorted(operators.items(), key=lambda each: (-each[1], each[0]))),
         "opset": dict(sorted(model.opset_imports.items())),
@@ -66,8 +68,8 @@ def gather(path):
     }
 
 
-def _end(value):
-    """Return name, type and shape of an input or an output; None for what it does not say."""
+def _describe_value(value):
+    """Return name, data type and shape of an input or output; None for unknown ones."""
     shape = None if value.shape is None else [each if isinstance(each, int) else each.value for each in value.shape]
     return {"name": value.name, "dtype": _dtype(value), "shape": shape}
 
@@ -78,61 +80,65 @@ def _dtype(value):
     return None if value.type is None else str(value.type)
 
 
-def _lines(path, facts):
-    """Yield the lines that say it to a reader."""
+def _lines(path: str | Path, facts: dict[str, Any]) -> Iterator[str]:
+    """Yield the description of a file as lines of text."""
     about = facts["about"] and metadata.About.model_validate_json(json.dumps(facts["about"]), strict=True)
     for each in (facts["file"], *facts["data"]):
         yield f"{each['name']}: {each['bytes']:,} bytes, sha256 {each['sha256']}"
     if about is None:
-        yield "not exported by the zoo: it does not say which model it computes"
+        yield "not exported by the zoo: its metadata does not name a model"
     else:
         year = f" ({about.year})" if about.year is not None else ""
         yield f"{about.title or about.model}{year}, {about.precision}, exported from {about.model}"
     for kind in ("inputs", "outputs"):
-        for each in facts[kind][:MOST_ENDS]:
-            yield f"{kind[:-1]:8}{each['name']}: {each['dtype']} ({_axes(each['shape'])})"
-        if len(facts[kind]) > MOST_ENDS:
-            yield f"{kind[:-1]:8}and {len(facts[kind]) - MOST_ENDS:,} more"
+        for each in facts[kind][:MAX_VALUES]:
+            yield f"{kind[:-1]:8}{each['name']}: {each['dtype']} ({_format_shape(each['shape'])})"
+        if len(facts[kind]) > MAX_VALUES:
+            yield f"{kind[:-1]:8}and {len(facts[kind]) - MAX_VALUES:,} more"
     if about is not None:
-        yield from _promises(about)
+        yield from _input_lines(about)
+        yield from _weight_lines(about)
     operators = ", ".join(f"{name} {count}" for name, count in facts["operators"].items())
     yield f"{facts['weights']:,} numbers in weights; {sum(facts['operators'].values()):,} nodes: {operators}"
     opsets = ", ".join(f"{domain or 'opset'} {version}" for domain, version in facts["opset"].items())
     versions = ", ".join(f"{name} {version}" for name, version in (about.versions if about else {}).items())
     yield f"{opsets}, IR {facts['ir_version']}{f'; made with {versions}' if versions else ''}"
     if about is not None:
-        yield f"next: {shlex.join(_next(path, about.model))}"
+        yield f"next: {shlex.join(_next_command(path, about.model))}"
 
 
-def _next(path, model):
-    """Return the command that a person would run next; a net with random weights is in no other process again."""
+def _next_command(path, model):
+    """Return the command to run next. A model with random weights cannot be built again in another process."""
     if model in registry.list_models():
         return ["zoo", "list"]
-    beside = (not registry.is_path(model) and ":" not in model) or (Path(path).parent / model).is_file()
-    return ["zoo", "verify", str(path), *([] if beside else ["--against", model])]
+    found = (not registry.is_path(model) and ":" not in model) or (Path(path).parent / model).is_file()
+    return ["zoo", "verify", str(path), *([] if found else ["--against", model])]
 
 
-def _axes(shape):
-    return "of unknown shape" if shape is None else ", ".join("?" if size is None else str(size) for size in shape)
+def _format_shape(shape):
+    return "unknown shape" if shape is None else ", ".join("?" if size is None else str(size) for size in shape)
 
 
-def _promises(about):
-    """Yield what a file of the zoo says of its pictures, classes and weights."""
-    if picture := about.picture:
-        cut = f"; of {picture.crop_from}x{picture.crop_from} of it the middle is cut out" if picture.crop_from else ""
-        raw = f"raw 0-255 pixels of {picture.height}x{picture.width}x{picture.channels}"
+def _input_lines(about: metadata.About) -> Iterator[str]:
+    """Yield what a file says about its input images and its classes."""
+    if spec := about.picture:
+        crop = f"; the center of {spec.crop_from}x{spec.crop_from} pixels is cropped" if spec.crop_from else ""
+        raw = f"raw 0-255 pixels of {spec.height}x{spec.width}x{spec.channels}"
         made = about.preprocessing
-        how = f": x {made.scale} + {made.shift}, after a border of {made.padding} raw zeros" if made else ""
-        takes = (
-            raw if about.raw_input else f"what is made of {raw}{how}{', deskewed before' if made and made.deskew else ''}"
-        )
-        yield f"takes {takes}, {about.layout or 'flat'}"
-        yield f"a picture of another size {RESIZED[picture.resize]}{cut}"
+        formula = f": x {made.scale} + {made.shift}, after padding with {made.padding} raw zeros" if made else ""
+        deskewed = ", after deskewing" if made and made.deskew else ""
+        content = raw if about.raw_input else f"preprocessed {raw}{formula}{deskewed}"
+        yield f"takes {content}, {about.layout or 'flat'}"
+        yield f"an image of another size {RESIZING[spec.resize]}{crop}"
     names = about.class_names
-    if len(names) > MOST_NAMES:
+    if len(names) > MAX_CLASSES:
         yield f"{len(names):,} classes, from {names[0]} to {names[-1]}; --json lists them"
     elif names:
         yield f"classes: {', '.join(names)}"
+
+
+def _weight_lines(about: metadata.About) -> Iterator[str]:
+    """Yield what a file says about the training, results and licence of its weights."""
     in_float32 = "" if about.precision == Precision.FP32 else " in float32"
     if about.weights.recipe:
         yield f"trained by the recipe {about.weights.recipe}"

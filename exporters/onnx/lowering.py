@@ -1,7 +1,7 @@
-"""Layers that ONNX has one operator for, traced as TensorFlow's own operator, from which tf2onnx makes that one.
+"""Lowering of layers to the TensorFlow operator that tf2onnx converts to a single ONNX operator.
 
-In training they are written in the way that is fast there: a grouped convolution as several, a normalization across maps as
-a product. For the trace alone they are written as what they are called.
+For training these layers are implemented in the way that is fastest there: a grouped convolution as several convolutions,
+normalization across channels as a matrix product. For export they are traced with the operator that they stand for.
 """
 
 import contextlib
@@ -22,13 +22,14 @@ from zoo.layers import (
 
 @contextlib.contextmanager
 def lowered(model, runtime="tensorrt"):
-    """Within it, such layers of a model are traced as one operator each; a trace of functions within functions is flat.
+    """Within the context, trace each such layer as one operator.
 
-    Keras wraps grouped convolutions in a function of their own, which tf2onnx would leave as a call of something unknown.
+    Nested `tf.function`s are traced inline: Keras wraps grouped convolutions in one, which tf2onnx would convert to a call
+    of an unknown function.
 
     Args:
         model: Keras model or layer.
-        runtime: what the graph is to be fast in, "tensorrt" or "onnxruntime".
+        runtime: runtime to optimize the graph for, "tensorrt" or "onnxruntime".
     """
     eagerly = tf.config.functions_run_eagerly()
     with contextlib.ExitStack() as undo:
@@ -42,51 +43,55 @@ def lowered(model, runtime="tensorrt"):
 
 
 def _methods(layer, runtime):
-    """Return by name the methods that a layer has in a trace."""
+    """Return the methods that replace those of a layer during tracing, by name."""
     if isinstance(layer, GroupedConv2D):
         return {"convolution_op": super(GroupedConv2D, layer).convolution_op}
     if isinstance(layer, LocalResponseNormalization):
-        return {"call": lambda x: _normalized_across(layer, x)}
+        return {"call": lambda x: _normalize_across(layer, x)}
     if isinstance(layer, WithinMapNormalization):
-        return {"call": lambda x: _normalized_within(layer, x)}
+        return {"call": lambda x: _normalize_within(layer, x)}
     if isinstance(layer, LocallyConnected2D):
-        return {"call": lambda x: (_by_place if runtime == "tensorrt" else _by_gathered_place)(layer, x)}
+        return {
+            "call": lambda x: (_locally_connected_depthwise if runtime == "tensorrt" else _locally_connected_gather)(
+                layer, x
+            )
+        }
     if isinstance(layer, SCells):
         return {"inhibition": lambda x: _root_mean_square(layer, x)}
     if isinstance(layer, NearestNeighbors):
-        # Keras' own looks at each place whether it counts from the end.
-        return {"labels_at": lambda places: tf.gather(tf.convert_to_tensor(layer.labels), places)}
+        # `keras.ops.take` adds operators that handle negative indices.
+        return {"labels_at": lambda indices: tf.gather(tf.convert_to_tensor(layer.labels), indices)}
     return {}
 
 
-def _normalized_across(layer, x):
-    """Normalize across maps in one operator, as if they were one group; its name tells `graph.operators` how many."""
+def _normalize_across(layer, x):
+    """Normalize across channels with one operator and one group; `graph.lrn` reads the number of groups from its name."""
     name = f"{GROUPS}{layer.groups}"
     return tf.nn.local_response_normalization(x, layer.size // 2, layer.k, layer.alpha, layer.beta, name=name)
 
 
-def _normalized_within(layer, x):
-    """Normalize within maps by a pool and a power: two roots are faster than that in training, but more operators."""
+def _normalize_within(layer, x):
+    """Normalize within channels with pooling and a power. Two square roots are faster in training, but more operators."""
     border = [layer.size // 2] * 2
     mean = tf.nn.avg_pool2d(tf.pad(x * x, [[0, 0], border, border, [0, 0]]), layer.size, 1, "VALID")
     return x / tf.pow(layer.k + layer.alpha * layer.size**2 * mean, layer.beta)
 
 
-def _by_place(layer, x):
-    """Apply a kernel of its own at each place: a convolution with ones and zeros lays each window into the channels."""
+def _locally_connected_depthwise(layer, x):
+    """Apply a separate kernel at each position: a depthwise 0/1 convolution moves each window to the channels."""
     window, maps = layer.kernel_size, x.shape[-1]
     picked = np.eye(window**2, dtype="float32").reshape(window, window, 1, window**2)
     windows = tf.nn.depthwise_conv2d(x, np.tile(picked, (1, 1, maps, 1)), (1, 1, 1, 1), "SAME")
     height, width, inputs, filters = layer.kernel.shape
-    # Its rows are ordered by place in the window, then map; the channels of a depthwise convolution by map, then place.
+    # The kernel rows are ordered (window position, channel), the channels of a depthwise convolution (channel, position).
     kernel = tf.reshape(tf.convert_to_tensor(layer.kernel), (height, width, window**2, maps, filters))
     kernel = tf.reshape(tf.transpose(kernel, (0, 1, 3, 2, 4)), (height, width, inputs, filters))
     sums = tf.squeeze(tf.matmul(tf.expand_dims(windows, -2), kernel), -2)
     return layer.activation(sums + tf.convert_to_tensor(layer.bias))
 
 
-def _by_gathered_place(layer, x):
-    """Apply a kernel of its own at each place: windows are gathered, and each place is a product of matrices."""
+def _locally_connected_gather(layer, x):
+    """Apply a separate kernel at each position: gather the windows, then multiply with one matrix per position."""
     _, rows, columns, maps = x.shape
     window, width = layer.kernel_size, columns + layer.kernel_size - 1
     border = [window // 2] * 2
@@ -101,6 +106,6 @@ def _by_gathered_place(layer, x):
 
 
 def _root_mean_square(layer, x):
-    """Return the inhibition of S-cells; where no gradient is asked for, a root of 0 needs no care."""
+    """Return the inhibition of S-cells. Without gradients, the square root of 0 needs no special case."""
     power = tf.reduce_sum(tf.square(layer.bordered(x)), axis=-1, keepdims=True)
     return tf.sqrt(tf.nn.conv2d(power, layer.c[..., None, None], 1, "VALID"))

@@ -1,8 +1,9 @@
-"""What reads ONNX files here: onnxruntime, ONNX' own reference, and OpenVINO and OpenCV where they are installed."""
+"""Runtimes that read ONNX files: onnxruntime, ONNX' reference evaluator, and OpenVINO and OpenCV if they are installed."""
 
 import contextlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,24 +16,30 @@ from exporters.parity import Candidate, CannotRun
 from exporters.precision import Precision
 from zoo.errors import ZooError
 
-LARGE = 2**25  # bytes of a file
-# Without them a sum of two products of eight bits is cut off at 16 bits where there is AVX2 or AVX-512 and no VNNI. The one
-# is onnxruntime's; with the other OpenVINO, whose kernels have no such choice, multiplies the same integers as floats.
+LARGE_FILE = 2**25  # bytes; the reference evaluator takes seconds per image from this size on
+# On CPUs with AVX2 or AVX-512 but without VNNI, 8-bit kernels saturate the sum of two products at 16 bits. The first option
+# turns that off in onnxruntime. OpenVINO has no such option; with the second it multiplies the same integers as floats.
 EXACT_SUMS = {"session.x64quantprecision": "1"}
-NO_KERNELS_OF_8_BITS = {"LP_TRANSFORMS_MODE": "NO"}
+NO_INT8_KERNELS = {"LP_TRANSFORMS_MODE": "NO"}
 
 
-def candidates(path, layout="NCHW", trusted=True, precision=Precision.FP32, batch=None):
-    """Return by name what can run a file: a dict of `exporters.parity.Candidate`, each of which reads it when it is opened.
+def candidates(
+    path: str | Path,
+    layout: str | None = "NCHW",
+    trusted: bool = True,
+    precision: Precision = Precision.FP32,
+    batch: int | None = None,
+) -> dict[str, Candidate]:
+    """Return the runtimes that can run a file, by name. Each reads the file when it is opened.
 
     Args:
-        path: of the ONNX file; weights beside it are found there.
-        layout: of the file's input, "NCHW" or "NHWC"; what is run takes channels last.
-        trusted: whether those may read it, too, in which it has not been tried out in a process of its own.
+        path: ONNX file; external weights are found next to it.
+        layout: layout of the file's input, "NCHW" or "NHWC"; the runtimes are called with channels-last images.
+        trusted: also return the runtimes in which the file has had no trial run in a sandbox.
         precision: of the file. ONNX' reference may round coarser types in its own way, so it is binding in FP32 only.
-        batch: the static batch of the file, if it has one.
+        batch: static batch of the file, if it has one.
     """
-    few = max(3, batch or 0) if Path(path).stat().st_size < LARGE else 1  # a picture takes NumPy seconds in a large net
+    few = max(3, batch or 0) if Path(path).stat().st_size < LARGE_FILE else 1
     path = str(path)
     others = {
         "openvino": Candidate(lambda: _openvino(path, layout, precision), binding=False),
@@ -46,28 +53,28 @@ def candidates(path, layout="NCHW", trusted=True, precision=Precision.FP32, batc
     }
 
 
-def scorer(path, layout="NCHW", optimized=True):
-    """Return a function that runs a file in onnxruntime: (batch, ...) array, channels last -> (batch, classes) scores."""
+def scorer(path: str | Path, layout: str | None = "NCHW", optimized: bool = True) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that runs a file in onnxruntime: (batch, ...) channels-last array -> (batch, classes) scores."""
     opened = session(path, optimized)
-    return lambda batch: opened.run(None, fed(opened, batch, layout))[0]
+    return lambda batch: opened.run(None, feeds(opened, batch, layout))[0]
 
 
-def session(path, optimized=True):
-    """Return an onnxruntime session on the CPU, whose sums of 8-bit products are exact.
+def session(path: str | Path, optimized: bool = True) -> onnxruntime.InferenceSession:
+    """Return an onnxruntime session on the CPU that sums 8-bit products exactly.
 
-    In a file where layers share an 8-bit weight, as `exporters.quantization` writes none, they are what the processor makes.
+    If layers share an 8-bit weight (`exporters.quantization` never writes such files), the sums depend on the CPU.
 
     Args:
-        path: of the ONNX file.
-        optimized: with all optimizations, or with those alone that hold anywhere.
+        path: ONNX file.
+        optimized: apply all graph optimizations, or only those that do not depend on the hardware.
 
     Raises:
         ZooError: if onnxruntime cannot read the file.
     """
     opened = None
-    for entries in (EXACT_SUMS, {}):  # onnxruntime 1.32 cannot do so with a weight that is used twice
+    for entries in (EXACT_SUMS, {}):  # onnxruntime 1.32 fails with the option if a weight has two readers
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what fails is raised
+        options.log_severity_level = 4  # failures raise
         level = onnxruntime.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_ENABLE_BASIC
         for entry in entries.items():
@@ -75,23 +82,23 @@ def session(path, optimized=True):
         try:
             opened = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             break
-        except Exception as error:  # onnxruntime's errors share no public base
-            refused = error
+        except Exception as error:  # onnxruntime's errors share no public base class
+            failure = error
     if opened is None:
-        raise ZooError(f"onnxruntime cannot read {path}: {_first_line(refused)}") from refused
+        raise ZooError(f"onnxruntime cannot read {path}: {_first_line(failure)}") from failure
     if opened.get_providers() != ["CPUExecutionProvider"]:
         raise ZooError(f"onnxruntime runs {path} on {opened.get_providers()} instead of the CPU")
     return opened
 
 
-def fed(session, batch, layout):
-    """Return what a session of one input takes for a (batch, ...) array whose channels are last."""
-    (given,) = session.get_inputs()
-    kind = given.type.removeprefix("tensor(").removesuffix(")")
-    return {given.name: _arranged(batch, {"float": "float32", "double": "float64"}.get(kind, kind), layout)}
+def feeds(session: onnxruntime.InferenceSession, batch: np.ndarray, layout: str | None) -> dict[str, np.ndarray]:
+    """Return the inputs of a session with one input for a (batch, ...) channels-last array."""
+    (value,) = session.get_inputs()
+    name = value.type.removeprefix("tensor(").removesuffix(")")
+    return {value.name: _to_layout(batch, {"float": "float32", "double": "float64"}.get(name, name), layout)}
 
 
-def _arranged(batch, dtype, layout):
+def _to_layout(batch, dtype, layout):
     batch = np.asarray(batch)
     if layout == "NCHW" and batch.ndim == 4:
         batch = batch.transpose(0, 3, 1, 2)
@@ -99,47 +106,48 @@ def _arranged(batch, dtype, layout):
 
 
 class LRN(OpRun):
-    """ONNX' normalization across channels; the one of onnx 1.23 stops after as many channels as a batch has pictures."""
+    """LRN for ONNX' reference evaluator: that of onnx 1.23 only processes as many channels as the batch has images."""
 
     op_domain = ""
 
     def _run(self, x, alpha=None, beta=None, bias=None, size=None):
-        before, behind = (size - 1) // 2, size // 2
-        squares = np.pad(x * x, [(0, 0), (before, behind), *[(0, 0)] * (x.ndim - 2)])
-        sums = sum(squares[:, place : place + x.shape[1]] for place in range(size))
+        before, after = (size - 1) // 2, size // 2
+        squares = np.pad(x * x, [(0, 0), (before, after), *[(0, 0)] * (x.ndim - 2)])
+        sums = sum(squares[:, offset : offset + x.shape[1]] for offset in range(size))
         return ((x / (bias + alpha / size * sums) ** beta).astype(x.dtype),)
 
 
 class DequantizeLinear(DequantizeLinear_25):
-    """That of any operator set; onnx 1.23 lacks those before 19, which can do less."""
+    """DequantizeLinear of any opset; onnx 1.23 lacks those before 19, which are less general."""
 
     op_domain = ""
 
 
 def _reference(path, layout):
-    with _cannot_run():
+    with _raising_cannot_run():
         model = onnx.load(path)
         evaluator = onnx.reference.ReferenceEvaluator(model, new_ops=[LRN, DequantizeLinear])
-    _refuse_wrong(model, "Loop")
+    _check_known_bugs(model, "Loop")
     (name,), (dtype, _) = evaluator.input_names, _types(model)
 
     def run(batch):
-        given = {name: _arranged(batch, dtype, layout)}
-        with _cannot_run():
-            return evaluator.run(None, given)[0]
+        inputs = {name: _to_layout(batch, dtype, layout)}
+        with _raising_cannot_run():
+            return evaluator.run(None, inputs)[0]
 
     return run
 
 
-def _refuse_wrong(model, *operators, reduced_axes=None):
-    """Raise `CannotRun` for what a runtime is known to compute wrongly, so that its scores would say nothing of the file.
+def _check_known_bugs(model, *operators, reduced_axes=None):
+    """Raise `CannotRun` for operators that a runtime is known to compute wrongly, so that the file is not blamed.
 
-    Found with onnx 1.23 and OpenCV 5.0: of a Loop the one loses the batch and the other the state, and over three axes that
-    are not the last ones OpenCV reduces others.
+    Found with onnx 1.23 and OpenCV 5.0: in a Loop, the former loses the batch and the latter the state; OpenCV reduces the
+    wrong axes if there are three of them and they are not the last ones.
 
     Args:
-        operators: types of operators.
-        reduced_axes: that many axes of a reduction, or more.
+        model: `onnx.ModelProto`.
+        operators: operators that the runtime computes wrongly.
+        reduced_axes: number of axes from which on it computes reductions wrongly.
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
@@ -153,57 +161,57 @@ def _refuse_wrong(model, *operators, reduced_axes=None):
 
 
 def _types(model):
-    """Return the dtypes of the one input and the one output of an `onnx.ModelProto`."""
-    ends = [*model.graph.input, *model.graph.output]
-    return [onnx.helper.tensor_dtype_to_np_dtype(each.type.tensor_type.elem_type) for each in ends]
+    """Return the data types of the input and the output of an `onnx.ModelProto`."""
+    values = [*model.graph.input, *model.graph.output]
+    return [onnx.helper.tensor_dtype_to_np_dtype(each.type.tensor_type.elem_type) for each in values]
 
 
 def _openvino(path, layout, precision):
-    # Else each import of OpenVINO reports itself to its maker, over the network.
+    # Without this, each import of OpenVINO sends telemetry over the network.
     sys.modules.setdefault("openvino_telemetry", None)
-    openvino = _installed("openvino")
-    with _cannot_run():
-        # On some processors it would compute in bfloat16 by itself.
-        settings = {"INFERENCE_PRECISION_HINT": "f32", **(NO_KERNELS_OF_8_BITS if precision == Precision.INT8 else {})}
+    openvino = _import_optional("openvino")
+    with _raising_cannot_run():
+        # On some CPUs it would compute in bfloat16 by default.
+        settings = {"INFERENCE_PRECISION_HINT": "f32", **(NO_INT8_KERNELS if precision == Precision.INT8 else {})}
         compiled = openvino.Core().compile_model(path, "CPU", settings)
     dtype = compiled.input(0).element_type.to_dtype()
 
     def run(batch):
-        batch = _arranged(batch, dtype, layout)
-        with _cannot_run():
+        batch = _to_layout(batch, dtype, layout)
+        with _raising_cannot_run():
             return compiled(batch)[0]
 
     return run
 
 
 def _opencv(path, layout):
-    cv2 = _installed("cv2")
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what fails is raised
-    with _cannot_run():
+    cv2 = _import_optional("cv2")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # failures raise
+    with _raising_cannot_run():
         model = onnx.load(path, load_external_data=False)
-    _refuse_wrong(model, "Loop", reduced_axes=3)
-    with _cannot_run():
+    _check_known_bugs(model, "Loop", reduced_axes=3)
+    with _raising_cannot_run():
         net = cv2.dnn.readNetFromONNX(path)
-    given, result = _types(model)
+    input_dtype, output_dtype = _types(model)
 
     def run(batch):
-        batch = _arranged(batch, given, layout)
-        with _cannot_run():
+        batch = _to_layout(batch, input_dtype, layout)
+        with _raising_cannot_run():
             net.setInput(batch)
-            return net.forward().astype(result)  # it gives float16 as float32
+            return net.forward().astype(output_dtype)  # it returns float16 as float32
 
     return run
 
 
-def _installed(module):
+def _import_optional(module):
     if importlib.util.find_spec(module) is None:
         raise CannotRun("not installed; in a checkout of the zoo: pip install '.[runtimes]'")
     return importlib.import_module(module)
 
 
 @contextlib.contextmanager
-def _cannot_run():
-    """Within it, whatever a runtime raises says that it lacks something that the file needs."""
+def _raising_cannot_run():
+    """Raise any error of a runtime as `CannotRun`."""
     try:
         yield
     except Exception as error:
@@ -211,7 +219,7 @@ def _cannot_run():
 
 
 def _first_line(error):
-    """Return the first line of an error that says something; OpenVINO's begin with places in its source, and a colon."""
+    """Return the first meaningful line of an error; OpenVINO's begin with source locations that end with a colon."""
     lines = [line.strip() for line in str(error).splitlines()]
-    said = [line for line in lines if line and not line.endswith(":")]
-    return (said or [type(error).__name__])[0]
+    meaningful = [line for line in lines if line and not line.endswith(":")]
+    return (meaningful or [type(error).__name__])[0]

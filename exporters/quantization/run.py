@@ -56,7 +56,7 @@ def outputs(session, pictures, names):
         names: of its outputs, or of its input.
     """
     about = json.loads(session.get_modelmeta().custom_metadata_map.get(metadata.KEY, "{}"))
-    fed = runtimes.fed(session, pictures, about.get("layout"))
+    fed = runtimes.feeds(session, pictures, about.get("layout"))
     computed = [name for name in names if name not in fed]
     known = fed | dict(zip(computed, session.run(computed, fed), strict=True))
     return [known[name] for name in names]

@@ -89,7 +89,7 @@ def test_layers_in_attributes_are_found_and_paths_are_distinct():
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_what_is_alike_has_no_parting(model, tmp_path, layout):
     path = save(model, tmp_path / "net.onnx", layout=layout)
-    assert activations.first_parting(model, path, PICTURES, layout) is None
+    assert activations.first_difference(model, path, PICTURES, layout) is None
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_the_layer_of_the_changed_weight_is_the_first(model, tmp_path, weight, l
     def change(name, array):
         return array + np.float32(0.1) if name == weight else array
 
-    told = activations.first_parting(model, save(model, tmp_path / "net.onnx", change), PICTURES)
+    told = activations.first_difference(model, save(model, tmp_path / "net.onnx", change), PICTURES)
     assert told.startswith(f"{layer} (largest difference ") and told.endswith(f"), alike up to {alike}")
 
 
@@ -114,7 +114,7 @@ def test_the_difference_is_the_largest_of_the_layer_and_stands_beside_its_larges
     def change(name, array):
         return array + np.float32([0, 0.25, 0]) if name == "dense/b" else array
 
-    told = activations.first_parting(model, save(model, tmp_path / "net.onnx", change), PICTURES[:4])
+    told = activations.first_difference(model, save(model, tmp_path / "net.onnx", change), PICTURES[:4])
     largest = np.abs(model(PICTURES[:4])).max()
     assert told == f"dense (largest difference 0.25 of {largest:.2g}), alike up to mean"
 
@@ -124,7 +124,7 @@ def test_a_layer_that_the_file_does_not_name_is_passed_over(model, tmp_path):
         return array * np.float32(2) if name == "conv/k" else array
 
     path = save(model, tmp_path / "net.onnx", change, dropped=("conv", "relu"))
-    assert activations.first_parting(model, path, PICTURES).startswith("block/conv (largest difference ")
+    assert activations.first_difference(model, path, PICTURES).startswith("block/conv (largest difference ")
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
@@ -133,18 +133,18 @@ def test_the_tolerance_is_a_part_of_the_largest_value(model, tmp_path, scale):
     model = keras.models.clone_model(model)
     model.set_weights([scale * weights[0], *weights[1:]])
     path = save(model, tmp_path / "net.onnx", lambda name, array: array * np.float32(1.01) if name == "conv/k" else array)
-    assert activations.first_parting(model, path, PICTURES, tolerance=1e-3).startswith("conv ")
-    assert activations.first_parting(model, path, PICTURES, tolerance=0.1) is None
+    assert activations.first_difference(model, path, PICTURES, tolerance=1e-3).startswith("conv ")
+    assert activations.first_difference(model, path, PICTURES, tolerance=0.1) is None
 
 
 def test_another_shape_and_what_is_not_finite_are_partings(model, tmp_path):
     def fewer(name, array):
         return array[:, :, :2] if name == "conv/k" else array
 
-    told = activations.first_parting(model, save(model, tmp_path / "net.onnx", fewer), PICTURES[:2])
+    told = activations.first_difference(model, save(model, tmp_path / "net.onnx", fewer), PICTURES[:2])
     assert told == "conv (shape (2, 4, 5, 3) instead of (2, 4, 3, 4)), alike up to the input"
     path = save(model, tmp_path / "net.onnx", lambda name, array: array * np.float32(np.nan) if name == "dense/b" else array)
-    assert activations.first_parting(model, path, PICTURES).startswith("dense (largest difference nan of ")
+    assert activations.first_difference(model, path, PICTURES).startswith("dense (largest difference nan of ")
 
 
 def test_inputs_beyond_the_first_batch_are_compared_too(model, tmp_path):
@@ -154,9 +154,9 @@ def test_inputs_beyond_the_first_batch_are_compared_too(model, tmp_path):
     next(node for node in proto.graph.node if node.op_type == "Relu").op_type = "Abs"
     onnx.save(proto, path)
     inputs = np.zeros((activations.BATCH + 1, *PICTURES.shape[1:]), "float32")
-    assert activations.first_parting(model, path, inputs) is None
+    assert activations.first_difference(model, path, inputs) is None
     inputs[-1] = PICTURES[0]
-    assert activations.first_parting(model, path, inputs).startswith("relu (largest difference ")
+    assert activations.first_difference(model, path, inputs).startswith("relu (largest difference ")
 
 
 def test_a_static_batch_is_fed_as_it_is(model, tmp_path):
@@ -164,12 +164,12 @@ def test_a_static_batch_is_fed_as_it_is(model, tmp_path):
     proto = onnx.load(path)
     proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 3
     onnx.save(proto, path)
-    assert activations.first_parting(model, path, PICTURES[:6], batch=3).startswith("dense ")
+    assert activations.first_difference(model, path, PICTURES[:6], batch=3).startswith("dense ")
 
 
 def test_what_does_not_run_parts_nowhere(model, tmp_path):
     path = save(model, tmp_path / "net.onnx")
-    assert activations.first_parting(model, path, PICTURES[:, :, :2]) is None
+    assert activations.first_difference(model, path, PICTURES[:, :, :2]) is None
 
 
 def test_the_model_is_left_as_it_was(model, tmp_path):
@@ -177,14 +177,14 @@ def test_the_model_is_left_as_it_was(model, tmp_path):
     path, layer = save(model, tmp_path / "net.onnx"), model.get_layer("relu")
     own = layer.call = lambda x: 0 * x
     try:
-        assert activations.first_parting(model, path, PICTURES).startswith("relu ")
+        assert activations.first_difference(model, path, PICTURES).startswith("relu ")
         assert layer.call is own
     finally:
         del layer.call
     layer.call = lambda x: 1 / 0
     try:
         with pytest.raises(ZeroDivisionError):
-            activations.first_parting(model, path, PICTURES)
+            activations.first_difference(model, path, PICTURES)
     finally:
         del layer.call
     assert all("call" not in vars(each) for each in model._flatten_layers())
@@ -208,7 +208,7 @@ def test_a_layer_that_is_called_twice_is_compared_at_its_first_call(tmp_path):
         ]
         graph = helper.make_graph(nodes, "graph", ends[:1], ends[1:], tensors)
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-        found = activations.first_parting(model, path, PICTURES[:, 0, 0, :1].repeat(4, 1))
+        found = activations.first_difference(model, path, PICTURES[:, 0, 0, :1].repeat(4, 1))
         assert found is None if told is None else found.startswith(told)
 
 
@@ -223,7 +223,7 @@ def test_layers_within_what_is_traced_are_passed_over(tmp_path):
         graph = helper.make_graph([node], "graph", ends[:1], ends[1:], tensors)
         path = tmp_path / "net.onnx"
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-        found = activations.first_parting(model, path, np.random.default_rng(1).normal(size=(5, 3, 4)).astype("float32"))
+        found = activations.first_difference(model, path, np.random.default_rng(1).normal(size=(5, 3, 4)).astype("float32"))
         assert found is None if told is None else found.startswith(told)
 
 
@@ -237,12 +237,12 @@ def test_a_real_file_is_alike_layer_by_layer_until_a_weight_is_changed(tmp_path)
     path = tmp_path / "net.onnx"
     files.save(convert.convert(source.find(classifier)), path)
     pictures = samples.shipped(classifier.image_spec)[:4]
-    assert activations.first_parting(classifier, path, pictures) is None
+    assert activations.first_difference(classifier, path, pictures) is None
     proto = onnx.load(path)
     kernel = next(tensor for tensor in proto.graph.initializer if tensor.name == "conv2/kernel")
     kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel) * np.float32(1.5), kernel.name))
     onnx.save(proto, path)
-    assert activations.first_parting(classifier, path, pictures).startswith("conv2 (largest difference ")
+    assert activations.first_difference(classifier, path, pictures).startswith("conv2 (largest difference ")
 
 
 def test_the_proof_of_a_static_batch_names_the_layer_too(tmp_path):

@@ -262,5 +262,5 @@ def test_a_graph_within_a_node_is_an_error_that_names_it():
         helper.make_node("Cast", ["pictures"], ["cast"], "cast", to=1),
         helper.make_node("If", ["always"], ["scores"], "choice", then_branch=branch, else_branch=branch),
     ]
-    with pytest.raises(ZooError, match="choice has a graph within"):
+    with pytest.raises(ZooError, match="choice has a subgraph"):
         half.to_half(graph(nodes, {"always": np.array(True)}))

@@ -55,7 +55,7 @@ def test_a_file_of_the_zoo_tells_what_it_is_and_what_to_do_next(lenet, zoo_comma
         "pictures: uint8 (batch, ",
         "scores: float32 (batch, 10)",
         "raw 0-255 pixels of 28x28x1",
-        "keeps its proportions between black bars",
+        "is resized without distortion and padded with black",
         "classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
         "trained by the recipe lenet5-mnist",
         "test error 0.86 %, measured: zoo evaluate lenet5.mnist --data mnist",

@@ -146,7 +146,7 @@ def test_a_tensor_that_is_called_as_a_layer_is_its_output(exported):
     _, classifier, path, _ = exported
     pictures = samples.shipped(classifier.image_spec)[:3]
     # Untrained, the Neocognitron's cells are the small rest of a subtraction.
-    assert activations.first_parting(classifier, path, pictures, tolerance=1e-2) is None
+    assert activations.first_difference(classifier, path, pictures, tolerance=1e-2) is None
 
 
 def test_onnxruntime_computes_the_scores_of_keras(exported):

@@ -91,7 +91,7 @@ def test_the_reference_binds_at_full_precision_and_takes_a_static_batch_of_a_sma
     pictures = GENERATOR.integers(0, 256, (20, 5, 4, 3), "uint8")
     report = parity.compare(net, runtimes.candidates(path, batch=8), pictures, batches=(8,))
     assert report.passed and "onnx reference" in report.runtimes
-    monkeypatch.setattr(runtimes, "LARGE", 100)
+    monkeypatch.setattr(runtimes, "LARGE_FILE", 100)
     report = parity.compare(net, runtimes.candidates(path, batch=8), pictures, batches=(8,))
     assert report.passed and report.not_run["onnx reference"] == "too slow for batches of 8"
 
@@ -232,7 +232,7 @@ def test_a_loop_is_left_to_those_that_compute_it_right(tmp_path):
 
 def test_a_runtime_that_is_not_installed_says_how_to_install_it():
     with pytest.raises(CannotRun, match=r"not installed; .*pip install '\.\[runtimes\]'"):
-        runtimes._installed("a_runtime_that_nobody_wrote")
+        runtimes._import_optional("a_runtime_that_nobody_wrote")
 
 
 def test_onnxruntime_runs_on_the_cpu_with_and_without_its_optimizations(tmp_path):

@@ -44,8 +44,8 @@ def read_all(path):
         if value.const_value.dtype != ir.DataType.STRING:
             assert value.const_value.numpy().shape == value.const_value.shape.numpy()
             assert len(value.const_value.tobytes()) == value.const_value.nbytes
-    info.tell(path, as_json=True)
-    info.tell(path, as_json=False)
+    info.print_info(path, as_json=True)
+    info.print_info(path, as_json=False)
     try:
         assert metadata.read(path)["model"]
     except ZooError as error:
