@@ -68,6 +68,7 @@ def test_all_that_the_packages_read_is_inside(wheel):
         "training/recipes/*.toml",
         "zoo/pretrained/*.h5",
         "zoo/models/lenet5_bitmaps.json",
+        "*/py.typed",
     ):
         assert list(ROOT.glob(pattern))
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in inside)

@@ -1,6 +1,5 @@
 """What lower precision costs and what it saves: accuracy, size and latency of files side by side."""
 
-import platform
 import statistics
 import time
 from dataclasses import asdict, dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from exporters.onnx import files
 from exporters.quantization import run
+from zoo import machine
 
 WARM_UP, REPEATS = 5, 50
 
@@ -90,16 +90,7 @@ def compare(paths, pictures, labels, class_names, advance=lambda pictures: None,
         )
         size = sum(each.stat().st_size for each in (Path(path), *files.data_files(path)))
         measured.append(Measured(precision, 100 * float(right.mean()), by_class, size, _latency(session, pictures[:1])))
-    return Comparison(tuple(class_names), len(labels), cpu_name(), tuple(measured), left_out or {})
-
-
-def cpu_name():
-    """Return what the system calls its CPU."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    return Comparison(tuple(class_names), len(labels), machine.cpu()["name"], tuple(measured), left_out or {})
 
 
 def _latency(session, pictures):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo import images
-from zoo.errors import ZooError, did_you_mean
+from zoo import classes, images
+from zoo.errors import ZooError
 
 MOST = 500  # pictures of a calibration; more hardly change a range
 FEWEST = 8  # from which a range of an activation can be told from the accident of one picture
@@ -74,11 +74,7 @@ def _spread(count):
 
 def _places(names, about):
     """Return the places of classes among a file's class names or ids, (n,) int32."""
-    places = {name: place for key in ("class_ids", "class_names") for place, name in enumerate(about.get(key) or ())}
-    for name in names:
-        if name not in places:
-            raise ZooError(f"the data have a class '{name}' that the model lacks{did_you_mean(name, places)}")
-    return np.array([places[name] for name in names], "int32")
+    return np.array(classes.indices(names, about["class_names"], about.get("class_ids")), "int32")
 
 
 def _by_name(name, picture, part):

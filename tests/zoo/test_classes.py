@@ -56,6 +56,13 @@ def test_list_with_given_names():
     assert classes.matching(list("0123456798")) is None
 
 
+def test_indices():
+    assert classes.indices(["b", "a", "b"], ["a", "b"]) == [1, 0, 1]
+    assert classes.indices(["n2", "a"], ["a", "b"], ["n1", "n2"]) == [1, 0]
+    with pytest.raises(zoo.ZooError, match=r"a class 'n2' that the model lacks.* It has a, b$"):
+        classes.indices(["n2"], ["a", "b"])
+
+
 @pytest.fixture
 def linear():
     """A classifier of two classes with ids."""

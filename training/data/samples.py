@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.errors import ZooError, did_you_mean
+from zoo import classes
 from zoo.machine import cores
 
 SPLITS = ("train", "validation", "test")
-FEW = 50  # classes that a message may list
 CHUNK = 256  # pictures that a core hashes at a time
 
 
@@ -119,14 +118,7 @@ class Source:
         Raises:
             ZooError: if the source has a class that is not among them; with the nearest one.
         """
-        place = {name: index for names in (class_ids or (), class_names) for index, name in enumerate(names)}
-        for name in self.class_names:
-            if name not in place:
-                known = ", ".join(class_names) if len(class_names) <= FEW else f"{len(class_names):,} classes"
-                raise ZooError(
-                    f"the data have a class '{name}' that the model lacks{did_you_mean(name, place)} It has {known}"
-                )
-        moved = np.array([place[name] for name in self.class_names], "int32")
+        moved = np.array(classes.indices(self.class_names, class_names, class_ids), "int32")
         splits = {part: replace(samples, labels=moved[samples.labels]) for part, samples in self.splits.items()}
         return replace(self, class_names=tuple(class_names), splits=splits)
 

@@ -6,10 +6,12 @@ A line is the name of a class, such as `7`, or a WordNet id followed by the name
 import functools
 import re
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from importlib import resources
 
 from zoo.errors import ZooError, did_you_mean
 
+FEW = 50  # classes that a message lists; of more it states the number
 LINE = re.compile(r"(?:(n\d{8}) )?(.+)")
 
 
@@ -56,6 +58,25 @@ def ids(name: str) -> tuple[str, ...] | None:
 def matching(class_names: list[str]) -> str | None:
     """Return the name of the list with exactly these class names, or None."""
     return next((name for name in available() if names(name) == tuple(class_names)), None)
+
+
+def indices(names: Iterable[str], class_names: Sequence[str], class_ids: Sequence[str] | None = None) -> list[int]:
+    """Return the index of each class of a data set among the classes of a classifier.
+
+    Args:
+        names: names or ids of the classes of the data set.
+        class_names: names of the classes of the classifier, in the order of its outputs.
+        class_ids: their ids, such as "n01440764", or None.
+
+    Raises:
+        ZooError: if a class is not one of the classifier's, with the nearest names.
+    """
+    index = {name: place for known in (class_ids or (), class_names) for place, name in enumerate(known)}
+    for name in names:
+        if name not in index:
+            has = ", ".join(class_names) if len(class_names) <= FEW else f"{len(class_names):,} classes"
+            raise ZooError(f"the data have a class '{name}' that the model lacks{did_you_mean(name, index)} It has {has}")
+    return [index[name] for name in names]
 
 
 @functools.cache
