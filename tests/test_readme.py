@@ -34,7 +34,7 @@ def parser(name):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_commands_in_code_blocks_can_be_given(page):
     """Each is parsed as a user's would be: names, options, their values, and what must not be missing."""
-    for name, *words in commands(page, r"^    (zoo [a-z].*)$"):
+    for name, *words in commands(page, r"^(?: {4}){1,2}(zoo [a-z].*)$"):
         parser(name).make_context(name, words)
 
 
