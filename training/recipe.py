@@ -103,7 +103,7 @@ def load(name_or_path, **changes):
 def shown(recipe, picture):
     """Return the format in which a recipe's pictures are read: whole, where its augmentation cuts out of them."""
     cuts = any(each.class_name == "training>RandomCrop" for each in recipe.augmentation)
-    return images.uncropped(picture) if cuts else picture
+    return images.without_crop(picture) if cuts else picture
 
 
 def _put(table, path, value, key):

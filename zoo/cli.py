@@ -120,12 +120,12 @@ def main():
     """Run the command line; end with 0, 1 (the answer is no, or the machine failed) or 2 (what was asked cannot be)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # others can use the GPU, too
-    with speaking():
+    with reporting_errors():
         get_command(app).main(prog_name="zoo")
 
 
 @contextlib.contextmanager
-def speaking():
+def reporting_errors():
     """Within it, an error that the user can mend is told in words and ends the process with the exit code of its kind."""
     try:
         yield

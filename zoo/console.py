@@ -133,7 +133,7 @@ def print_skipped(problems: list[str]) -> None:
     """Print messages about images that a command skipped."""
     from zoo import images
 
-    for line in images.named(problems, "skipped: "):
+    for line in images.listed(problems, "skipped: "):
         print(printable(line))
 
 

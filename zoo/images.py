@@ -64,21 +64,21 @@ def conform(image, picture):
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     image = image.convert(mode)
-    whole = uncropped(picture)
+    whole = without_crop(picture)
     size = whole["width"], whole["height"]
     if image.size != size:
         fit = {"pad": _pad, "crop": ImageOps.fit, "stretch": Image.Image.resize}[picture["resize"]]
         image = fit(image, size, Image.Resampling.BILINEAR)
-    return middle(np.asarray(image).reshape(*size[::-1], picture["channels"]), picture["height"], picture["width"])
+    return center_crop(np.asarray(image).reshape(*size[::-1], picture["channels"]), picture["height"], picture["width"])
 
 
-def uncropped(picture):
+def without_crop(picture):
     """Return the picture format of what the middle is cut out of: the format itself, where nothing is."""
     side = picture.get("crop_from")
     return {**picture, "height": side, "width": side, "crop_from": None} if side else picture
 
 
-def middle(pictures, height, width):
+def center_crop(pictures, height, width):
     """Return the middle of pictures, (..., height, width, channels); of an odd border the smaller half is above and left."""
     top, left = (pictures.shape[-3] - height) // 2, (pictures.shape[-2] - width) // 2
     if min(top, left) < 0:
@@ -86,7 +86,7 @@ def middle(pictures, height, width):
     return pictures[..., top : top + height, left : left + width, :]
 
 
-def at_a_time(shape):
+def batch_size_for(shape):
     """Return how many pictures of a shape are run at once: 1,000 small ones, fewer large ones, by their pixels."""
     return max(1, min(1000, BATCH_PIXELS // math.prod(shape)))
 
@@ -155,12 +155,12 @@ def read_all(paths, picture, strict=False, advance=lambda: None):
                 pictures.append(result)
                 kept.append(index)
     if strict and problems:
-        raise ImageError("\n".join(named(problems)))
+        raise ImageError("\n".join(listed(problems)))
     shape = picture["height"], picture["width"], picture["channels"]
     return np.stack(pictures) if pictures else np.empty((0, *shape), "uint8"), kept, problems
 
 
-def named(problems, before=""):
+def listed(problems, before=""):
     """Return messages about files as lines to print, with words before each: the first of many, and how many more."""
     more = [f"{before}{len(problems) - MOST_NAMED:,} more like these"] if len(problems) > MOST_NAMED else []
     return [*(f"{before}{problem}" for problem in problems[:MOST_NAMED]), *more]

@@ -368,11 +368,11 @@ def test_stretched_and_then_cropped(tmp_path):
 def test_the_middle():
     """Of an odd border the smaller half is above and to the left."""
     x = np.arange(2 * 5 * 6 * 1).reshape(2, 5, 6, 1)
-    np.testing.assert_array_equal(images.middle(x, 2, 3), x[:, 1:3, 1:4])
-    np.testing.assert_array_equal(images.middle(x[0], 5, 6), x[0])
+    np.testing.assert_array_equal(images.center_crop(x, 2, 3), x[:, 1:3, 1:4])
+    np.testing.assert_array_equal(images.center_crop(x[0], 5, 6), x[0])
 
 
 def test_the_whole_format():
     cropped = {**form(24, 24), "crop_from": 32}
-    assert images.uncropped(cropped) == {**form(32, 32), "crop_from": None}
-    assert images.uncropped(form()) == form()
+    assert images.without_crop(cropped) == {**form(32, 32), "crop_from": None}
+    assert images.without_crop(form()) == form()

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.images import at_a_time, middle
+from zoo.images import batch_size_for, center_crop
 from zoo.layers.whitening import Fitted
 
 
@@ -141,7 +141,7 @@ class RandomCrop(keras.layers.Layer):
         _, height, width, channels = pictures.shape
         self.compute_output_shape(pictures.shape)
         if not training:
-            return middle(pictures, self.size, self.size)
+            return center_crop(pictures, self.size, self.size)
         batch = ops.shape(pictures)[0]
         top, left = (
             keras.random.randint((batch, 1, 1), 0, side - self.size + 1, seed=self.seed_generator)
@@ -212,7 +212,7 @@ class PCAColour(keras.layers.Layer):
         if not self.built:
             self.build(pictures.shape)
         total, products = np.zeros(channels), np.zeros((channels, channels))
-        batch = at_a_time(pictures.shape[1:])
+        batch = batch_size_for(pictures.shape[1:])
         for start in range(0, len(pictures), batch):
             colours = np.asarray(pictures[start : start + batch], "float64").reshape(-1, channels)
             total += colours.sum(axis=0)

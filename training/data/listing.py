@@ -50,7 +50,7 @@ def read(listing, picture, strict):
             part, or there is no training part.
     """
     if strict and listing.problems:
-        raise ZooError("\n".join(images.named(listing.problems)))
+        raise ZooError("\n".join(images.listed(listing.problems)))
     if not {"all", "train"} & set(listing.splits):
         raise ZooError(f"{listing.source} has a part {' and '.join(listing.splits)}, but no part train")
     class_names = sorted({label for listed in listing.splits.values() for _, label in listed})
@@ -78,7 +78,7 @@ def read(listing, picture, strict):
             filled += len(kept)
             problems += unreadable
     if strict and problems:
-        raise ZooError("\n".join(images.named(problems)))
+        raise ZooError("\n".join(images.listed(problems)))
     return Source(tuple(class_names), splits, problems, listing.root)
 
 

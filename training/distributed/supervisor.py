@@ -98,7 +98,7 @@ def _work(work):
     """Do the work and end, without the interpreter's own end, at which JAX would wait for the others."""
     code = 1
     try:
-        with cli.speaking():
+        with cli.reporting_errors():
             work()
         code = 0
     except SystemExit as end:

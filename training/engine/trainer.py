@@ -8,9 +8,8 @@ import numpy as np
 
 from training.distributed.strategy import Placement
 from training.engine import input_pipeline
-from training.evaluation.evaluate import at_a_time
 from zoo.errors import ZooError
-from zoo.images import middle
+from zoo.images import batch_size_for, center_crop
 
 
 class Trainer(keras.Model):
@@ -238,7 +237,7 @@ class Trainer(keras.Model):
         weigh as much more as makes the mean of all batches theirs.
         """
         pictures, parts, rows = self._middle(pictures), self.placement.parts, len(labels)
-        batches = math.ceil(rows / at_a_time(pictures.shape[1:]))
+        batches = math.ceil(rows / batch_size_for(pictures.shape[1:]))
         size = math.ceil(rows / batches / parts) * parts
         weight = batches * size / rows if self._mean else 1.0
 
@@ -254,7 +253,7 @@ class Trainer(keras.Model):
 
     def _middle(self, pictures):
         """Return what the classifier sees of pictures that it does not learn from."""
-        return middle(pictures, *self.classifier.input_image_shape[:2])
+        return center_crop(pictures, *self.classifier.input_image_shape[:2])
 
 
 def _size(shape):

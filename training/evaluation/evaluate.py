@@ -9,7 +9,7 @@ import numpy as np
 from training import data
 from training.evaluation.metrics import Answers
 from zoo.errors import ZooError
-from zoo.images import at_a_time, middle, uncropped
+from zoo.images import batch_size_for, center_crop, without_crop
 
 # With more classes than this the right one need only be among the first five, which is ImageNet's measure too.
 MANY_CLASSES = 20
@@ -89,8 +89,8 @@ def predict(classifier, pictures):
 
     Keras' own `predict` feeds arrays through tf.data, whose tuning thread keeps it waiting when all is done.
     """
-    pictures = middle(pictures, *classifier.input_image_shape[:2])
-    batch_size = at_a_time(pictures.shape[1:])
+    pictures = center_crop(pictures, *classifier.input_image_shape[:2])
+    batch_size = batch_size_for(pictures.shape[1:])
     batches = [pictures[start : start + batch_size] for start in range(0, len(pictures), batch_size)]
     return np.concatenate([classifier.predict_on_batch(batch) for batch in batches])
 
@@ -110,7 +110,7 @@ def ten_views(pictures, height, width):
     """
     down, right = pictures.shape[1] - height, pictures.shape[2] - width
     corners = [pictures[:, top : top + height, left : left + width] for top in (0, down) for left in (0, right)]
-    views = np.stack([*corners, middle(pictures, height, width)], axis=1)
+    views = np.stack([*corners, center_crop(pictures, height, width)], axis=1)
     return np.concatenate([views, views[:, :, :, ::-1]], axis=1)
 
 
@@ -122,7 +122,7 @@ def predict_ten_views(classifier, pictures):
         pictures: (n, larger height, larger width, channels).
     """
     height, width, _ = shape = classifier.input_image_shape
-    batch_size = max(1, at_a_time(shape) // 10)
+    batch_size = max(1, batch_size_for(shape) // 10)
     means = []
     for start in range(0, len(pictures), batch_size):
         views = ten_views(pictures[start : start + batch_size], height, width)
@@ -157,7 +157,7 @@ def evaluate(classifier, source, part="test", strict=False, views=1):
             f"{classifier.name} takes whole pictures: its [picture] has no crop_from, the larger square that ten views are "
             "cut out of; leave out --views"
         )
-    picture = classifier.image_spec if views == 1 else uncropped(classifier.image_spec)
+    picture = classifier.image_spec if views == 1 else without_crop(classifier.image_spec)
     found = data.load(source, picture, strict).align_labels(classifier.class_names, classifier.class_ids)
     if part not in found.splits and "all" not in found.splits:
         raise ZooError(f"{source} has no part '{part}', but {', '.join(found.splits)}")

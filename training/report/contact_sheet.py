@@ -17,7 +17,7 @@ from training.recipe import shown
 from zoo import registry
 from zoo.errors import ZooError, printable
 from zoo.files import atomic
-from zoo.images import middle
+from zoo.images import center_crop
 
 ROWS = 8  # classes, at most
 TIMES = 6  # distortions of each picture
@@ -51,7 +51,7 @@ def draw(augmentation, samples, class_names, shape, path, title, root=None):
     first = samples[np.array([np.flatnonzero(samples.labels == each)[0] for each in classes])]
     named = root is not None and first.names is not None
     originals = [_original(Path(root) / name) for name in first.names] if named else list(first.images)
-    columns = [originals, list(middle(first.images, *shape[:2])), *distorted(augmentation, first.images)]
+    columns = [originals, list(center_crop(first.images, *shape[:2])), *distorted(augmentation, first.images)]
     headings = ["the file" if named else "as read", "in evaluation", "in training"][: len(columns)]
     labels = [f"{_short(class_names[each])}\n{counts[each]:,} picture{'' if counts[each] == 1 else 's'}" for each in classes]
     _save(columns, headings, labels, title, path)

@@ -181,7 +181,7 @@ def by_batch(classifier, paths, layer=None, strict=False):
                 continue  # only what else cannot be read is of interest now
             yield [batch[index] for index in kept], _run(model, pictures, BATCH), left_out
     if strict and problems:
-        raise reading.ImageError("\n".join(reading.named(problems)))
+        raise reading.ImageError("\n".join(reading.listed(problems)))
     if not read:
         raise reading.ImageError(f"none of the pictures can be read; {problems[0]}")
 

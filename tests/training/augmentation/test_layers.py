@@ -264,7 +264,7 @@ def test_the_axes_are_those_of_the_colours_that_it_was_fitted_to(coloured):
 
 def test_fitting_in_parts_gives_the_same_to_the_bit(coloured, monkeypatch):
     whole = fitted(coloured)
-    monkeypatch.setattr("training.augmentation.layers.at_a_time", lambda shape: 7)
+    monkeypatch.setattr("training.augmentation.layers.batch_size_for", lambda shape: 7)
     looked_at = []
     parts = fitted(Recorded(coloured, looked_at))
     assert max(looked_at) == 7 and sum(looked_at) == 30

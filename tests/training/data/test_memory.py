@@ -15,7 +15,7 @@ from training import data, fit, recipe
 from training.data import MemmapSubset, Samples, decoding
 from training.engine import fused_steps
 from zoo.errors import ZooError
-from zoo.images import middle
+from zoo.images import center_crop
 
 GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
 
@@ -66,9 +66,9 @@ def test_a_selection_is_indexed_like_the_array_that_it_stands_for(cache):
         np.testing.assert_array_equal(lazy[key], plain[key])
     np.testing.assert_array_equal(np.stack(list(lazy)), plain)
     np.testing.assert_array_equal(lazy, plain)
-    cut = middle(lazy, 4, 5)
+    cut = center_crop(lazy, 4, 5)
     assert isinstance(cut, MemmapSubset) and cut.shape == (20, 4, 5, 3)
-    np.testing.assert_array_equal(cut[2:7], middle(plain, 4, 5)[2:7])
+    np.testing.assert_array_equal(cut[2:7], center_crop(plain, 4, 5)[2:7])
     again = Samples(lazy, np.arange(20))[np.array([7, 1])].images
     assert isinstance(again, MemmapSubset)
     np.testing.assert_array_equal(again[:], plain[[7, 1]])

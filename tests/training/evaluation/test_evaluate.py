@@ -7,7 +7,7 @@ from PIL import Image
 import training
 import zoo
 from training.data import Samples
-from training.evaluation.evaluate import Evaluation, at_a_time, score, ten_views
+from training.evaluation.evaluate import Evaluation, batch_size_for, score, ten_views
 from zoo.errors import ZooError
 
 NAMES = ("a", "b", "c", "d")
@@ -90,7 +90,12 @@ class Noted:
 
 
 def test_large_pictures_are_run_a_few_at_a_time(classifier, monkeypatch):
-    assert [at_a_time(shape) for shape in ((28, 28, 1), (64, 64, 3), (227, 227, 3), (3000, 3000, 3))] == [1000, 341, 27, 1]
+    assert [batch_size_for(shape) for shape in ((28, 28, 1), (64, 64, 3), (227, 227, 3), (3000, 3000, 3))] == [
+        1000,
+        341,
+        27,
+        1,
+    ]
     monkeypatch.setattr("zoo.images.BATCH_PIXELS", 4 * 28 * 28 + 1)
     noted = Noted(classifier)
     score(noted, Samples(np.zeros((11, 28, 28, 1), "uint8"), np.zeros(11, "int32")))
