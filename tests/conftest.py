@@ -11,11 +11,13 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import psutil
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the command has it: without, convolutions round otherwise
 
+kept = [0]  # bytes of memory after the last garbage collection
 RUN_ZOO = "import sys; from zoo.cli import main; sys.argv[0] = 'zoo'; main()"
 
 
@@ -25,19 +27,33 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in this hook, too
 def pytest_collection_modifyitems(items):
-    """Keep the tests of a file in one process, for its fixtures, unless the file has groups of its own."""
+    """Run tests that share fixtures in one process: those of a file, or of a folder that has fixtures of its own."""
     for item in items:
         slow = item.get_closest_marker("slow")
         if slow and not slow.args:
             raise pytest.UsageError(f"{item.nodeid}: expected a reason, as in @pytest.mark.slow('trains for a minute')")
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
+            shared = item.path.with_name("conftest.py").exists()
+            item.add_marker(pytest.mark.xdist_group(str(item.path.parent if shared else item.path)))
 
 
 def pytest_collection_finish():
     """Exclude all that the imports made from garbage collection, which then takes milliseconds instead of a second."""
     gc.collect()
     gc.freeze()
+    kept[0] = psutil.Process().memory_info().rss
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown():
+    """Return the memory of nets to the system when it has grown: TensorFlow's functions are reference cycles."""
+    process = psutil.Process()
+    if process.memory_info().rss > kept[0] + 2**29:
+        gc.collect()
+        if sys.platform == "linux":
+            with contextlib.suppress(AttributeError):  # a C library other than glibc
+                ctypes.CDLL(None).malloc_trim(0)
+        kept[0] = process.memory_info().rss
 
 
 def pytest_runtest_setup(item):
@@ -54,14 +70,13 @@ def zoo_cache(tmp_path_factory):
         yield folder
 
 
-@pytest.fixture(scope="module", autouse=True)
-def memory():
-    """Return the memory of a module's nets to the system: some are large, and TensorFlow's functions are cycles."""
-    yield
-    gc.collect()
-    if sys.platform == "linux":
-        with contextlib.suppress(AttributeError):  # a C library other than glibc
-            ctypes.CDLL(None).malloc_trim(0)
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory):
+    """A folder of this test run that is the same in each process of pytest-xdist."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ ONCE = [
 FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 
-def passed(folder, files, *options):
-    """Run the tests of some files of a folder, and return what pytest prints; all must pass, and none be skipped."""
+def passed(folder, tests):
+    """Run files or tests of a folder, and return what pytest prints; all must pass, and none be skipped."""
     quiet = ["-p", "no:cacheprovider", "--verbose", "--color=no", "-W", "ignore"]
     child = subprocess.run(
-        [sys.executable, "-m", "pytest", *quiet, *(folder / name for name in files), *options],
+        [sys.executable, "-m", "pytest", *quiet, *(folder / name for name in tests)],
         env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": FAST},
         cwd=Path(__file__).parents[1],
         capture_output=True,

@@ -1,10 +1,5 @@
 """Training by a rule instead of an optimizer: the same run, whoever takes the step."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -73,21 +68,6 @@ def test_a_rule_takes_the_place_of_the_optimizer(kind, repeat):
         np.testing.assert_allclose(one, two, atol=1e-6)
         assert np.abs(one).max() > 1e-3
     np.testing.assert_allclose(by_rule[1], by_gradient[1], rtol=1e-5 if kind is fused_steps.OnTensorFlow else 0.1)
-
-
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="these tests run on JAX already")
-@pytest.mark.slow("repeats runs by each learning rule on JAX")
-def test_on_jax():
-    pytest.importorskip("jax")
-    child = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "takes_the_place"],
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert child.returncode == 0 and "2 passed" in child.stdout, child.stdout[-3000:]
 
 
 def test_repeating_shows_every_row_as_often_in_every_epoch():

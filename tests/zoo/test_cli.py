@@ -81,8 +81,8 @@ def test_version():
     assert not loaded & HEAVY
 
 
-def test_list_json(zoo_command):
-    rows = {row["name"]: row for row in json.loads(zoo_command("list", "--json").stdout)}
+def test_list_json(zoo_in_process):
+    rows = {row["name"]: row for row in json.loads(zoo_in_process("list", "--json").stdout)}
     assert list(rows) == zoo.list_models()
     assert [name for row in rows.values() for name in row["weights"]] == zoo.list_models(pretrained=True)
     assert rows["lenet5"]["parameters"] == 60_000 and rows["lenet5"]["year"] == 1998
@@ -118,9 +118,9 @@ WRONG_NAMES = [
 
 
 @pytest.mark.parametrize("words", WRONG_NAMES, ids=lambda words: " ".join(words[:2]))
-def test_wrong_name(words, zoo_command, tmp_path):
+def test_wrong_name(words, zoo_in_process, tmp_path):
     """Told in one line, and nothing is written."""
-    child = zoo_command(*words, cwd=tmp_path, timeout=60)
+    child = zoo_in_process(*words, cwd=tmp_path, timeout=60)
     assert_one_line(child, 2)
     assert "did you mean 'lenet5" in child.stderr
     assert not list(tmp_path.iterdir())
@@ -153,8 +153,8 @@ def test_damaged_file(monkeypatch, capsys, tmp_path):
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_wrong_command(words, message, zoo_command):
-    child = zoo_command(*words, timeout=60)
+def test_wrong_command(words, message, zoo_in_process):
+    child = zoo_in_process(*words, timeout=60)
     assert child.returncode == 2 and child.stdout == ""
     assert message in child.stderr and "Traceback" not in child.stderr
 

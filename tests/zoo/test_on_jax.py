@@ -3,23 +3,27 @@
 Of the rules those tests that compare with a loop in NumPy: JAX compiles anew at each of their calls.
 """
 
+import re
 from pathlib import Path
 
 import on_jax
+import pytest
 
-FILES = (
+LAYERS = (
     "layers/test_layers.py",
     "layers/test_alexnet_layers.py",
     "test_losses.py",
-    "models/test_lenet.py",
     "layers/test_layers_parts.py",
     "test_constraints.py",
     "test_regularizers.py",
     "test_optimizers.py",
     "layers/test_whitening.py",
+    "layers/test_deskew.py",
+)
+MODELS = (
+    "models/test_lenet.py",
     "models/test_neocognitron.py",
     "models/test_nearest_neighbor.py",
-    "layers/test_deskew.py",
     "models/test_perceptron.py",
     "models/test_mlp.py",
     "models/test_adaline.py::test_alpha_lms",
@@ -28,11 +32,16 @@ FILES = (
     "models/test_madaline.py::test_madaline_two",
 )
 
+SEEN = {
+    LAYERS: ("test_layers.py::test_backend", "test_losses.py::test_minimum_distance"),
+    MODELS: ("test_lenet.py::test_forward", "test_madaline.py::test_madaline_two"),
+}
 
 pytestmark = on_jax.ONCE
 
 
-def test_on_jax():
-    said = on_jax.passed(Path(__file__).parent, FILES)
-    for test in ("test_layers.py::test_backend", "test_losses.py::test_minimum_distance", "test_lenet.py::test_forward"):
-        assert f"{test} PASSED" in said
+@pytest.mark.parametrize("tests", [pytest.param(each, marks=pytest.mark.xdist_group(each[0]), id=each[0]) for each in SEEN])
+def test_on_jax(tests):
+    printed = on_jax.passed(Path(__file__).parent, tests)
+    for test in SEEN[tests]:
+        assert re.search(rf"{test}\S* PASSED", printed)

@@ -8,13 +8,14 @@ import sys
 import zipfile
 from importlib import resources
 
+import exports
 import keras
 import numpy as np
 import pytest
 
 import zoo
 import zoo.losses
-from zoo import registry, schema
+from zoo import initializers, registry, schema
 from zoo.analysis import arithmetic
 from zoo.classifier import Classifier
 from zoo.files import read_toml
@@ -30,19 +31,33 @@ def weights_of(name):
     return zoo.card(arch).weights[tag]
 
 
-def names():
-    """Names of pretrained weights; those that are fitted need their data, and published ones a network: test_weights.py."""
-    found = [name for name in zoo.list_models(pretrained=True) if not weights_of(name).url]
-    return [pytest.param(name, marks=pytest.mark.mnist) if weights_of(name).fitted else name for name in found]
+def parameters(names, slow=()):
+    """Parameters of these names, each of whose tests run in one process, so that it loads the model once.
+
+    Weights that are published have no parameter, as they need a network: test_weights.py; fitted ones need their data.
+    """
+    for name in names:
+        weights = weights_of(name) if "." in name else None
+        marks = [pytest.mark.xdist_group(name)]
+        if weights and weights.fitted:
+            marks.append(pytest.mark.mnist)
+        if name.startswith("nearest-neighbor.mnist-"):
+            marks.append(pytest.mark.slow("loads one more memory of 190 MB"))
+        if name in slow:
+            marks.append(pytest.mark.slow("loads a relative of AlexNet at full size"))
+        if not (weights and weights.url):
+            yield pytest.param(name, marks=marks)
 
 
-PRETRAINED = names()
+PRETRAINED = [*parameters(zoo.list_models(pretrained=True))]
+LOADED = [*parameters(ARCHITECTURES), *PRETRAINED]
+LOADED_AND_RELATIVES_SLOWLY = [*parameters(ARCHITECTURES, slow=exports.RELATIVES), *PRETRAINED]
 PACKAGED = [name for name in zoo.list_models(pretrained=True) if weights_of(name).file]
 
 
-@functools.cache
+@functools.lru_cache(2)
 def classifier(name):
-    """One classifier a name for all tests: none changes it."""
+    """One classifier a name for all tests: none changes it. Only the last ones are kept, for the memory that they take."""
     keras.utils.set_random_seed(8)
     return zoo.load(name)
 
@@ -77,7 +92,8 @@ def test_card_file(name):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_counts_of_the_card(name):
-    totals = arithmetic.totals(arithmetic.table(zoo.build(name)))
+    with initializers.starting_from_zero():
+        totals = arithmetic.totals(arithmetic.table(zoo.build(name)))
     card = zoo.card(name)
     assert (totals["trainable_parameters"], totals["connections"]) == (card.parameters, card.connections)
 
@@ -91,7 +107,7 @@ def test_loss_of_the_card(name):
     assert np.isfinite([good, bad]).all() and good < bad
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES + PRETRAINED)
+@pytest.mark.parametrize("name", LOADED)
 def test_recipes_of_the_card(name):
     """Each recipe or experiment that a measured number names is there to be run again."""
     card = zoo.card(name)
@@ -103,7 +119,7 @@ def test_recipes_of_the_card(name):
         assert resources.files("training.recipes").joinpath(f"{recipe}.toml").is_file() or experiment.is_file(), recipe
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES + PRETRAINED)
+@pytest.mark.parametrize("name", LOADED)
 def test_takes_raw_pictures(name):
     """A batch of any size, bytes or floats of 0-255; one finite score a class."""
     model = classifier(name)
@@ -115,7 +131,7 @@ def test_takes_raw_pictures(name):
     np.testing.assert_allclose(scores(model, pictures[1:2]), found[1:2], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES + PRETRAINED)
+@pytest.mark.parametrize("name", LOADED_AND_RELATIVES_SLOWLY)
 def test_without_preprocessing(name):
     """The bare net computes the same of pictures that are scaled and bordered by hand, by the numbers of the card."""
     model = classifier(name)
@@ -131,7 +147,7 @@ def test_without_preprocessing(name):
     np.testing.assert_allclose(scores(bare, pictures.astype("float32")), scores(model, raw(model)), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES + PRETRAINED)
+@pytest.mark.parametrize("name", LOADED_AND_RELATIVES_SLOWLY)
 def test_saved_and_loaded(name, tmp_path):
     """One file holds the weights, the preprocessing, the class names and where it came from."""
     model = classifier(name)
@@ -147,17 +163,21 @@ def test_saved_and_loaded(name, tmp_path):
 
 def test_loaded_in_a_fresh_process(tmp_path):
     """A process that never built the models loads their files."""
+    expected = []
     for name in ARCHITECTURES:
-        classifier(name).save(tmp_path / f"{name}.keras")
+        model = exports.load(name)
+        model.save(tmp_path / f"{name}.keras")
+        expected.append(model.fingerprint())
     code = "import sys, zoo\nfor path in sys.argv[1:]: print(zoo.load(path).fingerprint())"
     command = [sys.executable, "-c", code, *(str(tmp_path / f"{name}.keras") for name in ARCHITECTURES)]
     child = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert child.stdout.split() == [classifier(name).fingerprint() for name in ARCHITECTURES], child.stderr
+    assert child.stdout.split() == expected, child.stderr
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_own_classes(name):
-    model = zoo.load(name, classes=["cat", "dog", "frog"])
+    with initializers.starting_from_zero():
+        model = zoo.load(name, classes=["cat", "dog", "frog"])
     assert model.class_names == ["cat", "dog", "frog"]
     assert scores(model, raw(model)).shape == (3, 3)
 

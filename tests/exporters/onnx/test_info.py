@@ -45,8 +45,8 @@ def foreign(tmp_path):
     return tmp_path / "foreign.onnx"
 
 
-def test_a_file_of_the_zoo_tells_what_it_is_and_what_to_do_next(lenet, zoo_command):
-    done = zoo_command("info", lenet)
+def test_a_file_of_the_zoo_tells_what_it_is_and_what_to_do_next(lenet, zoo_in_process):
+    done = zoo_in_process("info", lenet)
     assert (done.returncode, done.stderr) == (0, "")
     convolutions = [node for node in onnx.load(lenet).graph.node if node.op_type == "Conv"]
     for words in (
@@ -67,8 +67,8 @@ def test_a_file_of_the_zoo_tells_what_it_is_and_what_to_do_next(lenet, zoo_comma
     assert done.stdout.splitlines()[-1] == f"next: zoo verify {lenet}"
 
 
-def test_its_numbers_are_those_of_the_file(lenet, zoo_command):
-    facts = json.loads(zoo_command("info", lenet, "--json").stdout)
+def test_its_numbers_are_those_of_the_file(lenet, zoo_in_process):
+    facts = json.loads(zoo_in_process("info", lenet, "--json").stdout)
     proto = onnx.load(lenet)
     assert facts["operators"] == collections.Counter(node.op_type for node in proto.graph.node)
     assert facts["weights"] == sum(math.prod(tensor.dims) for tensor in proto.graph.initializer)
@@ -78,24 +78,24 @@ def test_its_numbers_are_those_of_the_file(lenet, zoo_command):
     assert facts["about"]["class_names"] == list(zoo.card("lenet5.mnist").weights["mnist"].class_names)
 
 
-def test_a_file_of_others_is_told_too(foreign, zoo_command):
-    done = zoo_command("info", foreign)
+def test_a_file_of_others_is_told_too(foreign, zoo_in_process):
+    done = zoo_in_process("info", foreign)
     assert (done.returncode, done.stderr) == (0, "")
     assert "not exported by the zoo" in done.stdout and "next:" not in done.stdout
     assert "6 numbers in weights; 3 nodes: Relu 2, Neg 1" in done.stdout
     assert "opset 17, own 3, IR 8" in done.stdout
     assert r"input   a\nb: float32 (?, \x1b[2J, 3)" in done.stdout.splitlines()
     assert done.stdout.replace("\n", "").isprintable()
-    facts = json.loads(zoo_command("info", foreign, "--json").stdout)
+    facts = json.loads(zoo_in_process("info", foreign, "--json").stdout)
     assert facts["about"] is None and facts["inputs"] == [
         {"name": "a\nb", "dtype": "float32", "shape": [None, "\x1b[2J", 3]}
     ]
 
 
-def test_what_is_damaged_is_an_error_of_one_line(lenet, tmp_path, zoo_command):
+def test_what_is_damaged_is_an_error_of_one_line(lenet, tmp_path, zoo_in_process):
     (tmp_path / "half.onnx").write_bytes(lenet.read_bytes()[:100_000])
     for name, reason in {"half.onnx": "is truncated", "missing.onnx": "no file missing.onnx"}.items():
-        done = zoo_command("info", name, cwd=tmp_path)
+        done = zoo_in_process("info", name, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("zoo: ") and reason in done.stderr and done.stderr.count("\n") == 1
 

@@ -22,17 +22,18 @@ def board():
 
 @pytest.fixture(scope="session")
 def exported():
-    """Return a function: name of a model and precision -> its graph; a model is exported once."""
-    graphs = {}
+    """Return a function: name of a model and precision -> its graph; the last models are exported once."""
+
+    @functools.lru_cache(4)  # AlexNet has 244 MB
+    def full(name):
+        return convert.convert(source.find(zoo.load(name)))
 
     def graph(name, precision="fp32"):
-        if name not in graphs:
-            graphs[name] = convert.convert(source.find(zoo.load(name)))
         if precision == "fp16":
-            return half.to_half(graphs[name])
+            return half.to_half(full(name))
         if precision == "int8":
-            return insert.quantize(graphs[name], dict.fromkeys(insert.tensors(graphs[name]), 1.0))
-        return graphs[name]
+            return insert.quantize(full(name), dict.fromkeys(insert.tensors(full(name)), 1.0))
+        return full(name)
 
     return graph
 

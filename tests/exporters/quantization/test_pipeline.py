@@ -215,19 +215,18 @@ def test_no_more_than_a_tenth_of_a_point_is_lost_on_mnist(name, tmp_path):
     assert full - int8 <= 0.1
 
 
-@pytest.mark.slow("starts the command four times")
-def test_the_command_writes_a_file_and_tells_what_comes_next(zoo_command, full, digits, tmp_path):
+def test_the_command_writes_a_file_and_tells_what_comes_next(zoo_in_process, full, digits, tmp_path):
     words = ("quantize", full, "--calibration", digits, "--data", digits)
-    done = zoo_command(*words, "--out", tmp_path / "int8.onnx", cwd=tmp_path)
+    done = zoo_in_process(*words, "--out", tmp_path / "int8.onnx", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"next: zoo verify {tmp_path / 'int8.onnx'}" in done.stdout
     assert "accuracy, %" in done.stdout
-    done = zoo_command(*words, "--sensitivity", "--json", cwd=tmp_path)
+    done = zoo_in_process(*words, "--sensitivity", "--json", cwd=tmp_path)
     layers = json.loads(done.stdout)["layers"]
     assert {each["layer"] for each in layers} == {"c1", "c3", "c5", "f6", "scores"} or len(layers) == 5
     assert [path.name for path in tmp_path.iterdir()] == ["int8.json", "int8.onnx"]
-    done = zoo_command("quantize", full, "--precision", "fp16", "--json", cwd=tmp_path)
+    done = zoo_in_process("quantize", full, "--precision", "fp16", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["file"] == "full-fp16.onnx"
-    done = zoo_command("quantize", tmp_path / "none.onnx", cwd=tmp_path)
+    done = zoo_in_process("quantize", tmp_path / "none.onnx", cwd=tmp_path)
     assert done.returncode == 2
     assert "no file" in done.stderr

@@ -129,14 +129,14 @@ def test_pretrained_lenet5_learns_three_new_classes(three, tmp_path):
     assert zoo.load(tmp_path / "run" / "best.keras").class_names == ["acht", "drei", "fünf"]
 
 
-def test_a_machine_with_a_rule_of_its_own_is_refused_with_a_command_that_works(three, tmp_path, zoo_command):
+def test_a_machine_with_a_rule_of_its_own_is_refused_with_a_command_that_works(three, tmp_path, zoo_in_process):
     with pytest.raises(ZooError, match="madaline learns by a rule of its own, MadalineI") as caught:
         finetune("madaline.mnist", three, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     command = (
         str(caught.value).partition("zoo train ")[2].replace("FOLDER", str(three)).replace("DIR", str(tmp_path / "run"))
     )
-    done = zoo_command("train", *command.split(), "--set", "epochs=1")
+    done = zoo_in_process("train", *command.split(), "--set", "epochs=1")
     assert done.returncode == 0, done.stderr
     assert zoo.load(tmp_path / "run" / "best.keras").class_names == ["acht", "drei", "fünf"]
 
@@ -168,29 +168,27 @@ def test_the_recipe_of_the_run_says_what_was_done(tmp_path):
     assert (kept.model, kept.data.name, kept.epochs, kept.seed) == (str(model), str(folder), 2, 5)
 
 
-@pytest.mark.slow("trains three times")
-def test_the_command_leaves_a_classifier_and_names_the_next_command(zoo_command, tmp_path):
+def test_the_command_leaves_a_classifier_and_names_the_next_command(zoo_in_process, tmp_path):
     folder = write_shades(tmp_path / "shades")
     (folder / "dark" / "text.png").write_text("I am a text")
     model = shade_reader(tmp_path / "shade.keras", ("bright", "dark"))
     words = ("finetune", model, "--data", folder, "--out", "run", "--set", "epochs=1")
-    done = zoo_command(*words, cwd=tmp_path)
+    done = zoo_in_process(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "accuracy before: 100.00 %" in done.stdout and "text.png" in done.stdout
     assert "was better" not in done.stdout
     assert "next: zoo export run/best.keras --to onnx --out run/best.onnx" in done.stdout
     assert zoo.load(tmp_path / "run" / "best.keras").class_names == ["bright", "dark"]
-    again = zoo_command(*words, cwd=tmp_path)
+    again = zoo_in_process(*words, cwd=tmp_path)
     assert again.returncode == 2 and "zoo: run is not empty" in again.stderr and "Traceback" not in again.stderr
 
 
-@pytest.mark.slow("trains for three epochs")
-def test_the_command_says_when_the_model_was_better_before(zoo_command, tmp_path):
+def test_the_command_says_when_the_model_was_better_before(zoo_in_process, tmp_path):
     """It learns from pictures whose classes are mixed up, and is asked about others."""
     write_shades(tmp_path / "shades" / "train", dark="bright", bright="dark")
     write_shades(tmp_path / "shades" / "test")
     model = shade_reader(tmp_path / "shade.keras", ("bright", "dark"))
-    done = zoo_command("finetune", model, "--data", "shades", "--out", "run", "--set", "epochs=3", cwd=tmp_path)
+    done = zoo_in_process("finetune", model, "--data", "shades", "--out", "run", "--set", "epochs=3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"{model} was better on these images before fine-tuning" in done.stdout
     setting = re.search(r"try --set (\S+)", done.stdout)[1]

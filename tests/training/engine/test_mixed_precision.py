@@ -1,7 +1,4 @@
-import os
 import re
-import subprocess
-import sys
 import zipfile
 
 import keras
@@ -217,14 +214,3 @@ def test_a_cpu_without_units_for_it_is_said_to_be_slow(monkeypatch, tmp_path, fl
 def test_a_gpu_without_tensor_cores_for_it_is_said_to_be_slow(monkeypatch, capability, slow):
     monkeypatch.setattr(mixed_precision, "_capability", lambda: capability)
     assert {half for half in ("float32", *HALF) if mixed_precision.warning(half)} == slow
-
-
-@pytest.mark.slow("repeats the file on JAX")
-def test_on_jax():
-    """The tests above once more."""
-    pytest.importorskip("jax")
-    chosen = "mlp or overflows"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", chosen]
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stdout

@@ -262,48 +262,48 @@ def test_the_command_prints_json_that_says_the_same(zoo_command, classifier, tmp
     assert not done.stderr
 
 
-def test_the_command_scores_ten_views(zoo_command, cutting, tmp_path):
+def test_the_command_scores_ten_views(zoo_in_process, cutting, tmp_path):
     write(tmp_path / "data", "b", 3, 200)
     cutting.save(tmp_path / "mine.keras")
     words = ("evaluate", tmp_path / "mine.keras", "--data", tmp_path / "data", "--views", 10)
     expected = training.evaluate(cutting, str(tmp_path / "data"), views=10)[0]
-    done = zoo_command(*words)
+    done = zoo_in_process(*words)
     assert done.returncode == 0, done.stderr
     assert f"{expected.summary()['wrong']} wrong of 3, 10 views of each" in done.stdout
-    answer = json.loads(zoo_command(*words, "--json").stdout)
+    answer = json.loads(zoo_in_process(*words, "--json").stdout)
     assert (answer["views"], answer["error"]) == (10, expected.error)
 
 
-def test_the_command_says_the_top_5_error_of_many_classes(zoo_command, tmp_path):
+def test_the_command_says_the_top_5_error_of_many_classes(zoo_in_process, tmp_path):
     names = [f"class{number:02}" for number in range(25)]
     many = zoo.load("linear", classes=names)
     many.set_weights([np.zeros((784, 25)), -np.arange(25.0)])  # says class00, then class01, and so on
     many.save(tmp_path / "mine.keras")
     for number in (0, 4, 5):
         write(tmp_path / "data", names[number], 1)
-    done = zoo_command("evaluate", tmp_path / "mine.keras", "--data", tmp_path / "data")
+    done = zoo_in_process("evaluate", tmp_path / "mine.keras", "--data", tmp_path / "data")
     assert done.returncode == 0, done.stderr
     assert "error 66.67 %, top-5 error 33.33 %, accuracy 33.33 %" in done.stdout
     assert "the model was trained on some of it" in done.stdout and "split.csv" not in done.stdout
     (tmp_path / "split.csv").touch()
-    done = zoo_command("evaluate", tmp_path / "mine.keras", "--data", tmp_path / "data")
+    done = zoo_in_process("evaluate", tmp_path / "mine.keras", "--data", tmp_path / "data")
     assert (
         f"the test split of its run: zoo evaluate {tmp_path / 'mine.keras'} --data {tmp_path / 'split.csv'}" in done.stdout
     )
 
 
-def test_the_run_of_another_model_is_not_named(zoo_command, tmp_path):
+def test_the_run_of_another_model_is_not_named(zoo_in_process, tmp_path):
     write(tmp_path / "data", "7", 1)
     (tmp_path / "split.csv").touch()
-    done = zoo_command("evaluate", "linear.mnist", "--data", "data", cwd=tmp_path)
+    done = zoo_in_process("evaluate", "linear.mnist", "--data", "data", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "this is the whole data set" in done.stdout and "split.csv" not in done.stdout
 
 
-def test_the_command_ends_with_2_and_one_line_for_what_cannot_be(zoo_command, classifier, tmp_path):
+def test_the_command_ends_with_2_and_one_line_for_what_cannot_be(zoo_in_process, classifier, tmp_path):
     write(tmp_path, "e")
     classifier.save(tmp_path / "mine.keras")
-    done = zoo_command("evaluate", tmp_path / "mine.keras", "--data", tmp_path)
+    done = zoo_in_process("evaluate", tmp_path / "mine.keras", "--data", tmp_path)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("zoo: the data have a class 'e'") and done.stderr.count("\n") == 1
 

@@ -19,23 +19,23 @@ def test_a_wrong_name_is_an_error_that_names_the_nearest():
         experiments.load("marc1")
 
 
-def test_without_a_name_the_command_lists_them(zoo_command):
-    done = zoo_command("experiment")
+def test_without_a_name_the_command_lists_them(zoo_in_process):
+    done = zoo_in_process("experiment")
     assert done.returncode == 0 and "next: zoo experiment" in done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()] == experiments.names()
 
 
-def test_the_command_leaves_numbers_and_a_picture(zoo_command, tmp_path):
-    done = zoo_command("experiment", "starting-weights", "--seeds", "1", "--out", tmp_path / "run")
+def test_the_command_leaves_numbers_and_a_picture(zoo_in_process, tmp_path):
+    done = zoo_in_process("experiment", "starting-weights", "--seeds", "1", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "result.json").read_text())["seeds"] == 1
     assert list((tmp_path / "run").glob("*.png")) and "result.json" in done.stdout
-    wrong = zoo_command("experiment", "starting-weight")
+    wrong = zoo_in_process("experiment", "starting-weight")
     assert wrong.returncode == 2 and "did you mean 'starting-weights'" in wrong.stderr
 
 
-def test_data_for_an_experiment_that_makes_its_own(zoo_command, tmp_path):
-    done = zoo_command("experiment", "starting-weights", "--data", "mnist", "--out", tmp_path / "run")
+def test_data_for_an_experiment_that_makes_its_own(zoo_in_process, tmp_path):
+    done = zoo_in_process("experiment", "starting-weights", "--data", "mnist", "--out", tmp_path / "run")
     assert done.returncode == 2 and "remove --data" in done.stderr
-    done = zoo_command("experiment", "relu-tanh", "--data", tmp_path / "nowhere", "--out", tmp_path / "other")
+    done = zoo_in_process("experiment", "relu-tanh", "--data", tmp_path / "nowhere", "--out", tmp_path / "other")
     assert done.returncode == 2 and "no folder" in done.stderr

@@ -167,19 +167,19 @@ def test_what_else_weakens_a_comparison_is_told(tmp_path):
         report.compare([tmp_path / "one", tmp_path / "old" / ".." / "one"], tmp_path / "comparison.html")
 
 
-def test_the_command_compares_in_any_width(tmp_path, zoo_command, monkeypatch):
+def test_the_command_compares_in_any_width(tmp_path, zoo_in_process, monkeypatch):
     folders = [tmp_path / name for name in ("first", "[red]second", "third")]
     for seed, folder in enumerate(folders):
         write_run(folder, seed=seed, changes={"seed": seed})
     for columns in ("60", "300"):
         monkeypatch.setenv("COLUMNS", columns)
-        done = zoo_command("report", *[folder.name for folder in folders], "--out", "comparison.html", cwd=tmp_path)
+        done = zoo_in_process("report", *[folder.name for folder in folders], "--out", "comparison.html", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "[red]second" in done.stdout and "can be chance" in done.stdout
         assert done.stdout.splitlines()[-2:][0] == "the page is comparison.html"
         header = next(line for line in done.stdout.splitlines() if line.startswith("run "))
         assert ("validation error" in header) == (columns == "300")
-    done = zoo_command("report", *[folder.name for folder in folders], "--json", cwd=tmp_path)
+    done = zoo_in_process("report", *[folder.name for folder in folders], "--json", cwd=tmp_path)
     told = json.loads(done.stdout)
     assert told["file"] == "comparison.html" and [each["run"] for each in told["runs"]] == [
         folder.name for folder in folders

@@ -104,9 +104,9 @@ def recipe_of(folder, layer="training>BatchShift"):
     return path
 
 
-def test_of_a_folder_the_files_themselves_stand_first(folder, tmp_path, zoo_command):
+def test_of_a_folder_the_files_themselves_stand_first(folder, tmp_path, zoo_in_process):
     recipe = recipe_of(folder)
-    child = zoo_command("show", str(recipe), "--augmented", "--out", "sheet.png", cwd=tmp_path)
+    child = zoo_in_process("show", str(recipe), "--augmented", "--out", "sheet.png", cwd=tmp_path)
     said = child.stdout
     assert child.returncode == 0 and "sheet.png" in said and "mine.toml: BatchShift()" in said
     first = tile(tmp_path / "sheet.png", 0, 0)

@@ -194,17 +194,17 @@ def test_mistakes_of_any_number_are_drawn(tmp_path, recwarn):
     assert not recwarn.list  # the font lacks 猫
 
 
-def test_the_command_names_the_page_and_what_comes_next(tmp_path, zoo_command):
+def test_the_command_names_the_page_and_what_comes_next(tmp_path, zoo_in_process):
     write_run(tmp_path / "run")
-    done = zoo_command("report", tmp_path / "run")
+    done = zoo_in_process("report", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     *_, where, following = done.stdout.splitlines()
     assert where == f"the page is {tmp_path}/run/report.html" and following.startswith("next: zoo export ")
-    done = zoo_command("report", tmp_path / "run", "--json", "--out", tmp_path / "page.html")
+    done = zoo_in_process("report", tmp_path / "run", "--json", "--out", tmp_path / "page.html")
     told = json.loads(done.stdout)
     assert told["finished"] and told["metrics"]["pictures"] == 60 and (tmp_path / "page.html").is_file()
     shutil.rmtree(tmp_path / "run")
-    done = zoo_command("report", tmp_path / "run")
+    done = zoo_in_process("report", tmp_path / "run")
     assert done.returncode == 2 and done.stderr.startswith("zoo: no folder ")
 
 

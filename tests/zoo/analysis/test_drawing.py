@@ -294,20 +294,20 @@ def test_a_contact_sheet_takes_any_names(seven, tmp_path):
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_what_cannot_be_shown(words, message, zoo_command, tmp_path):
-    child = zoo_command("show", "lenet5.mnist", *words, cwd=tmp_path)
+def test_what_cannot_be_shown(words, message, zoo_in_process, tmp_path):
+    child = zoo_in_process("show", "lenet5.mnist", *words, cwd=tmp_path)
     assert child.returncode == 2 and child.stdout == "" and message in child.stderr
     assert len(child.stderr.splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
-def test_the_command_and_pictures(zoo_command, seven, tmp_path):
+def test_the_command_and_pictures(zoo_in_process, seven, tmp_path):
     (tmp_path / "photos").mkdir()
     for number in range(3):
         Image.fromarray(np.roll(seven[..., 0], 2 * number, axis=0)).save(tmp_path / "photos" / f"{number}.png")
-    child = zoo_command("show", "lenet5.mnist", "--layer", "c3", "--image", "photos/0.png", cwd=tmp_path)
+    child = zoo_in_process("show", "lenet5.mnist", "--layer", "c3", "--image", "photos/0.png", cwd=tmp_path)
     assert (child.returncode, child.stdout, child.stderr) == (0, "lenet5.mnist-c3-0.png: layer c3, 16 of 16\n", "")
     (tmp_path / "photos" / "x.png").write_text("no picture")
-    child = zoo_command("show", "lenet5.mnist", "--layer", "rbf", "--unit", "8", "--data", "photos", cwd=tmp_path)
+    child = zoo_in_process("show", "lenet5.mnist", "--layer", "rbf", "--unit", "8", "--data", "photos", cwd=tmp_path)
     assert child.returncode == 0 and child.stderr == ""
     *best, left_out, last = child.stdout.splitlines()
     values = [float(line.split()[0]) for line in best]
@@ -316,10 +316,10 @@ def test_the_command_and_pictures(zoo_command, seven, tmp_path):
     assert sane(tmp_path / "lenet5.mnist-c3-0.png") and sane(tmp_path / "lenet5.mnist-rbf-8-photos.png")
 
 
-def test_the_command(zoo_command, tmp_path):
-    child = zoo_command("show", "lenet5.mnist", cwd=tmp_path)
+def test_the_command(zoo_in_process, tmp_path):
+    child = zoo_in_process("show", "lenet5.mnist", cwd=tmp_path)
     assert (child.returncode, child.stdout, child.stderr) == (0, "lenet5.mnist.png: layer c1, 6 images\n", "")
-    child = zoo_command("show", "linear", "--out", tmp_path / "new" / "x.png")
+    child = zoo_in_process("show", "linear", "--out", tmp_path / "new" / "x.png")
     assert child.returncode == 0 and child.stdout.endswith("x.png: layer scores, 10 images\n")
     assert len(child.stderr.splitlines()) == 1 and "linear has random weights" in child.stderr
     assert all(Image.open(path).size[0] > 500 for path in (tmp_path / "lenet5.mnist.png", tmp_path / "new" / "x.png"))

@@ -379,16 +379,16 @@ def test_receptive_fields():
     assert receptive_field(zoo.load("neocognitron"), "s1") is None
 
 
-def test_the_commands(zoo_command, digit_pictures, tmp_path, monkeypatch, capsys):
+def test_the_commands(zoo_in_process, digit_pictures, tmp_path, monkeypatch, capsys):
     """From a folder to the pictures most like one: itself, then it moved by a pixel."""
     folder_of(digit_pictures, tmp_path / "photos")
     (tmp_path / "photos" / "b" / "x.png").write_text("no picture")
-    child = zoo_command("features", "lenet5-modern.mnist", "photos", "--out", "kept.npz", cwd=tmp_path)
+    child = zoo_in_process("features", "lenet5-modern.mnist", "photos", "--out", "kept.npz", cwd=tmp_path)
     assert child.returncode == 0 and child.stderr == ""
     first, second, last = child.stdout.splitlines()
     assert first.startswith("skipped: photos/b/x.png is not a picture") and last == "next: zoo similar IMAGE kept.npz"
     assert second == "kept.npz: 5 vectors of the 84 features of layer f6"
-    child = zoo_command("similar", "photos/a/0.png", "kept.npz", "--count", "3", "--json", cwd=tmp_path)
+    child = zoo_in_process("similar", "photos/a/0.png", "kept.npz", "--count", "3", "--json", cwd=tmp_path)
     assert child.returncode == 0 and child.stderr == ""
     answer = json.loads(child.stdout)
     assert [row["picture"] for row in answer["nearest"][:2]] == ["a/0.png", "b/3.png"] and len(answer["nearest"]) == 3
@@ -420,10 +420,10 @@ def test_the_commands(zoo_command, digit_pictures, tmp_path, monkeypatch, capsys
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_what_the_commands_refuse(words, message, zoo_command, tmp_path):
+def test_what_the_commands_refuse(words, message, zoo_in_process, tmp_path):
     (tmp_path / "photos").mkdir()
     Image.new("L", (28, 28)).save(tmp_path / "a.png")
     features.save(scattered(), tmp_path / "kept.npz")
-    child = zoo_command(*words, cwd=tmp_path)
+    child = zoo_in_process(*words, cwd=tmp_path)
     assert child.returncode == 2 and child.stdout == "" and message in child.stderr
     assert len(child.stderr.splitlines()) == 1

@@ -490,10 +490,9 @@ def test_published_weights_by_name(lenet, tmp_path, monkeypatch):
 # The command.
 
 
-@pytest.mark.slow("imports TensorFlow in a process of its own")
-def test_import_of_a_local_file(lenet, tmp_path, zoo_command):
+def test_import_of_a_local_file(lenet, tmp_path, zoo_in_process):
     """The classifier computes what the net of the file does, and the next command is named."""
-    done = zoo_command("import", lenet, "--as", "lenet-caffe", cwd=tmp_path)
+    done = zoo_in_process("import", lenet, "--as", "lenet-caffe", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "LeNet of Caffe, 10 classes, from 0 to 9" in done.stdout
     assert "next: zoo export lenet_iter_10000.keras --to onnx --out lenet_iter_10000.onnx" in done.stdout
@@ -507,14 +506,13 @@ def test_import_of_a_local_file(lenet, tmp_path, zoo_command):
     )
 
 
-@pytest.mark.slow("imports TensorFlow in four processes")
-def test_import_of_a_fine_tuned_file(model, tmp_path, zoo_command):
+def test_import_of_a_fine_tuned_file(model, tmp_path, zoo_in_process):
     """Another number of classes, and another name for the last layer, as Caffe's own tutorial tells to give it."""
     shapes = {name: shapes for name, shapes in LENET.items() if name != "ip2"} | {"ip2_mine": [(3, 500), (3,)]}
     path = model(arrays(shapes), name="mine.caffemodel")
     (tmp_path / "names.txt").write_text("cat\n\ndog\nfrog\n")
     out = tmp_path / "new" / "pets.keras"
-    done = zoo_command("import", path, "--as", "lenet-caffe", "--out", out, "--classes", tmp_path / "names.txt")
+    done = zoo_in_process("import", path, "--as", "lenet-caffe", "--out", out, "--classes", tmp_path / "names.txt")
     assert done.returncode == 0, done.stderr
     assert zoo.load(out).class_names == ["cat", "dog", "frog"]
     for lines, problem in (
@@ -522,10 +520,10 @@ def test_import_of_a_fine_tuned_file(model, tmp_path, zoo_command):
         ("cat\ncat\ndog", "'cat' more than once"),
     ):
         (tmp_path / "names.txt").write_text(lines)
-        done = zoo_command("import", path, "--as", "lenet-caffe", "--out", out, "--classes", tmp_path / "names.txt")
+        done = zoo_in_process("import", path, "--as", "lenet-caffe", "--out", out, "--classes", tmp_path / "names.txt")
         assert done.returncode == 2 and problem in done.stderr
     before = sha256(out)
-    done = zoo_command("import", path, "--as", "lenet-caffe", "--out", out, "--classes", tmp_path / "none.txt")
+    done = zoo_in_process("import", path, "--as", "lenet-caffe", "--out", out, "--classes", tmp_path / "none.txt")
     assert done.returncode == 2 and "none.txt cannot be read" in done.stderr and sha256(out) == before
 
 
@@ -538,8 +536,8 @@ def test_import_of_a_fine_tuned_file(model, tmp_path, zoo_command):
         (["--as", "lenet5.mnist"], "--as takes an architecture, not weights; did you mean 'lenet5'?"),
     ],
 )
-def test_import_that_cannot_be(lenet, words, message, tmp_path, zoo_command):
-    done = zoo_command("import", lenet, *words, cwd=tmp_path)
+def test_import_that_cannot_be(lenet, words, message, tmp_path, zoo_in_process):
+    done = zoo_in_process("import", lenet, *words, cwd=tmp_path)
     assert done.returncode == 2 and re.search(message, done.stderr), done.stderr
     assert not list(tmp_path.glob("*.keras"))
 
@@ -558,8 +556,8 @@ def _small():
     resource.setrlimit(resource.RLIMIT_DATA, (8 * 2**30, 8 * 2**30))
 
 
-def test_import_of_nothing(tmp_path, zoo_command):
-    done = zoo_command("import", tmp_path / "none.caffemodel", "--as", "lenet-caffe")
+def test_import_of_nothing(tmp_path, zoo_in_process):
+    done = zoo_in_process("import", tmp_path / "none.caffemodel", "--as", "lenet-caffe")
     assert done.returncode == 2 and "no file" in done.stderr and "Traceback" not in done.stderr
 
 

@@ -544,7 +544,7 @@ def test_any_program(saved, instructions, rest):
 
 
 @pytest.mark.slow("imports an AlexNet at full size")
-def test_import_of_a_local_file(saved, tmp_path, zoo_command):
+def test_import_of_a_local_file(saved, tmp_path, zoo_in_process):
     """AlexNet of torchvision with two classes, with the preprocessing of the card's own weights."""
     names = zoo.card("alexnet-owt").imports["torch"]
     bare = zoo.build("alexnet-owt", classes=2)
@@ -553,13 +553,13 @@ def test_import_of_a_local_file(saved, tmp_path, zoo_command):
         *window, given_, made = bare.get_layer(own).kernel.shape
         state[f"{foreign}.weight"] = torch.zeros(made, given_, *window, dtype=torch.float16)
         state[f"{foreign}.bias"] = torch.full((made,), 0.25 if own == "fc8" else 0.0)
-    done = zoo_command("import", saved(state), "--as", "alexnet-owt", cwd=tmp_path)
+    done = zoo_in_process("import", saved(state), "--as", "alexnet-owt", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 classes, from 0 to 1" in done.stdout and "next: zoo export x.keras" in done.stdout
     classifier = zoo.load(tmp_path / "x.keras")
     assert classifier.image_spec["crop_from"] == 256 and classifier.class_ids is None
     np.testing.assert_array_equal(classifier(np.zeros((1, 224, 224, 3), "uint8")), [[0.25, 0.25]])
-    done = zoo_command("import", saved(state), "--as", "caffenet", cwd=tmp_path)
+    done = zoo_in_process("import", saved(state), "--as", "caffenet", cwd=tmp_path)
     assert done.returncode == 2
     assert re.search(
         "caffenet cannot be built from a file of torch, only from files of caffe; these can: alexnet-owt", done.stderr

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
+from zoo import initializers
 from zoo.analysis import arithmetic
 from zoo.layers import GroupedConv2D, LocalResponseNormalization
 
@@ -150,7 +151,8 @@ COUNTS = {  # output shape, parameters, multiply-accumulates without bias
 
 @pytest.mark.parametrize("name", [name for name in VARIANTS if name != "alexnet-owt"])
 def test_counts_of_2012(name):
-    rows = arithmetic.table(zoo.build(name))
+    with initializers.starting_from_zero():
+        rows = arithmetic.table(zoo.build(name))
     assert {row.name: (row.shape, row.parameters, row.macs) for row in rows if row.parameters} == COUNTS
     totals = arithmetic.totals(rows)
     assert (totals["parameters"], totals["macs"]) == (60_965_224, 724_406_816)
@@ -159,7 +161,8 @@ def test_counts_of_2012(name):
 
 def test_counts_of_2014():
     """torchvision publishes parameters and multiply-accumulates; its layers follow from its sizes."""
-    rows = arithmetic.table(zoo.build("alexnet-owt"))
+    with initializers.starting_from_zero():
+        rows = arithmetic.table(zoo.build("alexnet-owt"))
     totals = arithmetic.totals(rows)
     assert (totals["parameters"], totals["macs"]) == (61_100_840, 714_188_480)
     sizes = {row.name: row.shape for row in rows if row.parameters}
@@ -170,7 +173,9 @@ def test_counts_of_2014():
 def test_counts_without_groups():
     """What the two groups save: as one tower the net of 2012 would have 62,378,344 parameters and 1,135,256,096 MACs."""
     parameters, macs = 60_965_224, 724_406_816
-    for layer in (layer for layer in zoo.build("alexnet").layers if isinstance(layer, GroupedConv2D)):
+    with initializers.starting_from_zero():
+        net = zoo.build("alexnet")
+    for layer in (layer for layer in net.layers if isinstance(layer, GroupedConv2D)):
         kernel, places = layer.kernel.shape, np.prod(layer.output.shape[1:3])
         assert layer.groups == 2 and kernel[2] * 2 == layer.input.shape[-1]
         parameters += np.prod(kernel)
@@ -211,7 +216,8 @@ def test_starting_weights_of_torchvision():
 @pytest.mark.parametrize("name", VARIANTS)
 def test_options(name):
     """Other classes, other sizes, other dropout, and no top."""
-    net = zoo.build(name, classes=7, size=99, dropout=0.25)
+    with initializers.starting_from_zero():
+        net = zoo.build(name, classes=7, size=99, dropout=0.25)
     assert net.input_shape == (None, 99, 99, 3) and net.output_shape == (None, 7)
     assert [layer.rate for layer in net.layers if isinstance(layer, keras.layers.Dropout)] == [0.25, 0.25]
     order = [layer.name for layer in net.layers]
@@ -283,7 +289,7 @@ def test_caffe_in_loops(name, side):
 
 STEP = """
 import json, keras, numpy as np, zoo
-net = zoo.build("alexnet", dropout=0.0)
+net = zoo.build("alexnet", dropout=0.0, size=99)
 generator = np.random.default_rng(4)
 for layer in net.layers:
     if layer.weights:
@@ -291,12 +297,12 @@ for layer in net.layers:
         layer.set_weights([generator.normal(0, np.sqrt(2 / np.prod(kernel.shape[:-1])), kernel.shape), bias])
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 net.compile(keras.optimizers.SGD(1e-7, momentum=0.9), loss, jit_compile=JIT)
-x, y = generator.normal(0, 60, (2, 227, 227, 3)).astype("float32"), np.array([5, 900])
+x, y = generator.normal(0, 60, (2, 99, 99, 3)).astype("float32"), np.array([5, 900])
 print(json.dumps([float(net.train_on_batch(x, y)) for _ in range(3)]))
 """
 
 
-@pytest.mark.slow("trains AlexNet at full size on two backends")
+@pytest.mark.slow("trains AlexNet in a process on each of two backends")
 def test_a_step_on_both_backends():
     """The losses before, after one and after two steps agree to 1e-4; they fall, so the steps are steps."""
     found = {}

@@ -1,0 +1,63 @@
+"""Classifiers of the zoo to export, and their ONNX files: each is exported once for all tests and processes."""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+
+import keras
+
+import exporters
+import zoo
+from exporters import parity
+from zoo import registry
+
+# The graph of a relative of AlexNet is that of alexnet but for its first layers. At an input of 67 pixels (64 where the net
+# pads by 3) every convolution and pooling divides its map as at full size, and the last map has one pixel instead of six.
+RELATIVES = ("alexnet-asrun", "alexnet-bvlc", "caffenet", "alexnet-owt")
+FEWER_PIXELS = 160
+
+
+def load(name):
+    """Load a classifier with the same random weights each time; a relative of AlexNet at a smaller input size."""
+    keras.utils.set_random_seed(8)  # a unit that no image activates would hide a changed weight
+    if name not in RELATIVES:
+        return zoo.load(name)
+    card = zoo.card(name)
+    size = card.picture.height - FEWER_PIXELS
+    net = zoo.build(name, size=size)
+    picture = card.picture.model_copy(update={"height": size, "width": size})
+    return registry.wrap(net, card.model_copy(update={"picture": picture}), range(net.output_shape[-1]))
+
+
+def write(name, classifier, folder):
+    """Export a classifier, unless that was done; return the path of its ONNX file and the report of the export.
+
+    Args:
+        name: of the classifier.
+        classifier: what `load` returned.
+        folder: `pathlib.Path` of a folder that all processes of a test run share.
+    """
+    made, report = folder / name, folder / name / "report.json"
+    with locked(folder / f"{name}.lock"):
+        if not report.exists():
+            made.mkdir(exist_ok=True)
+            found = exporters.to_onnx(classifier, made / "model.onnx")
+            part = report.with_suffix(".part")
+            part.write_text(json.dumps(dataclasses.asdict(found)))
+            os.replace(part, report)
+    stored = json.loads(report.read_text())
+    return made / "model.onnx", parity.Report(**{key: _tuple(value) for key, value in stored.items()})
+
+
+def _tuple(value):
+    return tuple(value) if isinstance(value, list) else value
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Within it, no other process holds the lock."""
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
