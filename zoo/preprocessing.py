@@ -1,34 +1,47 @@
+from collections.abc import Sequence
+
 import keras
 
 from zoo.layers.deskew import Deskew
+from zoo.types import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
 class Preprocessing(keras.layers.Layer):
-    """Turn raw 0-255 pixels into what a net was trained on: x·scale + shift, then a border; deskewed before, if asked for.
+    """Preprocessing of raw 0-255 pixels: optional deskewing, a border, then x·scale + shift.
 
-    It is part of every model that leaves the zoo, so that no client can get it wrong.
+    It is part of every exported model, so that no client can use another preprocessing than the net was trained with.
+
+    Input shape: (batch, height, width, channels), raw pixels of any dtype. Output shape: the same with the border, float.
 
     Args:
-        scale: factor of the raw pixel, or a list of one for each channel.
-        shift: added after the factor, or a list likewise; minus the mean, where a net was trained on centred pictures.
-        padding: width of the border on each side, in pixels; the border has the value of a raw 0.
-        deskew: stand slanted writing upright first, see `zoo.layers.Deskew`.
+        scale: factor of the raw pixel, or a list with one factor per channel.
+        shift: added after scaling, or a list with one value per channel. If a net was trained on centred images, it is minus
+            the mean.
+        padding: width of the border on each side, in pixels. The border has the value of a raw 0.
+        deskew: deskew the image first, see `zoo.layers.Deskew`.
 
     References:
         LeCun et al. (1998), section II.B: 28x28 in a field of 32x32; background -0.1, foreground 1.175. Krizhevsky et al.
         (2012), section 2: raw values, centred.
     """
 
-    def __init__(self, scale=1.0, shift=0.0, padding=0, deskew=False, **kwargs):
+    def __init__(
+        self,
+        scale: float | Sequence[float] = 1.0,
+        shift: float | Sequence[float] = 0.0,
+        padding: int = 0,
+        deskew: bool = False,
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         self.scale = list(scale) if isinstance(scale, list | tuple) else scale
         self.shift = list(shift) if isinstance(shift, list | tuple) else shift
         self.padding = padding
         self.deskew = deskew
-        self._upright = Deskew(name="deskew") if deskew else None
+        self._upright = Deskew(name="deskew") if deskew else None  # the name stands in saved files
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         if self.deskew:
             x = self._upright(keras.ops.cast(x, "float32"))
         x = keras.ops.cast(x, self.compute_dtype)
@@ -38,11 +51,11 @@ class Preprocessing(keras.layers.Layer):
         scale, shift = (keras.ops.convert_to_tensor(each, x.dtype) for each in (self.scale, self.shift))
         return x * scale + shift
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, height, width, channels = input_shape
         return batch, height + 2 * self.padding, width + 2 * self.padding, channels
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "scale": self.scale,

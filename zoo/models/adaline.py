@@ -1,35 +1,39 @@
-"""Widrow's machines: the adaptive linear neuron, Adaline, and the nets of many, Madaline."""
+"""Widrow's machines: Adaline, the adaptive linear neuron, and Madaline, a net of many Adalines."""
+
+from collections.abc import Sequence
 
 import keras
 
 from zoo.errors import ZooError
 from zoo.layers import FixedLogic, RBFOutput, Signum
 
-# A reconstruction: U(±0.05) makes the first sums of 784 inputs of ±1 about ±1.
+# Initial weights are U(±0.05), a reconstruction: the initial sums of 784 inputs of ±1 are then about ±1.
 START = 0.05
 
 
-def adaline(classes=10, targets=None, input_shape=(28, 28, 1)):
-    """Adaline: input_shape -> (classes,), linear units, each with a bias whose input is always 1; they start from zero.
+def adaline(
+    classes: int = 10, targets: Sequence[float] | None = None, input_shape: tuple[int, int, int] = (28, 28, 1)
+) -> keras.Model:
+    """Adaline, the adaptive linear neuron: input_shape -> (classes,). Linear units, each with a bias; zero initial weights.
 
     Args:
         classes: number of classes.
-        targets: None for a unit a class, which is taught +1 for its own and -1 for the others; or one number a class: there
-            is one unit, and each class is a value of it.
-        input_shape: (height, width, channels) of a picture.
+        targets: None for one unit per class, trained on +1 for its class and -1 for the others; or one number per class, for
+            a single unit that is trained on the number of the class.
+        input_shape: (height, width, channels) of an image.
 
     Returns:
-        A Keras model. With a unit a class the scores are its linear sums, before any threshold; with one unit, minus the
-        squared distances of its sum to the targets.
+        A Keras model. With one unit per class the scores are the linear sums, before any threshold; with a single unit,
+        minus the squared distances of its sum to the targets.
 
     Raises:
-        zoo.ZooError: if there is not one target a class.
+        zoo.ZooError: if the number of targets is not the number of classes.
 
     References:
         Widrow, Hoff (1960), Adaptive switching circuits.
     """
     if targets is not None and len(targets) != classes:
-        raise ZooError(f"adaline takes one target a class; given were {len(targets)} targets and {classes} classes")
+        raise ZooError(f"adaline needs one target per class, not {len(targets)} targets for {classes} classes")
     units = classes if targets is None else 1
     ending = [] if targets is None else [RBFOutput([[target] for target in targets], name="targets")]
     return keras.Sequential(
@@ -43,15 +47,17 @@ def adaline(classes=10, targets=None, input_shape=(28, 28, 1)):
     )
 
 
-def madaline(classes=10, units=5, logic="majority", input_shape=(28, 28, 1)):
-    """Madaline I: input_shape -> (classes,), a layer of trained Adalines and a fixed logic element.
+def madaline(
+    classes: int = 10, units: int = 5, logic: str = "majority", input_shape: tuple[int, int, int] = (28, 28, 1)
+) -> keras.Model:
+    """Madaline I: input_shape -> (classes,). A layer of trained Adalines and fixed logic elements that vote over them.
 
     Args:
-        classes: number of classes. Two share one logic element, as in the machine; more have one each, with Adalines of its
-            own, a reconstruction.
-        units: Adalines of a logic element.
+        classes: number of classes. Two share one logic element, as in the machine. More have one element each, with its own
+            Adalines; that is a reconstruction.
+        units: number of Adalines per logic element.
         logic: "majority", "and" or "or", see `zoo.layers.FixedLogic`.
-        input_shape: (height, width, channels) of a picture.
+        input_shape: (height, width, channels) of an image.
 
     Returns:
         A Keras model whose scores are those of the logic elements; for two classes, minus the squared distances to ±1.
@@ -73,16 +79,16 @@ def madaline(classes=10, units=5, logic="majority", input_shape=(28, 28, 1)):
     )
 
 
-def madaline2(classes=10, hidden=64, input_shape=(28, 28, 1)):
-    """Two-layer Madaline, for Madaline rule II: input_shape -> (classes,), both layers are trained Adalines.
+def madaline2(classes: int = 10, hidden: int = 64, input_shape: tuple[int, int, int] = (28, 28, 1)) -> keras.Model:
+    """Two-layer Madaline, for Madaline rule II: input_shape -> (classes,). Both layers are trained Adalines.
 
     Args:
         classes: number of classes. Two share one output Adaline, more have one each.
-        hidden: Adalines of the first layer.
-        input_shape: (height, width, channels) of a picture.
+        hidden: number of Adalines in the first layer.
+        input_shape: (height, width, channels) of an image.
 
     Returns:
-        A Keras model whose scores are the linear sums of the output Adalines, their answers the signs; for two classes,
+        A Keras model whose scores are the linear sums of the output Adalines, whose answers are the signs; for two classes,
         minus the squared distances to ±1.
 
     References:
@@ -102,13 +108,13 @@ def madaline2(classes=10, hidden=64, input_shape=(28, 28, 1)):
 
 
 def _adalines(units, name):
-    """Return a layer of Adalines with random knobs: equal ones would answer alike and be adapted alike."""
-    start = keras.initializers.RandomUniform
+    """Return a layer of Adalines with random initial weights: equal units would answer and be adapted alike."""
+    uniform = keras.initializers.RandomUniform
     return keras.layers.Dense(
-        units, kernel_initializer=start(-START, START), bias_initializer=start(-START, START), name=name
+        units, kernel_initializer=uniform(-START, START), bias_initializer=uniform(-START, START), name=name
     )
 
 
 def _two_targets(classes):
-    """Return the layer that makes two scores of one output, for two classes."""
+    """Return the layers after the output: for two classes, one that computes two scores from a single output."""
     return [RBFOutput([[-1.0], [1.0]], name="targets")] if classes == 2 else []

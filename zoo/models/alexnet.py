@@ -1,7 +1,7 @@
-"""AlexNet: as the paper prints it, as its authors ran it, and as the world downloads it; and its small sister for CIFAR-10.
+"""AlexNet of the paper, of its authors' code, of Caffe and of torchvision, and a smaller net for CIFAR-10.
 
-Read them side by side: they differ in the order of normalization, pooling and ReLU, in the numbers of the normalization, and
-in how they start. The layers have Caffe's names, conv1 to conv5 and fc6 to fc8, by which all the world knows them.
+Read them side by side: they differ in the order of normalization, pooling and ReLU, in the parameters of the normalization,
+and in the initialization. The layers have the names that Caffe made common, conv1 to conv5 and fc6 to fc8.
 """
 
 import math
@@ -13,21 +13,23 @@ from zoo.layers import GroupedConv2D, LocallyConnected2D, LocalResponseNormaliza
 layers = keras.layers
 
 
-def alexnet(classes=1000, size=227, dropout=0.5, include_top=True):
-    """AlexNet as the paper's text has it: (227, 227, 3) -> (1000,), 60,965,224 parameters, 724,406,816 multiply-accumulates.
+def alexnet(classes: int = 1000, size: int = 227, dropout: float = 0.5, include_top: bool = True) -> keras.Model:
+    """AlexNet as in the text of the paper: (227, 227, 3) -> (1000,).
+
+    It has 60,965,224 parameters and 724,406,816 multiply-accumulates.
 
     Args:
         classes: number of classes.
-        size: side of the square pictures, in pixels. The paper says 224, at which its first layer does not fit.
+        size: side of the square images, in pixels. The paper says 224, which its first layer does not fit.
         dropout: share of the units of fc6 and fc7 that are dropped in training.
-        include_top: False for the net up to the last pooling, without the fully connected layers.
+        include_top: whether to include the fully connected layers; without them the net ends at the last pooling.
 
     Returns:
         A functional Keras model whose scores are logits.
 
     References:
         Krizhevsky, Sutskever, Hinton (2012), ImageNet classification with deep convolutional neural networks, section 3 and
-        fig. 2; starting weights: section 5.
+        fig. 2; initialization: section 5.
     """
 
     def normalization(name):
@@ -47,12 +49,13 @@ def alexnet(classes=1000, size=227, dropout=0.5, include_top=True):
     return keras.Model(image, x, name="alexnet")
 
 
-def alexnet_asrun(classes=1000, size=224, dropout=0.5, include_top=True):
-    """AlexNet as its authors ran it: configuration 145 of their code, whose logs are the paper's numbers.
+def alexnet_asrun(classes: int = 1000, size: int = 224, dropout: float = 0.5, include_top: bool = True) -> keras.Model:
+    """AlexNet as its authors ran it: configuration 145 of their code, whose logs contain the paper's numbers.
 
-    Other than the text: conv1 and conv5 are pooled before their ReLU and conv1 normalized before it; alpha is divided by the
-    size of the window; each GPU normalizes its own maps; a second normalization, within each map, follows the second; conv3
-    to conv5 start from larger weights; and 224 pixels fit, with three rows and columns of zeros thought beyond the picture.
+    It differs from the text of the paper: conv1 and conv5 are pooled before their ReLU, and conv1 is normalized before it;
+    alpha is divided by the size of the window; each GPU normalizes its own maps; a normalization within each map follows the
+    second normalization; conv3 to conv5 have larger initial weights; and 224 pixels fit, with three rows and columns of
+    zeros beyond the image.
 
     Args:
         classes, size, dropout, include_top: as for `alexnet`.
@@ -84,8 +87,8 @@ def alexnet_asrun(classes=1000, size=224, dropout=0.5, include_top=True):
     return keras.Model(image, x, name="alexnet-asrun")
 
 
-def alexnet_bvlc(classes=1000, size=227, dropout=0.5, include_top=True):
-    """Caffe's replication of AlexNet, bvlc_alexnet: k is 1, alpha is divided by the size, biases start at 0.1.
+def alexnet_bvlc(classes: int = 1000, size: int = 227, dropout: float = 0.5, include_top: bool = True) -> keras.Model:
+    """Caffe's replication of AlexNet, bvlc_alexnet: k is 1, alpha is divided by the size, initial biases are 0.1.
 
     Args:
         classes, size, dropout, include_top: as for `alexnet`.
@@ -110,8 +113,8 @@ def alexnet_bvlc(classes=1000, size=227, dropout=0.5, include_top=True):
     return keras.Model(image, x, name="alexnet-bvlc")
 
 
-def caffenet(classes=1000, size=227, dropout=0.5, include_top=True):
-    """CaffeNet, bvlc_reference_caffenet: as `alexnet_bvlc`, but pooled before it is normalized, which is less work.
+def caffenet(classes: int = 1000, size: int = 227, dropout: float = 0.5, include_top: bool = True) -> keras.Model:
+    """CaffeNet, bvlc_reference_caffenet: like `alexnet_bvlc`, but pooling comes before normalization, which is less work.
 
     Args:
         classes, size, dropout, include_top: as for `alexnet`.
@@ -136,14 +139,14 @@ def caffenet(classes=1000, size=227, dropout=0.5, include_top=True):
     return keras.Model(image, x, name="caffenet")
 
 
-def alexnet_owt(classes=1000, size=224, dropout=0.5, include_top=True):
+def alexnet_owt(classes: int = 1000, size: int = 224, dropout: float = 0.5, include_top: bool = True) -> keras.Model:
     """The net of 2014 that torchvision calls alexnet: one tower, no normalization, 61,100,840 parameters.
 
-    torchvision averages the last maps to 6x6, which at its 224 pixels changes nothing; here that is left out.
+    torchvision averages the last maps to 6x6. At 224 pixels they already are 6x6, so this net omits it.
 
     Args:
         classes, size, include_top: as for `alexnet`.
-        dropout: share of the inputs of fc6 and fc7 that are dropped in training: before these layers, not after.
+        dropout: share of the inputs of fc6 and fc7 that are dropped in training. Dropout is before these layers, not after.
 
     Returns:
         A functional Keras model whose scores are logits.
@@ -172,21 +175,21 @@ def alexnet_owt(classes=1000, size=224, dropout=0.5, include_top=True):
     return keras.Model(image, x, name="alexnet-owt")
 
 
-def alexnet_cifar(classes=10, size=24, normalization=True, activation="relu"):
-    """The four-layer net of the paper's trials on CIFAR-10: two convolutions, two layers whose kernels are not shared.
+def alexnet_cifar(classes: int = 10, size: int = 24, normalization: bool = True, activation: str = "relu") -> keras.Model:
+    """The four-layer net of the paper's experiments on CIFAR-10: two convolutions and two locally connected layers.
 
     Args:
         classes: number of classes.
-        size: side of the square pictures, in pixels; 24 is cut out of CIFAR-10's 32.
+        size: side of the square images, in pixels; 24 are cropped from CIFAR-10's 32.
         normalization: whether to normalize across maps, after the first pooling and after the second convolution.
-        activation: of the four layers; "relu", or "tanh" for the comparison of the paper's fig. 1.
+        activation: activation of the four layers: "relu", or "tanh" for the comparison of the paper's fig. 1.
 
     Returns:
         A functional Keras model whose scores are logits.
 
     References:
-        Krizhevsky, Sutskever, Hinton (2012), fig. 1 and section 3.3, which refers to the code cuda-convnet for the net:
-        there layers-conv-local-11pct.cfg and, without normalization, layers-conv-local-13pct.cfg.
+        Krizhevsky, Sutskever, Hinton (2012), fig. 1 and section 3.3, which refers to the code cuda-convnet for the net. Its
+        files are layers-conv-local-11pct.cfg and, without normalization, layers-conv-local-13pct.cfg.
     """
 
     def normalized(name, x):
@@ -205,16 +208,16 @@ def alexnet_cifar(classes=10, size=24, normalization=True, activation="relu"):
 
 
 def _convolution(filters, window, name, std=0.01, bias=0.0, activation="relu", **options):
-    """Return a convolution that starts from N(0, std²) and a constant bias; with groups=2, one that is split."""
+    """Return a convolution with N(0, std²) initial weights and constant initial biases; with `groups`, a grouped one."""
     kind = GroupedConv2D if "groups" in options else layers.Conv2D
     start = {"kernel_initializer": _normal(std), "bias_initializer": keras.initializers.Constant(bias)}
     return kind(filters, window, activation=activation, name=name, **start, **options)
 
 
 def _pooling(name, x, ceil=True):
-    """Return the maxima of windows of 3 with stride 2; with `ceil` the last window may reach beyond the map, as in Caffe.
+    """Return max pooling of windows of 3 with stride 2; with `ceil` the last window may reach beyond the map, as in Caffe.
 
-    It does where the side is even, and there Keras' "same" is just that: one row and column beyond the end.
+    It does so if the side is even. Then Keras' "same" padding is the same: one row and column beyond the end.
     """
     beyond = ceil and x.shape[1] % 2 == 0
     return layers.MaxPooling2D(3, 2, padding="same" if beyond else "valid", name=name)(x)
@@ -225,7 +228,7 @@ def _caffe_normalization(name):
 
 
 def _top(x, classes, dropout, std, bias):
-    """Return the scores of the three fully connected layers on the last maps."""
+    """Return the scores of the three fully connected layers after the last maps."""
 
     def dense(units, name, std, bias, activation):
         start = {"kernel_initializer": _normal(std), "bias_initializer": keras.initializers.Constant(bias)}
@@ -242,6 +245,6 @@ def _normal(std):
 
 
 def _torch_start(fan_in):
-    """Return PyTorch's start of a layer, kernel and bias from U(±1/√fan_in), as the arguments of a Keras layer."""
+    """Return the arguments of a Keras layer for PyTorch's initialization: kernel and bias from U(±1/√fan_in)."""
     start = keras.initializers.RandomUniform(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in))
     return {"kernel_initializer": start, "bias_initializer": start}

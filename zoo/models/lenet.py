@@ -1,6 +1,6 @@
-"""LeNet-5 as it was in 1998, and beside it two nets that others call LeNet.
+"""LeNet-5 as it was in 1998, and two later nets that are also called LeNet.
 
-They differ in every part that learns: read them side by side.
+Read them side by side: they differ in every part that is trained.
 """
 
 import json
@@ -12,8 +12,8 @@ import numpy as np
 from zoo.initializers import FanInUniform
 from zoo.layers import MaskedConv2D, RBFOutput, ScaledTanh, TrainableSubsampling
 
-# Table I of the paper: the maps of S2 that each of the 16 maps of C3 sees. Six see three neighbours, six see four, three
-# see four that are not all neighbours, one sees all: 60 kernels, which breaks the symmetry between the maps.
+# Table I of the paper: the maps of S2 that each of the 16 maps of C3 sees. Six maps see three adjacent maps, six see four,
+# three see four that are not all adjacent, and one sees all: 60 kernels. This breaks the symmetry between the maps.
 C3_TABLE = (
     *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 0), (5, 0, 1)),
     *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (3, 4, 5, 0), (4, 5, 0, 1), (5, 0, 1, 2)),
@@ -22,12 +22,12 @@ C3_TABLE = (
 )
 
 
-def lenet5(classes=10):
-    """LeNet-5 (LeCun 1998, fig. 2): (32, 32, 1) -> (classes,), 60,000 trainable parameters, 340,908 connections.
+def lenet5(classes: int = 10) -> keras.Model:
+    """LeNet-5 (LeCun 1998, fig. 2): (32, 32, 1) -> (classes,). 60,000 trainable parameters, 340,908 connections.
 
     Args:
-        classes: number of classes. Ten get the paper's bitmaps of the digits; another number gets random ±1 codes of the
-            same length, which the paper names as the alternative.
+        classes: number of classes. The targets of ten classes are the paper's bitmaps of the digits; those of another number
+            are random ±1 codes of the same length, which the paper mentions as the alternative.
 
     Returns:
         A functional Keras model whose scores are minus the distances to the bitmaps.
@@ -55,8 +55,11 @@ def lenet5(classes=10):
     return keras.Model(image, scores, name="lenet5")
 
 
-def prototypes(classes):
-    """Return the ±1 targets of F6, (classes, 84): the paper's bitmaps for ten classes, else random codes.
+def prototypes(classes: int) -> np.ndarray:
+    """Return the ±1 targets of F6, (classes, 84) float64: the paper's bitmaps for ten classes, else random codes.
+
+    Args:
+        classes: number of classes.
 
     References:
         LeCun et al. (1998), fig. 3 and section II.B.
@@ -65,15 +68,15 @@ def prototypes(classes):
         bitmaps = json.loads(resources.files("zoo.models").joinpath("lenet5_bitmaps.json").read_text())
         pixels = np.array([list("".join(bitmaps[str(digit)])) for digit in range(10)])
         return np.where(pixels == "#", 1.0, -1.0)
-    # A fixed seed: the codes are part of the architecture, so that two builds agree.
+    # The seed is fixed, because the codes are part of the architecture: two builds must agree.
     return np.random.default_rng(1998).choice([-1.0, 1.0], size=(classes, 84))
 
 
-def lenet5_modern(classes=10):
-    """The net that most of today's code calls LeNet-5: (32, 32, 1) -> (classes,), 61,706 trainable parameters.
+def lenet5_modern(classes: int = 10) -> keras.Model:
+    """The net that most of today's code calls LeNet-5: (32, 32, 1) -> (classes,). 61,706 trainable parameters.
 
-    Same sizes as LeNet-5, but C3 sees all maps, sub-sampling is max-pooling without parameters, the units are ReLU and the
-    output is a trained layer for softmax instead of distances to bitmaps.
+    The layers have the sizes of LeNet-5, but C3 sees all maps, sub-sampling is max pooling without parameters, the
+    activation is ReLU, and the output is a trained layer for softmax instead of distances to bitmaps.
 
     Args:
         classes: number of classes.
@@ -98,10 +101,10 @@ def lenet5_modern(classes=10):
     )
 
 
-def lenet_caffe(classes=10):
-    """The net that Caffe ships as LeNet, 20-50-500: (28, 28, 1) -> (classes,), 431,080 trainable parameters.
+def lenet_caffe(classes: int = 10) -> keras.Model:
+    """The net that Caffe ships as LeNet, 20-50-500: (28, 28, 1) -> (classes,). 431,080 trainable parameters.
 
-    It has neither squashing nor ReLU behind its convolutions; the one ReLU is that of the 500 units.
+    Its convolutions have no activation; the only ReLU is that of the 500 units.
 
     Args:
         classes: number of classes.
@@ -113,7 +116,7 @@ def lenet_caffe(classes=10):
         Jia et al. (2014), Caffe, examples/mnist/lenet_train_test.prototxt.
     """
     layers = keras.layers
-    # Caffe's "xavier" is U(±√(3/fan_in)), with no regard to the fan-out.
+    # Caffe's "xavier" is U(±√(3/fan_in)); it ignores the fan-out.
     start = keras.initializers.VarianceScaling(1.0, "fan_in", "uniform")
     return keras.Sequential(
         [

@@ -1,7 +1,9 @@
-"""Nets of fully connected layers: the logistic ones of 1986, which learned what a perceptron cannot, and those of 1998.
+"""Multi-layer perceptrons: the logistic nets of 1986, which learned what a perceptron cannot, and the nets of 1998.
 
-Both end in fixed targets: two classes share one unit, more have one unit each.
+All end in fixed targets: in the nets of 1986 two classes share one output unit, and more classes have one unit each.
 """
+
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -10,21 +12,21 @@ from zoo.initializers import FanInUniform
 from zoo.layers import RBFOutput, ScaledTanh
 
 
-def mlp(classes=10, hidden=(300,), input_shape=(28, 28, 1)):
-    """Multi-layer net of scaled tanh units (LeCun 1998, section III.C): input_shape -> (classes,).
+def mlp(classes: int = 10, hidden: Sequence[int] = (300,), input_shape: tuple[int, int, int] = (28, 28, 1)) -> keras.Model:
+    """Multi-layer perceptron of scaled tanh units (LeCun 1998, section III.C): input_shape -> (classes,).
 
     Args:
         classes: number of classes.
-        hidden: number of units of each hidden layer, from the picture on; in 1998 300, 1000, 300-100 and 500-150.
-        input_shape: (height, width, channels) of a picture.
+        hidden: number of units in each hidden layer, from the image on; in 1998 they were 300, 1000, 300-100 and 500-150.
+        input_shape: (height, width, channels) of an image.
 
     Returns:
-        A functional Keras model whose scores are minus the squared distances of its outputs to the targets, +1 for the
+        A functional Keras model whose scores are minus the squared distances of its outputs to the targets: +1 for the
         unit of the class and -1 for the others.
 
     References:
         LeCun, Bottou, Bengio, Haffner (1998), Gradient-based learning applied to document recognition, sections III.C.4
-        and III.C.5, fig. 9; targets and start are those of LeNet-5, a reconstruction.
+        and III.C.5, fig. 9. Targets and initialization are those of LeNet-5, a reconstruction.
     """
     image = keras.Input(input_shape, name="image")
     x = keras.layers.Flatten(name="flatten")(image)
@@ -37,12 +39,13 @@ def mlp(classes=10, hidden=(300,), input_shape=(28, 28, 1)):
     return keras.Model(image, scores, name="mlp")
 
 
-def xor(classes=2, hidden=None):
-    """Exclusive or: (1, 2, 1) -> (classes,), one hidden unit beside direct connections, 7 trainable parameters.
+def xor(classes: int = 2, hidden: int | None = None) -> keras.Model:
+    """Exclusive or: (1, 2, 1) -> (classes,). One hidden unit and direct connections, 7 trainable parameters.
 
     Args:
         classes: number of classes.
-        hidden: None for the net of 1986 with direct connections, or the number H of hidden units of a 2-H-1 net without.
+        hidden: None for the net of 1986 with direct connections, or the number H of hidden units of a 2-H-1 net without
+            them.
 
     Returns:
         A functional Keras model whose scores are minus the squared distances of its output to the targets 0 and 1.
@@ -56,8 +59,8 @@ def xor(classes=2, hidden=None):
     return _logistic("xor", 2, hidden, classes, start=1.0)
 
 
-def symmetry(classes=2):
-    """Mirror symmetry of six bits: (1, 6, 1) -> (classes,), a 6-2-1 net, 17 trainable parameters.
+def symmetry(classes: int = 2) -> keras.Model:
+    """Mirror symmetry of six bits: (1, 6, 1) -> (classes,). A 6-2-1 net, 17 trainable parameters.
 
     Args:
         classes: number of classes.
@@ -71,8 +74,8 @@ def symmetry(classes=2):
     return _logistic("symmetry", 6, 2, classes)
 
 
-def parity(classes=2):
-    """Parity of four bits: (1, 4, 1) -> (classes,), a 4-4-1 net, 25 trainable parameters.
+def parity(classes: int = 2) -> keras.Model:
+    """Parity of four bits: (1, 4, 1) -> (classes,). A 4-4-1 net, 25 trainable parameters.
 
     Args:
         classes: number of classes.
@@ -87,14 +90,14 @@ def parity(classes=2):
     return _logistic("parity", 4, 4, classes, start=1.0)
 
 
-def encoder(classes=8):
-    """Eight patterns through a code of three units: (1, 8, 1) -> (classes,), an 8-3-8 net, 59 trainable parameters.
+def encoder(classes: int = 8) -> keras.Model:
+    """Encoder of eight patterns in three hidden units: (1, 8, 1) -> (classes,). An 8-3-8 net, 59 trainable parameters.
 
     Args:
         classes: number of classes.
 
     Returns:
-        A functional Keras model whose scores are minus the squared distances of its outputs to the targets, 1 for the
+        A functional Keras model whose scores are minus the squared distances of its outputs to the targets: 1 for the
         unit of the class and 0 for the others.
 
     References:
@@ -105,14 +108,14 @@ def encoder(classes=8):
 
 
 def _logistic(name, inputs, hidden, classes, start=0.3, direct=False):
-    """Return a net of 1986: logistic units, one hidden layer, perhaps connections that pass it by.
+    """Return a net of 1986: logistic units, one hidden layer and, optionally, direct connections from input to output.
 
-    The start U(±0.3) is that of the symmetry net; of the others none is known. Where it leaves most nets unsolved for
-    thousands of sweeps, U(±1) was chosen, a reconstruction.
+    The initialization U(±0.3) is that of the symmetry net; those of the others are not known. Where most nets do not solve
+    the task from it within thousands of sweeps, it is U(±1), a reconstruction.
     """
 
     def layer(units, name):
-        uniform = keras.initializers.RandomUniform  # one each: a shared one draws the same numbers for all
+        uniform = keras.initializers.RandomUniform  # a shared initializer would draw the same numbers for all weights
         return keras.layers.Dense(
             units,
             activation="sigmoid",

@@ -1,21 +1,27 @@
-"""The nearest neighbour: a machine that learns by heart."""
+"""The nearest-neighbour rule, which memorizes the training images."""
 
 import keras
 
 from zoo.layers import NearestNeighbors
 
 
-def nearest_neighbor(classes=10, k=1, metric="l2", capacity=60000, input_shape=(28, 28, 1)):
-    """Nearest neighbour rule: input_shape -> (classes,), no trainable parameters.
+def nearest_neighbor(
+    classes: int = 10,
+    k: int = 1,
+    metric: str = "l2",
+    capacity: int = 60000,
+    input_shape: tuple[int, int, int] = (28, 28, 1),
+) -> keras.Model:
+    """k-nearest-neighbour rule: input_shape -> (classes,). It has no trainable parameters.
 
-    It learns by `zoo.rules.Memorize`.
+    It is trained by `zoo.rules.Memorize`.
 
     Args:
         classes: number of classes.
-        k: how many neighbours vote.
+        k: number of neighbours that vote.
         metric: "l2", the Euclidean distance, or "l1", the sum of absolute differences.
-        capacity: how many pictures it can memorise.
-        input_shape: (height, width, channels) of a picture.
+        capacity: number of images that it can memorize.
+        input_shape: (height, width, channels) of an image.
 
     Returns:
         A functional Keras model whose scores are the votes of the neighbours.

@@ -1,30 +1,37 @@
-"""The Neocognitron of 1980: the first convolutional net, self-organized and without a gradient."""
+"""The Neocognitron of 1980: the first convolutional net, trained by self-organization instead of gradients."""
+
+from collections.abc import Sequence
 
 import keras
 
 from zoo.layers import CCells, SCells
 
 
-def neocognitron(classes=10, planes=(24, 24, 24), r=(4.0, 1.5, 1.5)):
-    """The Neocognitron (Fukushima 1980, fig. 2): (16, 16, 1) -> (classes,), three pairs of S- and C-layers.
+def neocognitron(
+    classes: int = 10, planes: Sequence[int] = (24, 24, 24), r: Sequence[float] = (4.0, 1.5, 1.5)
+) -> keras.Model:
+    """The Neocognitron (Fukushima 1980, fig. 2): (16, 16, 1) -> (classes,). Three pairs of S- and C-layers.
 
-    The paper gives the sizes of the layers and 5x5 for what a cell sees. Every C-layer but the last is then thinned out 2:1
-    and has a margin of one cell around it; only so do the sizes follow from one another. It is a reconstruction.
+    The paper gives the sizes of the layers and 5x5 for the window of a cell. The sizes agree only if every C-layer but the
+    last has stride 2 and a margin of one cell around it; that is a reconstruction.
 
     Args:
-        classes: number of classes of the linear read-out, which the paper does not have.
-        planes: number of planes of each pair of layers; with two the net ends at C2.
-        r: of each S-layer, see `zoo.layers.SCells`.
+        classes: number of classes of the linear read-out, which is not in the paper.
+        planes: number of planes in each pair of layers; with two pairs the net ends at C2.
+        r: inhibition of each S-layer, see `zoo.layers.SCells`.
 
     Returns:
-        A functional Keras model. It learns by `zoo.rules.SeedCells`; a gradient reaches the read-out alone.
+        A functional Keras model. It is trained by `zoo.rules.SeedCells`; gradients reach only the read-out.
+
+    Raises:
+        ValueError: if `planes` and `r` do not have one value for each of one to three S-layers.
 
     References:
         Fukushima (1980), Neocognitron: a self-organizing neural network model for a mechanism of pattern recognition
         unaffected by shift in position, Biological Cybernetics 36, 193-202.
     """
     if len(planes) != len(r) or not 1 <= len(planes) <= 3:
-        raise ValueError(f"planes and r have a value for each of one to three S-layers. Received: planes={planes}, r={r}")
+        raise ValueError(f"planes and r need one value for each of one to three S-layers. Received: planes={planes}, r={r}")
     margin = {"stride": 2, "padding": (3, 4)}
     x = image = keras.Input((16, 16, 1), name="image")
     stages = [

@@ -1,22 +1,22 @@
-"""Rosenblatt's perceptrons: the elementary one, and the Mark I with its random plugboard."""
+"""Rosenblatt's perceptrons: the elementary perceptron, and the Mark I with its random plugboard."""
 
 import keras
 
 from zoo.layers import AssociationUnits, Step
 
 
-def perceptron(classes=10, input_shape=(28, 28, 1)):
-    """Elementary perceptron: a trained R-unit a class, all of which see the whole retina; input_shape -> (classes,).
+def perceptron(classes: int = 10, input_shape: tuple[int, int, int] = (28, 28, 1)) -> keras.Model:
+    """Elementary perceptron: input_shape -> (classes,). One trained response unit (R-unit) per class sees the whole retina.
 
-    A unit answers f(x) = 1 if w·x + b > 0, else 0. Trained by SGD(alpha) one picture at a time with
-    `zoo.losses.PerceptronCriterion`, it learns by Rosenblatt's rule, w += alpha (d - y) x.
+    A unit outputs 1 if w·x + b > 0, else 0. SGD(alpha) on `zoo.losses.PerceptronCriterion`, one image at a time, is
+    Rosenblatt's rule, w += alpha (d - y) x.
 
     Args:
         classes: number of R-units.
-        input_shape: (height, width, channels) of a picture.
+        input_shape: (height, width, channels) of an image.
 
     Returns:
-        A Keras model whose scores are the sums w·x + b, in front of the threshold. All weights start from zero.
+        A Keras model whose scores are the sums w·x + b, before the threshold. The initial weights are zero.
 
     References:
         Rosenblatt (1958), The perceptron: a probabilistic model for information storage and organization in the brain;
@@ -32,20 +32,20 @@ def perceptron(classes=10, input_shape=(28, 28, 1)):
     )
 
 
-def mark1(classes=8, associations=512, reach=40, seed=1958):
-    """Mark I perceptron: (20, 20, 1) -> (classes,), by default 4,096 trained weights behind 16,000 fixed wires.
+def mark1(classes: int = 8, associations: int = 512, reach: int = 40, seed: int = 1958) -> keras.Model:
+    """Mark I perceptron: (20, 20, 1) -> (classes,). By default 16,000 fixed wires, then 4,096 trained weights.
 
-    400 photocells that are on or off, a plugboard wired at random to A-units with a threshold, and from every A-unit to
-    every R-unit a motor-driven potentiometer: these alone learn.
+    400 photocells that are on or off are wired at random, by a plugboard, to association units (A-units) with a threshold. A
+    motor-driven potentiometer connects every A-unit to every response unit (R-unit); only these weights are trained.
 
     Args:
         classes: number of R-units; the machine had eight.
         associations: number of A-units; the machine had 512.
-        reach: how many A-units each photocell is wired to; the machine allowed 40 at most.
-        seed: int from which the wiring follows.
+        reach: number of A-units that each photocell is wired to; the machine allowed 40 at most.
+        seed: random seed of the wiring.
 
     Returns:
-        A Keras model whose scores are the sums of the R-units, in front of the threshold. All weights start from zero.
+        A Keras model whose scores are the sums of the R-units, before the threshold. The initial weights are zero.
 
     References:
         Rosenblatt (1958); Hay, Martin, Wightman (1960), The Mark I perceptron: design and performance. The wiring is a

@@ -155,8 +155,8 @@ def test_starts_from_zero_and_has_a_knob_a_switch_and_one_for_the_bias():
     assert knobs(net).shape == (17, 1) and not knobs(net).any()
 
 
-def test_one_target_a_class():
-    with pytest.raises(ZooError, match="3 targets and 10 classes"):
+def test_needs_one_target_per_class():
+    with pytest.raises(ZooError, match="3 targets for 10 classes"):
         adaline(10, TARGETS)
 
 
