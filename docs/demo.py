@@ -1,6 +1,6 @@
-"""The whole way in one run: pretrained LeNet-5, a folder of real scans, fine-tuning, ONNX, proof, prediction.
+"""All steps in one run: pretrained LeNet-5, a folder of real scans, fine-tuning, export to ONNX, verification, prediction.
 
-The pictures are scikit-learn's 1,797 handwritten digits of 8x8 pixels, scans of forms of the 1990s that it ships.
+The images are scikit-learn's 1,797 handwritten digits of 8x8 pixels, scanned from forms of the 1990s.
 """
 
 import os
@@ -20,14 +20,14 @@ def main():
     start = time.perf_counter()
     console = Console(highlight=False)
     if FOLDER.exists() and not (FOLDER / "digits").is_dir():
-        raise SystemExit(f"{FOLDER} is there and not of this demo; run it in another folder")
+        raise SystemExit(f"{FOLDER} exists and was not written by this demo; run it in another folder")
     shutil.rmtree(FOLDER, ignore_errors=True)
 
-    console.rule("1. A folder of pictures, a folder a class")
+    console.rule("1. A folder of images, one subfolder per class")
     write_digits(FOLDER / "digits")
-    console.print(f"wrote {sum(1 for _ in FOLDER.rglob('*.png')):,} pictures to {FOLDER / 'digits'}")
+    console.print(f"wrote {sum(1 for _ in FOLDER.rglob('*.png')):,} images to {FOLDER / 'digits'}")
 
-    console.rule(f"2. {MODEL}, fine-tuned on them")
+    console.rule(f"2. {MODEL}, fine-tuned on these images")
     from zoo import cli
 
     cli.start_keras()
@@ -38,24 +38,24 @@ def main():
 
     metrics = training.finetune(MODEL, FOLDER / "digits", FOLDER / "run", console=console)
 
-    console.rule("3. Exported to ONNX and verified against Keras")
+    console.rule("3. Export to ONNX, verified against Keras")
     file = FOLDER / "digits.onnx"
     shutil.copy(FOLDER / "run" / "best.keras", FOLDER / "digits.keras")
     exporters.to_onnx(FOLDER / "digits.keras", file, data=FOLDER / "digits")
     report = exporters.verify(file, data=FOLDER / "digits")
     report.raise_if_failed()
-    console.print(f"{report.pictures} pictures: the same labels, scores within {report.largest_difference:.1e}")
+    console.print(f"{report.pictures} images: the same labels, scores within {report.largest_difference:.1e}")
 
-    console.rule("4. Some predictions")
+    console.rule("4. Predictions")
     classifier = zoo.load(FOLDER / "digits.keras")
     for digit in ("3", "5", "8"):
         path = next((FOLDER / "digits" / digit).glob("*.png"))
         scores = classifier.predict(images.read(path, classifier.image_spec)[None], verbose=0)[0]
         console.print(f"{path}: {classifier.class_names[scores.argmax()]}")
 
-    table = Table(title="\nLeNet-5 of 1998 on your pictures", show_header=False)
+    table = Table(title="\nLeNet-5 of 1998 on your own images", show_header=False)
     table.add_row(
-        "accuracy before", f"{metrics['accuracy_before']:.2f} %  ({metrics['pictures']} pictures kept for the test)"
+        "accuracy before", f"{metrics['accuracy_before']:.2f} %  ({metrics['pictures']} test images)"
     )
     table.add_row("accuracy after", f"{metrics['accuracy']:.2f} %")
     table.add_row("file", f"{file}, {file.stat().st_size:,} bytes")
@@ -66,7 +66,7 @@ def main():
 
 
 def write_digits(folder):
-    """Write scikit-learn's digits as PNG files, a folder a class."""
+    """Write scikit-learn's digits as PNG files, one subfolder per class."""
     from PIL import Image
     from sklearn.datasets import load_digits
 
