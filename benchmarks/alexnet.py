@@ -1,9 +1,9 @@
-"""AlexNet's memory and time: to build it, to load its weights, and to import a .caffemodel of 244 MB.
+"""Time and memory to build AlexNet, to load its weights, and to import a .caffemodel of 244 MB.
 
     python benchmarks/alexnet.py
 
-Each in a process of its own, by turns. The import is measured beside Google's protobuf library, which reads the same file
-with Caffe's own message types and no Keras at all. The file has random weights in Caffe's format of 2014.
+Each runs in its own process; they alternate. The peer of the import is Google's protobuf library, which reads the same file
+with Caffe's message types and without Keras. The file has random weights in Caffe's format of 2014.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-LAYERS = {  # (out, in / groups, height, width) or (out, in), as Caffe has them
+LAYERS = {  # (out, in / groups, height, width) or (out, in), as in Caffe
     "conv1": (96, 3, 11, 11),
     "conv2": (256, 48, 5, 5),
     "conv3": (384, 256, 3, 3),
@@ -63,13 +63,13 @@ def main():
 
 
 def measure(child, folder):
-    """Return seconds after the imports, and gigabytes at the peak, above the imports and in all, of one child."""
+    """Return the seconds of one child after its imports, and its peak memory in GB, above the imports and in total."""
     work = child(folder)
     before = gigabytes("VmRSS")
     start = time.perf_counter()
     kept = work()
     seconds = time.perf_counter() - start
-    peak = gigabytes("VmHWM")  # not ru_maxrss, which begins with what the process that started this one has used
+    peak = gigabytes("VmHWM")  # not ru_maxrss, which starts at the memory of the parent process
     del kept
     return {"seconds": round(seconds, 2), "above": round(peak - before, 3), "peak": round(peak, 3)}
 
@@ -84,7 +84,7 @@ def start_keras():
     cli.start_keras()
     import zoo
 
-    zoo.build("linear")  # the first net of a process makes TensorFlow's own state
+    zoo.build("linear")  # the first network of a process also initializes TensorFlow
     return zoo
 
 
@@ -94,7 +94,7 @@ def build(folder):
 
 
 def load(folder):
-    """Load as `zoo.load("alexnet-bvlc.imagenet")` does when its file has been fetched and converted."""
+    """Load as `zoo.load("alexnet-bvlc.imagenet")` does once its file is downloaded and converted."""
     zoo = start_keras()
     from zoo import registry
 
@@ -118,7 +118,7 @@ def imported(folder):
 
 
 def protobuf(folder):
-    """Read the file as Caffe's own tools do, into NumPy arrays."""
+    """Read the file into NumPy arrays, as Caffe's own tools do."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     file = descriptor_pb2.FileDescriptorProto(name="caffe.proto", package="caffe", syntax="proto2")
@@ -152,7 +152,7 @@ def protobuf(folder):
 
 
 def write_caffemodel(path):
-    """Write random weights of AlexNet, layer by layer, in protobuf's wire format."""
+    """Write random weights of AlexNet in protobuf's wire format, layer by layer."""
     generator = np.random.default_rng(0)
     with path.open("wb") as file:
         for name, shape in LAYERS.items():
@@ -166,12 +166,12 @@ def blob(array):
 
 
 def field(number, content):
-    """Return a field of bytes: number and wire type 2, length, content."""
+    """Return a bytes field: number and wire type 2, length, content."""
     return varint(number << 3 | 2) + varint(len(content)) + content
 
 
 def varint(value):
-    """Return a number in groups of seven bits, the lowest first."""
+    """Return a number in groups of seven bits, lowest first."""
     groups = [value & 127]
     while value := value >> 7:
         groups.append(value & 127)

@@ -1,13 +1,12 @@
-"""What an export takes: full AlexNet, and the whole command for LeNet-5, beside Keras' own `model.export(format="onnx")`.
+"""Time and memory of an export, beside Keras' own `model.export(format="onnx")`: AlexNet, and the command for LeNet-5.
 
     python benchmarks/export.py --keras
     python benchmarks/export.py --command
 
-AlexNet has random weights and is exported once the model is loaded: the conversion with its file alone, which is what Keras
-does, and the whole export with its proof. Keras exports grouped convolutions only while functions run eagerly, which is set
-for it; as that takes 12 GB and a minute, it is asked for with --keras. With --command the processes are timed from start to
-end, `zoo export lenet5.mnist` with its proof and Python with Keras' own export of the same model. Each in a process of its
-own, by turns.
+AlexNet has random weights and is exported after the model is loaded: only converted and written, as Keras does, and with the
+verification. Keras can export grouped convolutions only while functions run eagerly, which is set for it; this takes 12 GB
+and a minute, so it needs --keras. With --command, whole processes are timed: `zoo export lenet5.mnist` with its
+verification, and Python with Keras' own export of the same model. Each runs in its own process; they alternate.
 """
 
 import argparse
@@ -28,7 +27,7 @@ NET, SMALL = "alexnet", "lenet5.mnist"
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--keras", action="store_true", help="Keras' own export of AlexNet too: 12 GB of memory")
+    parser.add_argument("--keras", action="store_true", help="include Keras' own export of AlexNet: 12 GB of memory")
     parser.add_argument("--command", action="store_true", help="time whole processes that export LeNet-5 instead")
     parser.add_argument("--child", choices=sorted(CHILDREN), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -40,7 +39,7 @@ def main():
         found = rounds(options.rounds, list(COMMANDS), lambda name: whole(COMMANDS[name], environment))
         show(f"{SMALL}: whole processes", found, {"seconds": "seconds"})
         ratios = np.divide(*([each["seconds"] for each in found[name]] for name in ("zoo export", "Keras")))
-        print(f"zoo export / Keras, pair by pair: {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})")
+        print(f"zoo export / Keras, per pair: {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})")
         return
     children = [name for name in CHILDREN if name != "Keras" or options.keras]
     found = rounds(options.rounds, children, lambda name: child(name, environment))
@@ -49,7 +48,7 @@ def main():
 
 
 def rounds(count, names, run):
-    """Return by name what each gives in each round, by turns."""
+    """Run each name alternately; return its result in each round, by name."""
     found = {name: [] for name in names}
     for number in range(count):
         for name in names:
@@ -71,7 +70,7 @@ def show(title, found, columns):
 
 
 def whole(command, environment):
-    """Run a command in a folder of its own; return its seconds from start to end."""
+    """Run a command in its own folder; return its seconds from start to end."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
@@ -85,7 +84,7 @@ def child(name, environment):
 
 
 def measure(export):
-    """Return seconds, gigabytes at the peak above the loaded model and in all, and the size of the file, of one export."""
+    """Return the seconds of one export, its peak memory in GB, above the loaded model and in total, and the file size."""
     from zoo import cli
 
     cli.start_keras()
@@ -96,7 +95,7 @@ def measure(export):
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{NET}.onnx"
         before = gigabytes("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins here, not with what loading took
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts here, without the loading
         start = time.perf_counter()
         work(file)
         seconds = time.perf_counter() - start
@@ -113,7 +112,7 @@ def gigabytes(what):
     return int(re.search(rf"{what}:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024 / 1e9
 
 
-# Each imports what it needs, and returns what is timed: a function that writes a file.
+# Each imports what it needs and returns the function to time, which writes a file.
 
 
 def conversion(classifier):
@@ -140,7 +139,7 @@ def keras(classifier):
     return lambda file: classifier.export(file, format="onnx", input_signature=[pictures], verbose=False)
 
 
-CHILDREN = {"zoo, conversion and file": conversion, "zoo, with its proof": proved, "Keras": keras}
+CHILDREN = {"zoo, conversion and file": conversion, "zoo, with verification": proved, "Keras": keras}
 COMMANDS = {
     "zoo export": [str(Path(sys.executable).with_name("zoo")), "export", SMALL, "--to", "onnx", "--out", "lenet5.onnx"],
     "Keras": [

@@ -1,18 +1,17 @@
-"""Speed of one training step of AlexNet on a GPU: Keras on JAX beside PyTorch, both in bfloat16, in one run.
+"""Speed of one training step of AlexNet on a GPU: Keras on JAX and PyTorch, both in bfloat16, in one run.
 
     python benchmarks/gpu.py
 
-Both train the net of the paper (227 pixels, 60,965,224 parameters, dropout) by SGD with momentum and weight decay on one
-batch of raw pictures that lies in the GPU's memory. The step alone is timed, on both sides: no pictures are fed or
-distorted, and no callback comes between two steps, all of which `zoo train` does besides. Weights and loss are float32,
-products bfloat16. PyTorch is used as its own guide to performance says: channels_last, autocast, torch.compile, fused SGD,
-cuDNN's search for the fastest kernels, TF32. Its normalization across maps is PyTorch's own, and once more a product with a
-band of ones as the zoo's is; the faster of the two counts. Each contender has a process of its own; they take turns, some
-steps each.
+Both train the network of the paper (227 pixels, 60,965,224 parameters, dropout) by SGD with momentum and weight decay on
+one batch of raw images in the GPU's memory. Only the step is timed: there is no input pipeline, no augmentation and no
+callback, which `zoo train` adds. Weights and loss are float32, products bfloat16. PyTorch is set up as its performance
+guide recommends: channels_last, autocast, torch.compile, fused SGD, cuDNN's autotuning, TF32. It runs twice, with its own
+normalization across maps and with a product with a band matrix of ones, as in the zoo; the faster of the two counts. Each
+contender runs in its own process; they alternate, some steps each.
 
-A share is what the step's multiplications would take at the speed of one large product in bfloat16, timed in the same
-process, over what the step takes. Without a GPU it runs on the CPU, which shows that it runs and nothing else: use --size
-67 --batch 8. It needs Keras, JAX and NumPy for the one side and PyTorch for the other, and no TensorFlow.
+The share is the time that the step's multiplications would take at the speed of one large bfloat16 product, timed in the
+same process, divided by the time of the step. Without a GPU it runs on the CPU, which only shows that it runs: use --size
+67 --batch 8. It needs Keras, JAX and NumPy for one side and PyTorch for the other, and no TensorFlow.
 """
 
 import argparse
@@ -33,11 +32,11 @@ SCALE, SHIFT = 1.0, -120.0
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, nargs="+", default=[128, 256], help="rows a step")
-    parser.add_argument("--size", type=int, default=227, help="side of the pictures, in pixels")
+    parser.add_argument("--batch", type=int, nargs="+", default=[128, 256], help="images per step")
+    parser.add_argument("--size", type=int, default=227, help="height and width of the images, in pixels")
     parser.add_argument("--classes", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=50, help="steps a round")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds that are counted, after one to warm up")
+    parser.add_argument("--steps", type=int, default=50, help="steps per round")
+    parser.add_argument("--rounds", type=int, default=7, help="measured rounds, after one warm-up round")
     parser.add_argument("--child", choices=CHILDREN, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -48,7 +47,7 @@ def main():
 
 
 def compare(batch, options):
-    """Let the contenders take turns with one batch size, and print their rates, shares and ratios."""
+    """Run the contenders alternately with one batch size, and print their rates, shares and ratios."""
     children = {name: start(name, batch, options) for name in CHILDREN}
     try:
         about = {name: json.loads(child.stdout.readline()) for name, child in children.items()}
@@ -58,7 +57,7 @@ def compare(batch, options):
                 child.stdin.write("round\n")
                 child.stdin.flush()
                 seconds = float(child.stdout.readline())
-                if number:  # the first pays for compiling
+                if number:  # the first round includes compilation
                     rates[name].append(batch * options.steps / seconds)
     finally:
         for child in children.values():
@@ -67,7 +66,7 @@ def compare(batch, options):
     device = about["zoo"]["device"]
     print(f"\nbatch {batch}, {options.size} pixels, {options.rounds} rounds of {options.steps} steps, on {device}")
     if not all(each["gpu"] for each in about.values()):
-        print("no GPU: this shows that the benchmark runs, and nothing else")
+        print("no GPU: this only shows that the benchmark runs")
     print(f"{'':24} {'images/s: min':>14} {'median':>10} {'max':>10} {'peak TFLOP/s':>13} {'share':>7}")
     for name, found in rates.items():
         peak, median = about[name]["peak"], statistics.median(found)
@@ -75,12 +74,12 @@ def compare(batch, options):
         print(f"{name:24} {min(found):14,.0f} {median:10,.0f} {max(found):10,.0f} {peak / 1e12:13.1f} {share:7.1%}")
     best = max((name for name in rates if name != "zoo"), key=lambda name: statistics.median(rates[name]))
     ratios = [zoo / peer for zoo, peer in zip(rates["zoo"], rates[best], strict=True)]
-    print(f"zoo / {best}, round by round: {min(ratios):.2f} {statistics.median(ratios):.2f} {max(ratios):.2f}")
+    print(f"zoo / {best}, per round: {min(ratios):.2f} {statistics.median(ratios):.2f} {max(ratios):.2f}")
 
 
 def start(name, batch, options):
     root = str(Path(__file__).resolve().parents[1])
-    # Both live on one GPU at a time: JAX would take three quarters of its memory.
+    # Both processes share one GPU; by default JAX would reserve three quarters of its memory.
     jax = {"KERAS_BACKEND": "jax", "XLA_CLIENT_MEM_FRACTION": ".4", "PYTHONPATH": root} if name == "zoo" else {}
     sizes = [f"--{key}={getattr(options, key)}" for key in ("size", "classes", "steps")]
     return subprocess.Popen(
@@ -93,7 +92,7 @@ def start(name, batch, options):
 
 
 def serve(contender, options):
-    """Print what the contender is, and for each line read the seconds of some steps."""
+    """Print a description of the contender, and for each line read the seconds of some steps."""
     about, steps = contender(options)
     print(json.dumps(about), flush=True)
     for _ in sys.stdin:
@@ -103,14 +102,14 @@ def serve(contender, options):
 
 
 def samples(options):
-    """Return one batch of random raw pictures and labels: the time does not depend on what is on them."""
+    """Return one batch of random raw images and labels; the time does not depend on their content."""
     generator = np.random.default_rng(0)
     shape = (options.batch[0], options.size, options.size, 3)
     return generator.integers(0, 256, shape, "uint8"), generator.integers(0, options.classes, shape[0]).astype("int32")
 
 
 def peak(multiply, side, gpu):
-    """Return operations a second of a square product, the best of ten, each long enough to be timed well."""
+    """Return the operations per second of a square product: the best of ten, each long enough to be timed accurately."""
     times = 20 if gpu else 2
     multiply(times)
     seconds = []
@@ -122,7 +121,7 @@ def peak(multiply, side, gpu):
 
 
 def on_jax(options):
-    """Return steps of the zoo's AlexNet alone, written as Keras compiles them on JAX: all variables are donated to each."""
+    """Return training steps of the zoo's AlexNet, written as Keras compiles them on JAX: with all variables donated."""
     import jax
     import jax.numpy as jnp
     import keras
@@ -134,21 +133,21 @@ def on_jax(options):
     gpu = jax.default_backend() == "gpu"
     keras.config.set_dtype_policy("mixed_bfloat16")
     net = alexnet(options.classes, options.size)
-    net.layers[-1].dtype_policy = "float32"  # as in training: the scores are not rounded
+    net.layers[-1].dtype_policy = "float32"  # as in training: scores are not rounded
     optimizer = keras.optimizers.SGD(RATE, momentum=MOMENTUM, weight_decay=DECAY)
     optimizer.build(net.trainable_variables)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    pictures, labels = map(jax.device_put, samples(options))
+    images, labels = map(jax.device_put, samples(options))
 
-    def loss_of(trainable, rest, pictures, labels):
-        pixels = pictures.astype("float32") * SCALE + SHIFT
+    def loss_of(trainable, rest, images, labels):
+        pixels = images.astype("float32") * SCALE + SHIFT
         scores, rest = net.stateless_call(trainable, rest, pixels, training=True)
         return loss(labels, scores), rest
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def step(state, pictures, labels):
+    def step(state, images, labels):
         trainable, rest, slots = state
-        (value, rest), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable, rest, pictures, labels)
+        (value, rest), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable, rest, images, labels)
         trainable, slots = optimizer.stateless_apply(slots, gradients, trainable)
         return (trainable, rest, slots), value
 
@@ -158,7 +157,7 @@ def on_jax(options):
     def steps(number):
         nonlocal state
         for _ in range(number):
-            state, value = step(state, pictures, labels)
+            state, value = step(state, images, labels)
         value.block_until_ready()
         assert np.isfinite(value)
 
@@ -172,13 +171,13 @@ def on_jax(options):
         c.block_until_ready()
 
     rows = arithmetic.table(net)
-    macs = 3 * sum(row.macs for row in rows) - next(row.macs for row in rows if row.macs)  # pixels need no gradient
+    macs = 3 * sum(row.macs for row in rows) - next(row.macs for row in rows if row.macs)  # no gradient for the pixels
     about = {"gpu": gpu, "device": jax.devices()[0].device_kind, "operations": 2 * macs}
     return {**about, "peak": peak(multiply, side, gpu)}, steps
 
 
 def on_torch(options, band):
-    """Return AlexNet as PyTorch's users write it; with `band` it is normalized by a product with a band of ones."""
+    """Return AlexNet as PyTorch's users write it; with `band`, normalized by a product with a band matrix of ones."""
     import torch
     from torch import nn
 
@@ -219,14 +218,14 @@ def on_torch(options, band):
     assert (options.size, options.classes) != (227, 1000) or sum(each.numel() for each in net.parameters()) == 60_965_224
     optimizer = torch.optim.SGD(net.parameters(), RATE, MOMENTUM, weight_decay=DECAY, fused=True)
     criterion = nn.CrossEntropyLoss()
-    pictures, labels = samples(options)
-    pictures = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2)  # channels last already, as these bytes lie
+    images, labels = samples(options)
+    images = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)  # already channels last in memory
     labels = torch.from_numpy(labels).long().to(device)
 
     @torch.compile
-    def loss_of(pictures, labels):
+    def loss_of(images, labels):
         with torch.autocast(device, torch.bfloat16):
-            scores = net(pictures.float() * SCALE + SHIFT)
+            scores = net(images.float() * SCALE + SHIFT)
         return criterion(scores.float(), labels)
 
     def wait():
@@ -236,7 +235,7 @@ def on_torch(options, band):
     def steps(number):
         for _ in range(number):
             optimizer.zero_grad(set_to_none=True)
-            value = loss_of(pictures, labels)
+            value = loss_of(images, labels)
             value.backward()
             optimizer.step()
         wait()

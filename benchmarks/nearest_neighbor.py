@@ -1,9 +1,9 @@
-"""The nearest neighbour on MNIST's sizes: the zoo beside scikit-learn's brute force, in one run.
+"""Nearest neighbor on data of MNIST's size: the zoo and scikit-learn's brute force, in one run.
 
     python benchmarks/nearest_neighbor.py [--data mnist]
 
-60,000 pictures of 784 pixels are memorised, then 10,000 are classified, by turns, each in a process of its own, in which the
-largest memory is measured. With `--data mnist` the error of each round is MNIST's; random pixels take the same time.
+60,000 images of 784 pixels are stored, then 10,000 are classified. Each runs in its own process, whose peak memory is
+measured; they alternate. With `--data mnist` the error is MNIST's; random pixels take the same time.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main():
 
 
 def measure(fit, options):
-    """Return seconds, gigabytes at the peak above imports and data, and error in percent, of one machine."""
+    """Return the seconds of one machine, its peak memory in gigabytes above imports and data, and its error in percent."""
     known, labels, asked, truth = read(options.data)
     predict = fit(known, labels, options.k)
     before = resident()
@@ -73,12 +73,12 @@ def measure(fit, options):
 
 
 def resident():
-    """Return the bytes that this process has in memory now."""
+    """Return the resident memory of this process, in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def read(data):
-    """Return memorised pictures and labels, and those that are asked for, uint8 and int."""
+    """Return the stored images and labels, and those to classify, uint8 and int."""
     if data == "random":
         generator = np.random.default_rng(0)
         known, asked = (generator.integers(0, 256, (count, 28, 28, 1), "uint8") for count in (60_000, 10_000))
@@ -90,7 +90,7 @@ def read(data):
 
 
 def zoo_machine(known, labels, k):
-    """Return the zoo's classifier after the imports: it memorises when it is asked for the first time."""
+    """Return the zoo's classifier after the imports; it stores the images on the first call."""
     from zoo import cli
 
     cli.start_keras()
@@ -112,11 +112,11 @@ def zoo_machine(known, labels, k):
 
 
 def scikit_learn_machine(known, labels, k):
-    """Return scikit-learn's classifier after the imports, on float32 pixels, which are half of its default."""
+    """Return scikit-learn's classifier after the imports, on float32 pixels, half the size of its default."""
     from sklearn.neighbors import KNeighborsClassifier
 
     def predict(asked):
-        flat = [pictures.reshape(len(pictures), -1).astype("float32") for pictures in (known, asked)]
+        flat = [images.reshape(len(images), -1).astype("float32") for images in (known, asked)]
         return KNeighborsClassifier(k, algorithm="brute").fit(flat[0], labels).predict(flat[1])
 
     return predict

@@ -1,15 +1,15 @@
-"""How fast an exported file is in onnxruntime: the zoo's beside the same net exported by PyTorch and by Keras itself.
+"""Latency of exported files in onnxruntime: the zoo's, and the same network exported by PyTorch and by Keras.
 
     python benchmarks/onnx_latency.py
     python benchmarks/onnx_latency.py --int8
     python benchmarks/onnx_latency.py --runtimes
 
-Every file has the same weights, takes raw uint8 pictures and gives scores, so its preprocessing is timed too. PyTorch
-exports with TorchScript and, where onnxscript is installed, with dynamo; Keras exports the small nets (grouped convolutions
-on TensorFlow it can export only while functions run eagerly, and the large nets take it 12 GB). All sessions live in one
-process and have the same threads. In each round each runs for the same time, in random order, and ratios are taken round by
-round: what slows the machine down for a while slows all of them down. With --int8 AlexNet is timed in INT8 beside float32,
-with --runtimes the file of `--runtime onnxruntime`, here "zoo", beside the default one.
+Every file has the same weights, takes raw uint8 images and gives scores, so the preprocessing is timed too. PyTorch
+exports with TorchScript and, where onnxscript is installed, with dynamo. Keras exports the small networks only: it can
+export grouped convolutions on TensorFlow only while functions run eagerly, and needs 12 GB for the large ones. All sessions
+run in one process with the same number of threads. In each round each runs for the same time, in random order, and ratios
+are computed per round, so that a slow phase of the machine affects all of them. --int8 compares AlexNet in INT8 and float32;
+--runtimes compares the file of `--runtime onnxruntime`, here "zoo", with the default one.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-# Whether Keras' own exporter is among the peers.
+# Whether Keras' own exporter is a peer.
 NETS = {
     "lenet5.mnist": True,
     "lenet5-modern.mnist": True,
@@ -39,14 +39,14 @@ BATCHES = (1, 8, 64)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("nets", nargs="*", help="by default all")
+    parser.add_argument("nets", nargs="*", help="default: all")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=0.3, help="that each session runs in each round, at least once")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--int8", action="store_true", help="time INT8 beside float32 instead")
     parser.add_argument(
-        "--runtimes", action="store_true", help="time the two files of `--runtime` beside each other instead"
+        "--seconds", type=float, default=0.3, help="duration of each session in each round; it runs at least once"
     )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--int8", action="store_true", help="compare INT8 with float32 instead")
+    parser.add_argument("--runtimes", action="store_true", help="compare the two files of `--runtime` instead")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.write:
@@ -58,7 +58,7 @@ def main():
     chosen = INT8 if options.int8 else NORMALIZED if options.runtimes else NETS
     for net in options.nets or chosen:
         with tempfile.TemporaryDirectory() as folder:
-            # What it took to make the files shall neither fill the memory nor start threads beside the sessions.
+            # A separate process, so that writing the files neither fills the memory nor starts threads beside the sessions.
             mode = [f"--{name}" for name in ("int8", "runtimes") if getattr(options, name)]
             command = [sys.executable, __file__, net, "--write", folder, *mode]
             subprocess.run(command, check=True, capture_output=True)
@@ -67,14 +67,14 @@ def main():
 
 
 def show(net, files, options):
-    """Time the files of one net, print a table."""
+    """Time the files of one network and print a table."""
     from rich.console import Console
     from rich.table import Table
 
     sessions = {file.stem: start(file, options.threads) for file in files}
     size = ", ".join(f"{file.stem} {file.stat().st_size:,}" for file in files)
     title = f"{net}: ms a batch, {options.threads} threads, {options.rounds} rounds\nbytes: {size}"
-    table = Table("batch", *sessions, "zoo / best other, round by round", title=title)
+    table = Table("batch", *sessions, "zoo / best other, per round", title=title)
     for batch in BATCHES:
         found = measure(sessions, batch, options.rounds, options.seconds, alike=not options.int8)
         median = {name: np.median(times) for name, times in found.items()}
@@ -95,12 +95,12 @@ def start(file, threads):
 
 
 def measure(sessions, batch, rounds, seconds, alike):
-    """Return by name the seconds a batch in each round, an array.
+    """Return the seconds per batch in each round, an array per name.
 
     Args:
         sessions: dict of name -> onnxruntime session.
-        batch: number of pictures.
-        alike: check that all give the same scores.
+        batch: number of images.
+        alike: whether to check that all give the same scores.
     """
     feeds = {name: feed(session, batch) for name, session in sessions.items()}
     scores = {name: session.run(None, feeds[name])[0] for name, session in sessions.items()}
@@ -110,7 +110,7 @@ def measure(sessions, batch, rounds, seconds, alike):
     for _ in range(rounds):
         for name in random.sample(sorted(sessions), len(sessions)):
             run, given = sessions[name].run, feeds[name]
-            run(None, given)  # the caches hold what the one before left
+            run(None, given)  # warm the caches
             times = []
             while sum(times) < seconds:
                 begin = time.perf_counter()
@@ -121,7 +121,7 @@ def measure(sessions, batch, rounds, seconds, alike):
 
 
 def feed(session, batch):
-    """Return random pictures, the same for all, in the layout that a file takes: it has one or three channels."""
+    """Return random images, the same for all sessions, in the layout of a file with one or three channels."""
     (given,) = session.get_inputs()
     channels_first = given.shape[1] in (1, 3)
     shape = [*given.shape[2:], given.shape[1]] if channels_first else given.shape[1:]
@@ -130,7 +130,7 @@ def feed(session, batch):
 
 
 def write(net, folder):
-    """Write the net as the zoo exports it, and as PyTorch and Keras do."""
+    """Export the network with the zoo, PyTorch and Keras."""
     classifier = load(net)
     write_zoo(classifier, folder / "zoo.onnx")
     write_pytorch(classifier, folder)
@@ -161,14 +161,14 @@ def write_zoo(classifier, path, runtime="onnxruntime"):
 
 
 def write_runtimes(net, folder):
-    """Write the net as each runtime likes it."""
+    """Export the network for each runtime."""
     classifier = load(net)
     write_zoo(classifier, folder / "zoo.onnx")
     write_zoo(classifier, folder / "tensorrt.onnx", "tensorrt")
 
 
 def write_pytorch(classifier, folder):
-    """Export the same net with the same weights from PyTorch, with each of its exporters."""
+    """Export the same network with the same weights with each of PyTorch's exporters."""
     import torch
     from torch_nets import twin
 
@@ -185,7 +185,7 @@ def write_pytorch(classifier, folder):
 
 
 def write_int8(net, folder):
-    """Write the net in float32 and in INT8; the pictures that it is calibrated with do not change its time."""
+    """Write the network in float32 and INT8; the calibration images do not affect its latency."""
     from exporters import source
     from exporters.onnx import convert, files
     from exporters.quantization import calibrate, insert

@@ -1,6 +1,6 @@
-"""A zoo classifier written in PyTorch, with the same weights: the peer that the benchmarks compare with.
+"""A zoo classifier in PyTorch with the same weights, as the peer in the benchmarks.
 
-Each layer is written as PyTorch's users write it, channels first, and the preprocessing as `x.float() * scale + shift`.
+Each layer is written as is common in PyTorch, channels first, and the preprocessing as `x.float() * scale + shift`.
 """
 
 import keras
@@ -16,10 +16,10 @@ def twin(classifier):
         classifier: `zoo.Classifier` of a plain chain of layers, such as LeNet-5 or AlexNet.
 
     Returns:
-        `torch.nn.Module` in evaluation mode: (batch, channels, height, width) uint8 raw pictures -> (batch, classes) scores.
+        `torch.nn.Module` in evaluation mode: (batch, channels, height, width) uint8 raw images -> (batch, classes) scores.
 
     Raises:
-        TypeError: if there is a layer that nobody has written in PyTorch here.
+        TypeError: if a layer has no PyTorch counterpart here.
     """
     modules, maps = [Preprocessing(classifier.preprocessing)], None
     for layer in classifier.net.layers:
@@ -33,7 +33,7 @@ def _modules(layer, maps):
     """Return the modules of one Keras layer, its activation included.
 
     Args:
-        maps: (height, width, channels) of what was flattened before it, or None.
+        maps: (height, width, channels) of the tensor flattened before it, or None.
     """
     kind = type(layer).__name__
     if kind == "InputLayer":
@@ -50,7 +50,7 @@ def _modules(layer, maps):
         return [_filled(module, kernel, layer.bias), *_activation(layer)]
     if kind == "Dense":
         kernel = _tensor(layer.kernel)
-        if maps:  # channels first they are flattened in another order
+        if maps:  # channels first are flattened in another order
             kernel = kernel.reshape(*maps, -1).permute(2, 0, 1, 3).reshape(kernel.shape)
         return [_filled(nn.Linear(*kernel.shape), kernel.T, layer.bias), *_activation(layer)]
     if kind == "MaxPooling2D":
@@ -128,7 +128,7 @@ class RBF(nn.Module):
 
 
 class Local(nn.Module):
-    """A layer whose kernels are not shared: windows by `unfold`, then a matrix product a place."""
+    """A locally connected layer: windows by `unfold`, then one matrix product per position."""
 
     def __init__(self, layer):
         super().__init__()

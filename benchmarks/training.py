@@ -1,14 +1,14 @@
-"""Training speed on the CPU: the zoo's trainer beside PyTorch at its best, in one run.
+"""Training speed on the CPU: the zoo's trainer and PyTorch with its fastest known settings, in one run.
 
     python benchmarks/training.py lenet5-modern mlp alexnet
     python benchmarks/training.py mlp --precision bfloat16
 
-Both train the same net, from the same weights, on the same pictures, without augmentation: batches drawn anew each epoch,
-cross-entropy, SGD with momentum and weight decay, and the mean loss and accuracy of the epoch. Each has a process of its
-own, so that their thread pools do not meet, and they take turns, an epoch each: a machine that slows down slows down both.
-The zoo trains as `zoo train` does, every operation deterministic; PyTorch as fast as is known for the net, with malloc kept
-from returning memory after each step (unset, page faults slow it down). Nothing else should run beside it: PyTorch's
-threads wait for each other, and lose far more than ours when a core is taken.
+Both train the same network from the same weights on the same images without augmentation: batches shuffled in each epoch,
+cross-entropy, SGD with momentum and weight decay, mean loss and accuracy of the epoch. Each runs in its own process, so
+that their thread pools do not interfere, and they alternate, one epoch each, so that a slow machine slows down both. The
+zoo trains as `zoo train` does, with deterministic operations. PyTorch uses the fastest known settings for the network, and
+a malloc that does not return memory after each step, which would cause page faults. Run nothing else at the same time:
+PyTorch's threads wait for each other, and lose far more than the zoo's when a core is busy.
 """
 
 import argparse
@@ -21,7 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # this file has the name of the package that it measures
+sys.path[0] = str(
+    Path(__file__).resolve().parents[1]
+)  # this file has the name of the package that it measures, which would hide it
 
 CLASSES = 10
 RATE, MOMENTUM, DECAY = 0.01, 0.9, 5e-4
@@ -30,14 +32,14 @@ MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "429
 
 @dataclasses.dataclass
 class Setting:
-    """What a net is trained on: side and channels of a picture, rows a step and an epoch, options of its builder."""
+    """Training data of a network: image side and channels, images per step and per epoch, options of its builder."""
 
     side: int
     channels: int
     batch: int
     rows: int
     options: dict
-    compiled: bool  # by torch.compile, where that is faster
+    compiled: bool  # by torch.compile, if that is faster
 
 
 NETS = {
@@ -50,12 +52,12 @@ NETS = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("nets", nargs="*", default=list(NETS), metavar="NET", help=", ".join(NETS))
-    parser.add_argument("--rounds", type=int, default=7, help="epochs that are counted, after one to warm up")
+    parser.add_argument("--rounds", type=int, default=7, help="measured epochs, after one warm-up epoch")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--child", choices=sorted(CHILDREN), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.precision == "bfloat16" and not options.child and "amx_bf16" not in Path("/proc/cpuinfo").read_text():
-        print("This CPU has no AMX, whose matrix units bfloat16 is for: here it is emulated.")
+        print("note: this CPU has no AMX matrix units; bfloat16 is emulated")
     for net in options.nets:
         if net not in NETS:
             parser.error(f"no net '{net}'; there are {', '.join(NETS)}")
@@ -66,7 +68,7 @@ def main():
 
 
 def compare(net, precision, rounds):
-    """Let the two take turns and print each rate and the ratio pair by pair."""
+    """Run the two alternately; print their rates and the ratio per pair."""
     from rich.console import Console
     from rich.table import Table
 
@@ -78,7 +80,7 @@ def compare(net, precision, rounds):
                 child.stdin.write("epoch\n")
                 child.stdin.flush()
                 rate = NETS[net].rows / float(child.stdout.readline())
-                if number:  # the first pays for tracing and first touches
+                if number:  # the first epoch includes tracing and page faults
                     rates[name].append(rate)
     finally:
         for child in children.values():
@@ -107,7 +109,7 @@ def start(name, net, precision):
 
 
 def serve(epoch):
-    """For each line read, train an epoch and print its seconds."""
+    """Train one epoch for each line read, and print its seconds."""
     for _ in sys.stdin:
         start = time.perf_counter()
         epoch()
@@ -115,15 +117,15 @@ def serve(epoch):
 
 
 def data(net):
-    """Return random pictures and labels: the time does not depend on what is on them."""
+    """Return random images and labels; the time does not depend on their content."""
     setting = NETS[net]
     generator = np.random.default_rng(0)
-    pictures = generator.integers(0, 256, (setting.rows, setting.side, setting.side, setting.channels), "uint8")
-    return pictures, generator.integers(0, CLASSES, setting.rows).astype("int32")
+    images = generator.integers(0, 256, (setting.rows, setting.side, setting.side, setting.channels), "uint8")
+    return images, generator.integers(0, CLASSES, setting.rows).astype("int32")
 
 
 def classifier(net):
-    """Return a net of the zoo with random weights, which follow from a seed."""
+    """Return a classifier of the zoo with random initialization from a fixed seed."""
     import keras
 
     import zoo
@@ -159,7 +161,7 @@ def zoo_epoch(net, precision):
 
 
 def pytorch_epoch(net, precision):
-    """Return a function that trains one epoch of the same net in PyTorch."""
+    """Return a function that trains one epoch of the same network in PyTorch."""
     from zoo import cli
 
     cli.start_keras()
@@ -170,8 +172,8 @@ def pytorch_epoch(net, precision):
     setting = NETS[net]
     model = twin(classifier(net)).train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY, fused=True)
-    pictures, labels = (torch.from_numpy(each) for each in data(net))
-    pictures, labels = pictures.permute(0, 3, 1, 2), labels.long()
+    images, labels = (torch.from_numpy(each) for each in data(net))
+    images, labels = images.permute(0, 3, 1, 2), labels.long()
 
     def step(batch, answers):
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
@@ -186,7 +188,7 @@ def pytorch_epoch(net, precision):
         for start in range(0, setting.rows, setting.batch):
             rows = order[start : start + setting.batch]
             optimizer.zero_grad(set_to_none=True)
-            loss, right = step(pictures[rows].contiguous(memory_format=torch.channels_last), labels[rows])
+            loss, right = step(images[rows].contiguous(memory_format=torch.channels_last), labels[rows])
             loss.backward()
             optimizer.step()
             total += loss.detach() * len(rows)

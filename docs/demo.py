@@ -54,9 +54,7 @@ def main():
         console.print(f"{path}: {classifier.class_names[scores.argmax()]}")
 
     table = Table(title="\nLeNet-5 of 1998 on your own images", show_header=False)
-    table.add_row(
-        "accuracy before", f"{metrics['accuracy_before']:.2f} %  ({metrics['pictures']} test images)"
-    )
+    table.add_row("accuracy before", f"{metrics['accuracy_before']:.2f} %  ({metrics['pictures']} test images)")
     table.add_row("accuracy after", f"{metrics['accuracy']:.2f} %")
     table.add_row("file", f"{file}, {file.stat().st_size:,} bytes")
     table.add_row("parity", f"{report.flipped_labels} labels differ, scores within {report.largest_difference:.1e}")
