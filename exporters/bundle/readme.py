@@ -52,7 +52,7 @@ def _notes(plan):
         "estimate of the most, which counts no launch of a kernel and was not measured."
     ]
     if plan.placement:
-        told.append(f"DLA takes {', '.join(plan.taken)}, as NVIDIA documents it; the other layers run on the GPU.")
+        told.append(f"DLA takes {', '.join(plan.dla_layers)}, as NVIDIA documents it; the other layers run on the GPU.")
     if plan.settings.calibration_table:
         told.append("The ranges of INT8 were proved nowhere yet: `verify.py` on the board does it.")
     return told + [f"Unverified: {each}." for each in plan.settings.warnings]

@@ -42,7 +42,9 @@ def export(model, out, board, batch, ranges, data, as_json):
     if report.parsed:
         print(report.parsed.line())
     if report.plan.placement:
-        print(f"DLA takes {len(report.plan.taken)} of {len(report.plan.placement)} layers, as documented: zoo plan --dla")
+        print(
+            f"DLA takes {len(report.plan.dla_layers)} of {len(report.plan.placement)} layers, as documented: zoo plan --dla"
+        )
     if report.plan.settings.calibration_table:
         print("the ranges of INT8 travel in calibration.cache, and only verify.py on the board proves them")
     print(report.engine or f"the engine is built on the board, not here: {report.no_engine}")

@@ -1,1 +1,1 @@
-"""What a target can do with a model, before anything is built: its layers, their time and memory, and what the DLA takes."""
+"""Planning of an engine before it is built: its layers, a lower bound for its time, its memory, and DLA placement."""

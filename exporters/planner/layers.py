@@ -1,8 +1,8 @@
-"""The layers of an ONNX graph, what TensorRT fuses counted as one, and what each computes and moves for one picture.
+"""Layers of an ONNX graph after TensorRT's fusion, with their multiply-accumulates and memory traffic per image.
 
-TensorRT fuses what follows a convolution or a product element by element, and chains of such operators (TensorRT Developer
-Guide 8.5, "Types of Fusions"); QuantizeLinear joins what computes its input and DequantizeLinear what reads its output, so
-that the tensor between them is 8 bits wide. Which kernels a board chooses only its engine says.
+TensorRT fuses element-wise operators with the convolution or product before them, and with each other (TensorRT Developer
+Guide 8.5, "Types of Fusions"). QuantizeLinear is fused with the producer of its input, DequantizeLinear with the reader of
+its output, so that the tensor between them has 8 bits. Which kernels TensorRT selects is only known from the built engine.
 """
 
 import math
@@ -18,187 +18,184 @@ from exporters.precision import Precision
 from zoo.errors import ZooError
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum")
-VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")  # the same bytes under another shape
+VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")  # same data, another shape
 ELEMENTWISE = (
     *("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Neg", "Abs", "Sqrt", "Exp", "Log", "Clip", "Cast", "QuantizeLinear"),
     *("Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Sigmoid", "HardSigmoid", "Tanh", "Softsign", "Softplus", "Erf", "Where"),
     *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Not", "Sign", "Floor", "Ceil", "Round"),
 )
-UNCOUNTED = ("RNN", "LSTM", "GRU", "Loop", "Scan", "If", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul")
+UNSUPPORTED = ("RNN", "LSTM", "GRU", "Loop", "Scan", "If", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul")
 PRECISIONS = {ir.DataType.from_numpy(np.dtype(each.dtype)): each for each in Precision}  # widest first
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What TensorRT runs at once, for one picture.
+    """A group of nodes that TensorRT runs as one kernel, with its cost for one image.
 
     Attributes:
-        name: of the Keras layer, or of the node where several layers would be called so.
-        operator: of ONNX, the one that gives the layer its kind.
+        name: name of the Keras layer, or of the main node if that name is not unique.
+        operator: ONNX operator of the main node.
         macs: multiply-accumulates.
-        weights: dict, name of a constant -> its bytes.
-        inputs: dict, name of a tensor that is read -> its bytes.
-        outputs: dict, name of a tensor that is written -> its bytes.
+        weights: name of a constant -> its size in bytes.
+        inputs: name of a tensor that is read -> its size in bytes.
+        outputs: name of a tensor that is written -> its size in bytes.
         precision: `exporters.precision.Precision` that it multiplies, else the widest that it reads or writes.
     """
 
     name: str
     operator: str
     macs: int
-    weights: dict
-    inputs: dict
-    outputs: dict
+    weights: dict[str, int]
+    inputs: dict[str, int]
+    outputs: dict[str, int]
     precision: Precision
 
     @property
-    def weight_bytes(self):
-        """Bytes of all constants."""
+    def weight_bytes(self) -> int:
+        """Size of all constants in bytes."""
         return sum(self.weights.values())
 
     @property
-    def input_bytes(self):
-        """Bytes read for one picture, weights left out."""
+    def input_bytes(self) -> int:
+        """Bytes read per image, without weights."""
         return sum(self.inputs.values())
 
     @property
-    def output_bytes(self):
-        """Bytes written for one picture."""
+    def output_bytes(self) -> int:
+        """Bytes written per image."""
         return sum(self.outputs.values())
 
 
-def read(graph):
-    """Return the layers of a model, in the order in which they can run.
+def read(graph: ir.Model) -> list[Layer]:
+    """Return the layers of a model, in execution order.
 
     Args:
-        graph: `onnx_ir.Model`; it stays as it is, and no weight is copied.
-
-    Returns:
-        List of `Layer`.
+        graph: exported model; not modified, and its weights are not copied.
 
     Raises:
-        ZooError: if the model takes another number of pictures than one or any, a tensor has no fixed size for one, or a
-            node's multiplications are not known.
+        ZooError: if the model has a static batch other than 1, a tensor has no static shape, or the cost of a node is
+            unknown.
     """
-    model = for_one_picture(graph)
-    ends = {stored(value) for value in model.graph.outputs}
-    return [_layer(name, nodes, ends) for name, nodes in fused(model).items()]
+    model = with_batch_of_one(graph)
+    outputs = {stored_tensor(value) for value in model.graph.outputs}
+    return [_layer(name, nodes, outputs) for name, nodes in fuse(model).items()]
 
 
-def for_one_picture(graph):
-    """Return a model with a batch of one and the shapes of all tensors; it shares its weights with the given one.
+def with_batch_of_one(graph: ir.Model) -> ir.Model:
+    """Return a copy of a model with a static batch of 1 and inferred shapes; the weights are shared.
 
     Raises:
-        ZooError: as `read` does.
+        ZooError: as for `read`.
     """
     model = graph.clone()
     for value in model.graph.inputs:
         if not isinstance(batch := value.shape[0], ir.SymbolicDim) and batch != 1:
-            raise ZooError(f"{value.name} takes {batch} pictures at a time; plan the same model for any number of them")
+            raise ZooError(f"{value.name} has a static batch of {batch}; plan the model with a dynamic batch")
         value.shape = ir.Shape([1, *value.shape[1:]])
     for value in model.graph.outputs:
-        value.shape = None  # it is inferred, too
+        value.shape = None  # to be inferred again
     common.ShapeInferencePass()(model)
     for node in model.graph:
-        if node.op_type in UNCOUNTED or node.domain:
-            raise ZooError(f"{node.name}: nobody has taught the planner what {node.op_type} costs")
+        if node.op_type in UNSUPPORTED or node.domain:
+            raise ZooError(f"{node.name}: the planner does not know the cost of {node.op_type}")
         for value in node.outputs:
             if (value.uses() or value.is_graph_output()) and (dims(value) is None or None in dims(value)):
-                raise ZooError(f"{value.name} has no fixed size for one picture; the planner needs {node.op_type}'s shape")
+                raise ZooError(f"{value.name} has no static shape; the planner needs the output shape of {node.op_type}")
     return model
 
 
-def fused(model):
-    """Return the nodes of each layer, by its name; views, and what dequantizes, are in none.
+def fuse(model: ir.Model) -> dict[str, list[ir.Node]]:
+    """Return the nodes of each layer by the name of the layer, without views and DequantizeLinear.
 
     Args:
-        model: of `for_one_picture`.
-
-    Returns:
-        dict, name -> list of `onnx_ir.Node`.
+        model: model from `with_batch_of_one`.
     """
     groups, group_of = [], {}
     for node in model.graph:
         if node.op_type in (*VIEWS, "DequantizeLinear"):
             continue
-        group = _joined(node, group_of)
+        group = _fused_group(node, group_of)
         if group is None:
             group = []
         else:
-            groups.remove(group)  # it runs when all that it reads is there
+            groups.remove(group)  # it runs after its last input is computed
         group.append(node)
         groups.append(group)
         group_of.update(dict.fromkeys(node.outputs, group))
-    wanted = {_main(group): _keras_layer(_main(group)) for group in groups}
-    count = Counter(name for node, layer in wanted.items() for name in {node.name, layer})
-    return {wanted[node] if count[wanted[node]] == 1 else node.name: group for group in groups for node in [_main(group)]}
+    layer_of = {_main_node(group): _keras_layer(_main_node(group)) for group in groups}
+    count = Counter(name for node, layer in layer_of.items() for name in {node.name, layer})
+    main_nodes = map(_main_node, groups)
+    names = [layer_of[node] if count[layer_of[node]] == 1 else node.name for node in main_nodes]
+    return dict(zip(names, groups, strict=True))
 
 
-def stored(value):
-    """Return the tensor in memory that a value is read from: that of a view, and the 8 bits of what is dequantized."""
+def stored_tensor(value: ir.Value) -> ir.Value:
+    """Return the tensor in memory behind a value: the source of a view, or the 8-bit input of a DequantizeLinear."""
     while value.producer() is not None and value.producer().op_type in (*VIEWS, "DequantizeLinear"):
         value = value.producer().inputs[0]
     return value
 
 
-def _joined(node, group_of):
-    """Return the layer that a node becomes part of, the last that it could, or None."""
+def _fused_group(node, group_of):
+    """Return the last group that a node can be fused into, or None."""
     if node.op_type not in ELEMENTWISE:
         return None
-    found = None
-    for value in {stored(each): None for each in node.inputs if each is not None}:
+    fused = None
+    for value in {stored_tensor(each): None for each in node.inputs if each is not None}:
         group = group_of.get(value)
         if group is None or value.is_graph_output() or _readers(value) != {node}:
             continue
         same_size = math.prod(dims(value)) == math.prod(dims(node.outputs[0]))
         if same_size and (node.op_type == "QuantizeLinear" or group[0].op_type in (*PRODUCTS, *ELEMENTWISE)):
-            found = group
-    return found
+            fused = group
+    return fused
 
 
 def _readers(value):
-    """Return the nodes that read a tensor, views and what dequantizes passed over."""
-    found = set()
+    """Return the nodes that read a tensor, directly or through views and DequantizeLinear."""
+    readers = set()
     for node, _ in value.uses():
         if node.op_type in (*VIEWS, "DequantizeLinear"):
-            found |= _readers(node.outputs[0]) | ({node} if node.outputs[0].is_graph_output() else set())
+            readers |= _readers(node.outputs[0]) | ({node} if node.outputs[0].is_graph_output() else set())
         else:
-            found.add(node)
-    return found
+            readers.add(node)
+    return readers
 
 
-def _main(nodes):
-    """Return the node that gives a layer its kind."""
+def _main_node(nodes):
+    """Return the node that determines the kind of a layer: its product, else its first node."""
     return next((node for node in nodes if node.op_type in PRODUCTS), nodes[0])
 
 
 def _keras_layer(node):
-    """Return the name of the Keras layer that a node is of, for a product that of its weights."""
-    name = node.inputs[1].name if node.op_type in PRODUCTS and stored(node.inputs[1]).const_value is not None else node.name
+    """Return the name of the Keras layer of a node; for a product, that of its weights."""
+    has_weights = node.op_type in PRODUCTS and stored_tensor(node.inputs[1]).const_value is not None
+    name = node.inputs[1].name if has_weights else node.name
     return name.rpartition("/")[0] or node.name
 
 
-def _layer(name, nodes, ends):
-    made = [value for node in nodes for value in node.outputs]
+def _layer(name, nodes, graph_outputs):
+    results = [value for node in nodes for value in node.outputs]
     weights, read, written = {}, {}, {}
-    for value in (value for node in nodes for value in _read_by(node)):
-        tensor = stored(value)
+    for value in (value for node in nodes for value in _inputs_of(node)):
+        tensor = stored_tensor(value)
         if tensor.const_value is None:
-            read.update({} if tensor in made else {tensor: _bytes(tensor)})
-        elif tensor.dtype not in (ir.DataType.INT64, ir.DataType.INT32):  # shapes and axes, which are known at build time
+            read.update({} if tensor in results else {tensor: _bytes(tensor)})
+        elif tensor.dtype not in (ir.DataType.INT64, ir.DataType.INT32):  # shapes and axes, which are used at build time
             weights[tensor.name] = tensor.const_value.nbytes
-    for value in made:
-        if value in ends or _readers(value) - set(nodes):
+    for value in results:
+        if value in graph_outputs or _readers(value) - set(nodes):
             written[value] = _bytes(value)
-    main = _main(nodes)
-    multiplied = map(stored, main.inputs[:2]) if main.op_type in PRODUCTS else (*read, *written)
-    types = {value.dtype for value in multiplied}
+    main = _main_node(nodes)
+    operands = map(stored_tensor, main.inputs[:2]) if main.op_type in PRODUCTS else (*read, *written)
+    types = {value.dtype for value in operands}
     precision = next((name for dtype, name in PRECISIONS.items() if dtype in types), Precision.FP32)
     inputs, outputs = ({value.name: size for value, size in each.items()} for each in (read, written))
     return Layer(name, main.op_type, sum(map(macs, nodes)), weights, inputs, outputs, precision)
 
 
-def _read_by(node):
-    """Yield what a node reads, and the scales of what is dequantized for it; zero points are 0 and not stored."""
+def _inputs_of(node):
+    """Yield the inputs of a node and the scales of its dequantized inputs. Zero points are 0 and not stored."""
     for value in node.inputs[:2] if node.op_type == "QuantizeLinear" else node.inputs:
         while value is not None:
             yield value
@@ -214,8 +211,8 @@ def _bytes(value):
     return math.ceil(math.prod(dims(value)) * value.dtype.itemsize)
 
 
-def macs(node):
-    """Return the multiply-accumulates of a node for one picture; 0 for what is no product.
+def macs(node: ir.Node) -> int:
+    """Return the multiply-accumulates of a node per image, 0 for a node that is not a product.
 
     Raises:
         ZooError: for an Einsum with an ellipsis.
@@ -225,18 +222,18 @@ def macs(node):
     first, second = dims(node.inputs[0]), dims(node.inputs[1])
     results = math.prod(dims(node.outputs[0]))
     match node.op_type:
-        case "Conv":  # (maps, maps of the group's input, window): each result is a sum over its group's windows
+        case "Conv":  # kernel (out, in per group, ...): a sum over one window of the group for each output
             return results * math.prod(second[1:])
-        case "ConvTranspose":  # (maps of the input, maps of the group, window): each input spreads over a window
+        case "ConvTranspose":  # kernel (in, out per group, ...): each input is spread over one window
             return math.prod(first) * math.prod(second[1:])
         case "Gemm":
             return results * first[0 if attribute(node, "transA", 0) else 1]
         case "MatMul":
             return results * first[-1]
-    letters = attribute(node, "equation").replace(" ", "").partition("->")[0].split(",")
-    if any("." in each for each in letters):
-        raise ZooError(f"{node.name}: nobody has taught the planner what an Einsum with an ellipsis costs")
+    subscripts = attribute(node, "equation").replace(" ", "").partition("->")[0].split(",")
+    if any("." in each for each in subscripts):
+        raise ZooError(f"{node.name}: the planner does not know the cost of an Einsum with an ellipsis")
     sizes = {}
-    for each, value in zip(letters, node.inputs, strict=True):
+    for each, value in zip(subscripts, node.inputs, strict=True):
         sizes.update(zip(each, dims(value), strict=True))
     return math.prod(sizes.values())

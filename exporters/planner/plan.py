@@ -1,7 +1,10 @@
-"""What an engine of a model will be on a target, told before it is built: placement, memory, and an estimate of its time."""
+"""The plan of an engine before it is built: settings, DLA placement, memory, and a lower bound for its time."""
 
 import shlex
 from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
 
 from exporters import targets
 from exporters.onnx import half, metadata
@@ -11,85 +14,87 @@ from exporters.precision import Precision
 from exporters.quantization import insert
 from zoo.errors import ZooError
 
-BEFORE_THEM = 11  # the operator set before those that a parser may lack
-TABLE = "the model stays float32; the ranges of INT8 travel in calibration.cache, and layers run in INT8 or float16"
+FALLBACK_OPSET = 11  # older than the operators that a parser may lack
+CALIBRATION_TABLE = "the model stays float32; the INT8 ranges are in calibration.cache, and layers run in INT8 or float16"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan.
+    """The plan of an engine for a model on a target.
 
     Attributes:
-        model: what was planned, as `zoo export` takes it.
-        settings: `exporters.planner.settings.Settings`.
+        model: model, as an argument of `zoo export`.
+        settings: settings of the export and the build.
         input: name of the network's input.
-        pixels: its type, "uint8" or "float32".
-        shape: of one picture there.
-        layers: list of `exporters.planner.layers.Layer`.
-        memory: `exporters.planner.memory.Memory` for the largest batch.
-        estimates: two `exporters.planner.roofline.Estimate`, for the smallest and the best batch.
-        placement: dict, name of a layer -> None if the DLA takes it, else why not; empty without a DLA.
+        pixels: data type of the input, "uint8" or "float32".
+        shape: shape of one input image.
+        layers: layers of the network.
+        memory: memory that the build needs, for the largest batch.
+        estimates: lower bounds for the time, for the smallest and the optimal batch.
+        placement: name of a layer -> None if the DLA supports it, else the reason; empty without a DLA.
     """
 
     model: str
     settings: Settings
     input: str
     pixels: str
-    shape: tuple
-    layers: list
+    shape: tuple[int, ...]
+    layers: list[layers.Layer]
     memory: memory.Memory
-    estimates: tuple
-    placement: dict
+    estimates: tuple[roofline.Estimate, ...]
+    placement: dict[str, str | None]
 
     @property
-    def trtexec(self):
+    def trtexec(self) -> str:
         """The command that builds the engine on the target."""
         return trtexec.line(self.settings, self.input, self.shape)
 
     @property
-    def recipe(self):
-        """How the precision comes about, in words."""
-        return TABLE if self.settings.calibration_table else self.settings.precision.recipe
+    def recipe(self) -> str:
+        """How the precision is realized, as a sentence."""
+        return CALIBRATION_TABLE if self.settings.calibration_table else self.settings.precision.recipe
 
     @property
-    def taken(self):
-        """Names of the layers that the DLA takes, as far as NVIDIA documents it."""
+    def dla_layers(self) -> list[str]:
+        """Names of the layers that the DLA supports according to NVIDIA's documentation."""
         return [name for name, reason in self.placement.items() if reason is None]
 
     @property
-    def following(self):
-        """The command that a person would run next."""
-        told, board = self.settings, self.settings.target
-        words = ["zoo", "export", self.model, "--to", "tensorrt", "--target", board.name, "--precision", told.precision]
-        if told.jetpack and told.jetpack != board.jetpack():
-            words += ["--jetpack", told.jetpack.version]
-        if not told.jetpack:
-            words += ["--tensorrt", told.tensorrt_version]
-        words += ["--dla"] if told.dla else []
-        words += ["--opset", str(told.opset)] if told.opset != default_opset(told.tensorrt) else []
-        words += ["--batch", ",".join(map(str, told.profile))] if told.profile != default_profile(told.dla) else []
-        words += ["--calibration", "FOLDER"] if told.precision == Precision.INT8 else []
+    def next_command(self) -> str:
+        """The command that exports the model with these settings."""
+        settings, board = self.settings, self.settings.target
+        words = ["zoo", "export", self.model, "--to", "tensorrt", "--target", board.name, "--precision", settings.precision]
+        if settings.jetpack and settings.jetpack != board.jetpack():
+            words += ["--jetpack", settings.jetpack.version]
+        if not settings.jetpack:
+            words += ["--tensorrt", settings.tensorrt_version]
+        words += ["--dla"] if settings.dla else []
+        words += ["--opset", str(settings.opset)] if settings.opset != default_opset(settings.tensorrt) else []
+        words += (
+            ["--batch", ",".join(map(str, settings.profile))] if settings.profile != default_profile(settings.dla) else []
+        )
+        words += ["--calibration", "FOLDER"] if settings.precision == Precision.INT8 else []
         return shlex.join(words)
 
-    def plain(self):
-        """Return it as a dict that JSON can hold."""
-        told, board, pack = self.settings, self.settings.target, self.settings.jetpack
+    def plain(self) -> dict[str, Any]:
+        """Return the plan as a JSON-serializable dict."""
+        settings, board, pack = self.settings, self.settings.target, self.settings.jetpack
         return {
             "model": self.model,
             "target": board.name,
             "board": board.board,
             "jetpack": pack and pack.version,
-            "tensorrt": told.tensorrt_version,
+            "tensorrt": settings.tensorrt_version,
             "cuda": pack and pack.cuda,
             "python": pack and pack.python,
-            "opset": told.opset,
-            "ir_version": told.ir,
+            "opset": settings.opset,
+            "ir_version": settings.ir,
             "input": {"name": self.input, "dtype": self.pixels, "layout": "NCHW", "shape": list(self.shape)},
-            "precision": told.precision,
+            "precision": settings.precision,
             "recipe": self.recipe,
-            "profile": dict(zip(("min", "opt", "max"), told.profile, strict=True)),
-            "workspace_mb": told.workspace_mb,
-            "dla": dict(self.placement) if told.dla else None,
+            "profile": dict(zip(("min", "opt", "max"), settings.profile, strict=True)),
+            "workspace_mb": settings.workspace_mb,
+            "dla": dict(self.placement) if settings.dla else None,
             "trtexec": self.trtexec,
             "memory": {name: getattr(self.memory, name) for name in MEMORY},
             "layers": [_plain_row(row) for row in self.estimates[-1].rows],
@@ -98,8 +103,8 @@ class Plan:
                 {"batch": each.batch, "seconds": each.seconds, "images_per_second": each.images_per_second}
                 for each in self.estimates
             ],
-            "unverified": list(told.warnings),
-            "next": self.following,
+            "unverified": list(settings.warnings),
+            "next": self.next_command,
         }
 
 
@@ -107,63 +112,64 @@ MEMORY = ("weights", "copies", "activations", "workspace", "runtime", "total", "
 PEAKS = ("memory_bandwidth_gbs", *(each.peak for each in Precision))
 
 
-def plan(graph, settings, model=None):
-    """Return the `Plan` of an exported graph.
+def plan(graph: ir.Model, settings: Settings, model: str | None = None) -> Plan:
+    """Plan the engine of an exported graph.
 
     Args:
-        graph: `onnx_ir.Model` of `exporters.onnx.convert.convert`, in float32, or in the precision of the settings.
-        settings: `exporters.planner.settings.Settings`.
-        model: what the graph was made of, as `zoo export` takes it; by default what the graph says of itself.
+        graph: graph from `exporters.onnx.convert.convert`, in float32 or in the precision of the settings.
+        settings: settings of the export and the build.
+        model: model that the graph was exported from, as an argument of `zoo export`. Default: from the graph's metadata.
 
     Raises:
-        ZooError: if the model cannot be had in that precision, its layers' cost is not known, or it does not fit into the
-            target's memory, or has an operator that the target's parser does not know.
+        ZooError: if the model is not available in that precision, the cost of a layer is unknown, the model does not fit
+            into the target's memory, or it has an operator that the target's TensorRT does not support.
     """
     about = metadata.find(graph)
     model, precision = model or about["model"], Precision(about.get("precision", Precision.FP32))
     if precision not in (Precision.FP32, settings.precision):
-        raise ZooError(
-            f"this file of {model} is {precision} already; give --precision {precision}, or the model that it was made of"
-        )
-    given = graph.graph.inputs[0]
-    pixels = str(given.dtype.numpy())
+        remedy = f"give --precision {precision}, or the model that it was exported from"
+        raise ZooError(f"this file of {model} is {precision} already; {remedy}")
+    image = graph.graph.inputs[0]
+    pixels = str(image.dtype.numpy())
     if pixels == "uint8" and not settings.tensorrt.uint8:
         raise ZooError(
-            f"this file of {model} takes uint8 pictures, and {settings.reader} only float32; plan the model itself: "
+            f"this file of {model} takes uint8 images, but {settings.reader} only reads float32; plan the model itself: "
             f"zoo plan {about['model']} --target {settings.target.name}"
         )
     _check_operators(graph, settings, model)
     typed = graph if precision != Precision.FP32 else _in_precision(graph, settings.precision)
-    found = layers.read(typed)
-    needed = memory.expect(found, settings.profile[2], settings.workspace_mb, settings.target)
+    network = layers.read(typed)
+    needed = memory.estimate(network, settings.profile[2], settings.workspace_mb, settings.target)
     if not needed.fits:
-        raise ZooError(f"{model} {needed}. {_smaller(found, settings)}")
-    placed = graph if settings.calibration_table else typed
+        raise ZooError(f"{model} {needed}. {_suggest_batch(network, settings)}")
+    dla_graph = graph if settings.calibration_table else typed
     return Plan(
         model=model,
         settings=settings,
-        input=given.name,
+        input=image.name,
         pixels=pixels,
-        shape=tuple(given.shape[1:]),
-        layers=found,
+        shape=tuple(image.shape[1:]),
+        layers=network,
         memory=needed,
-        estimates=tuple(roofline.estimate(found, settings.target, batch) for batch in dict.fromkeys(settings.profile[:2])),
-        placement=dla.place(placed, settings.tensorrt_version, settings.precision) if settings.dla else {},
+        estimates=tuple(roofline.estimate(network, settings.target, batch) for batch in dict.fromkeys(settings.profile[:2])),
+        placement=dla.place(dla_graph, settings.tensorrt_version, settings.precision) if settings.dla else {},
     )
 
 
 def _check_operators(graph, settings, model):
-    """Refuse a graph with an operator that the target's parser does not know yet."""
+    """Raise `ZooError` for an operator that the target's TensorRT does not support yet."""
     for node in graph.graph:
         since = targets.operators_since().get(node.op_type)
         if since and targets.number(settings.tensorrt.version) < targets.number(since):
-            older = "" if settings.precision == Precision.INT8 else f"--opset {BEFORE_THEM}, which does without, or "
+            older = "" if settings.precision == Precision.INT8 else f"--opset {FALLBACK_OPSET}, which avoids it, or "
             newer = f"a JetPack with TensorRT {since}: zoo targets {settings.target.name}"
-            raise ZooError(f"{settings.reader} does not know {node.op_type}, of {node.name} in {model}; give {older}{newer}")
+            raise ZooError(
+                f"{settings.reader} does not support {node.op_type}, used by {node.name} in {model}; give {older}{newer}"
+            )
 
 
 def _in_precision(graph, precision):
-    """Return a graph of float32 as it will be; ranges, which cost nothing, are all 1."""
+    """Convert a float32 graph to a precision. The calibration ranges do not affect the cost, so all are 1."""
     if precision == Precision.FP16:
         return half.to_half(graph)
     if precision == Precision.INT8:
@@ -171,14 +177,14 @@ def _in_precision(graph, precision):
     return graph
 
 
-def _smaller(found, settings):
-    """Return the words that give the largest batch that fits."""
-    least, best, most = settings.profile
-    while most > least:
-        most = max(most // 2, least)
-        if memory.expect(found, most, settings.workspace_mb, settings.target).fits:
-            return f"Give --batch {least},{min(best, most)},{most}"
-    return "No batch does; choose a larger board: zoo targets"
+def _suggest_batch(network, settings):
+    """Return a sentence with the largest batch that fits."""
+    minimum, optimum, maximum = settings.profile
+    while maximum > minimum:
+        maximum = max(maximum // 2, minimum)
+        if memory.estimate(network, maximum, settings.workspace_mb, settings.target).fits:
+            return f"Give --batch {minimum},{min(optimum, maximum)},{maximum}"
+    return "No batch fits; choose a larger board: zoo targets"
 
 
 def _peaks(board):

@@ -1,8 +1,8 @@
-"""The least time that a board needs for a network, from what it can compute and move in a second.
+"""Roofline model: a lower bound for the time of a network on a board, from its peak compute rate and memory bandwidth.
 
-Each layer takes as long as its multiplications at the peak of its precision, or as its bytes at the peak of the memory,
-whichever is longer; weights are read once for a batch. Nothing else is counted: no launch of a kernel, no cache, no
-formatting. So a board is slower than this, a small network by far: its kernels wait for their launches.
+A layer takes as long as its arithmetic at the peak rate of its precision, or as its memory traffic at the peak bandwidth,
+whichever is longer. Weights are read once per batch. Kernel launches, caches and format conversions are not modelled, so a
+board is slower than this bound; much slower for a small network, whose kernels wait for their launches.
 
 References:
     Williams, Waterman and Patterson (2009), Roofline: an insightful visual performance model for multicore architectures.
@@ -12,19 +12,20 @@ from dataclasses import dataclass
 
 from exporters.planner.layers import Layer
 from exporters.precision import Precision
+from exporters.targets import Target
 from zoo.errors import ZooError
 
-OPERATIONS = 2  # of a multiply-accumulate: TFLOPS and TOPS count the multiplication and the addition
+OPERATIONS = 2  # per multiply-accumulate: TFLOPS and TOPS count the multiplication and the addition
 
 
 @dataclass(frozen=True)
 class Row:
-    """A layer and the seconds that it needs at least for a batch: to compute, and to read and write.
+    """Lower bounds for the time of a layer, per batch.
 
     Attributes:
-        layer: `exporters.planner.layers.Layer`.
-        compute_seconds: at the peak of its precision.
-        memory_seconds: at the peak of the memory.
+        layer: the layer.
+        compute_seconds: time of its arithmetic at the peak rate of its precision.
+        memory_seconds: time of its memory traffic at the peak bandwidth.
     """
 
     layer: Layer
@@ -32,69 +33,66 @@ class Row:
     memory_seconds: float
 
     @property
-    def seconds(self):
-        """The longer of both."""
+    def seconds(self) -> float:
+        """The longer of both times, in seconds."""
         return max(self.compute_seconds, self.memory_seconds)
 
     @property
-    def bound(self):
-        """What limits the layer, "compute" or "memory"."""
+    def bound(self) -> str:
+        """Bottleneck of the layer, "compute" or "memory"."""
         return "compute" if self.compute_seconds > self.memory_seconds else "memory"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The rows of all layers, for a batch."""
+    """Lower bounds for all layers at one batch size."""
 
-    rows: tuple
+    rows: tuple[Row, ...]
     batch: int
 
     @property
-    def seconds(self):
-        """Least seconds for a batch."""
+    def seconds(self) -> float:
+        """Lower bound for the time of a batch, in seconds."""
         return sum(row.seconds for row in self.rows)
 
     @property
-    def images_per_second(self):
-        """Most pictures in a second."""
+    def images_per_second(self) -> float:
+        """Upper bound for the throughput, in images per second."""
         return self.batch / self.seconds
 
 
-def estimate(layers, target, batch):
-    """Return the least time of a network on the GPU of a board.
+def estimate(layers: list[Layer], target: Target, batch: int) -> Estimate:
+    """Return a lower bound for the time of a network on the GPU of a board.
 
     Args:
-        layers: of `exporters.planner.layers.read`.
-        target: `exporters.targets.Target`.
-        batch: pictures at a time.
-
-    Returns:
-        `Estimate`.
+        layers: layers from `exporters.planner.layers.read`.
+        target: board or graphics card, with its bandwidth in GB/s and its rates in TFLOPS and TOPS.
+        batch: batch size.
 
     Raises:
-        ZooError: if a layer is int8 and the GPU does not accelerate that, or no peak is documented.
+        ZooError: if a layer is INT8 and the GPU does not accelerate it, or a peak rate is not documented.
     """
     bandwidth = _documented(target, "memory_bandwidth_gbs") * 1e9
     rows = []
     for layer in layers:
-        moved = layer.weight_bytes + batch * (layer.input_bytes + layer.output_bytes)
-        computed = OPERATIONS * layer.macs * batch
-        rows.append(Row(layer, computed / _peak(target, layer) if computed else 0.0, moved / bandwidth))
+        traffic = layer.weight_bytes + batch * (layer.input_bytes + layer.output_bytes)
+        operations = OPERATIONS * layer.macs * batch
+        rows.append(Row(layer, operations / _peak(target, layer) if operations else 0.0, traffic / bandwidth))
     return Estimate(tuple(rows), batch)
 
 
 def _peak(target, layer):
-    """Return the operations in a second of a target in the precision of a layer."""
+    """Return the peak rate of a target in the precision of a layer, in operations per second."""
     if layer.precision == Precision.INT8 and target.int8_tops == 0:
         raise ZooError(
-            f"{layer.name} is INT8, which the GPU of {target.board} does not accelerate and TensorRT refuses there; "
+            f"{layer.name} is INT8, which the GPU of {target.board} does not accelerate and TensorRT rejects there; "
             "give --precision fp16"
         )
     return _documented(target, layer.precision.peak) * 1e12
 
 
 def _documented(target, fact):
-    found = getattr(target, fact)
-    if not found:
-        raise ZooError(f"{fact} of {target.board} is not documented, so nothing can be said of its time")
-    return found
+    value = getattr(target, fact)
+    if not value:
+        raise ZooError(f"{fact} of {target.board} is not documented, so its time cannot be estimated")
+    return value

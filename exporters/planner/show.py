@@ -1,7 +1,13 @@
-"""What `zoo targets` and `zoo plan` print."""
+"""The text output of `zoo targets` and `zoo plan`."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from exporters import targets
 from zoo.errors import printable
+
+if TYPE_CHECKING:
+    from exporters.planner.plan import Plan
 
 PEAKS = {
     "memory_bandwidth_gbs": "GB/s",
@@ -13,28 +19,28 @@ UNITS = {**PEAKS, "memory_gb": "GB", "gpu_mhz": "MHz", "dla_int8_tops": "TOPS IN
 COLUMNS = "{:20} {:27} {:>7} {:>10} {:>6} {:>8} {:>7} {:>7} {:>8} {:>4}"
 
 
-def table(boards):
-    """Yield the lines of a table of `exporters.targets.Target`."""
+def table(boards: Iterable[targets.Target]) -> Iterator[str]:
+    """Yield the lines of a table of targets."""
     yield COLUMNS.format("target", "", "JetPack", "TensorRT", "memory", "GB/s", "FP32", "FP16", "INT8", "DLA")
     yield COLUMNS.format("", "", "", "", "GB", "", "TFLOPS", "TFLOPS", "TOPS", "")
     for board in boards:
         pack = board.jetpack() if board.is_jetson else None
         version = pack.tensorrt if pack else targets.newest_tensorrt()
-        numbers = [_marked(board, fact) for fact in ("memory_gb", *PEAKS)]
+        numbers = [_format_fact(board, fact) for fact in ("memory_gb", *PEAKS)]
         yield COLUMNS.format(
             board.name, board.board, pack.version if pack else "-", version or "none", *numbers, board.dla_cores or "-"
         )
-    yield "\nPeaks of the GPU, dense. JetPack and TensorRT are the newest that are documented. ? is unverified."
+    yield "\nPeak rates of the GPU, without sparsity. JetPack and TensorRT: the newest documented versions. ?: unverified."
 
 
-def _marked(board, fact):
-    """Return a fact's value, with a mark if no document stands behind it."""
+def _format_fact(board, fact):
+    """Return the value of a fact, with a question mark if it is unverified."""
     value = getattr(board, fact)
     return f"{value:g}{'?' if fact in board.unverified else ''}" if value else "-"
 
 
-def target(board):
-    """Yield the lines that tell all facts of a `exporters.targets.Target`, each with its source."""
+def target(board: targets.Target) -> Iterator[str]:
+    """Yield the lines that list all facts of a target, each with its source."""
     yield f"{board.board} ({board.name})"
     if board.notes:
         yield board.notes
@@ -42,10 +48,10 @@ def target(board):
     for fact, source in board.sources.items():
         if fact != "jetpacks":
             value = getattr(board, fact)
-            told = f"{value:g} {UNITS.get(fact, '')}" if isinstance(value, int | float) else value
-            yield f"{fact:22} {told.rstrip():32} {source}"
+            text = f"{value:g} {UNITS.get(fact, '')}" if isinstance(value, int | float) else value
+            yield f"{fact:22} {text.rstrip():32} {source}"
     if not board.is_jetson:
-        yield "\nTensorRT is of your choice, --tensorrt VERSION; which of them run on the card is not documented here"
+        yield "\nChoose a TensorRT version with --tensorrt VERSION; which versions run on the card is not documented here"
         for version in targets.tensorrt_versions():
             yield _tensorrt(version)
         return
@@ -68,46 +74,46 @@ def _tensorrt(version):
     )
 
 
-def plan(plan):
-    """Yield the lines that tell a `exporters.planner.plan.Plan`."""
-    told, board, pack = plan.settings, plan.settings.target, plan.settings.jetpack
-    least, best, most = told.profile
+def plan(plan: "Plan") -> Iterator[str]:
+    """Yield the lines that describe a plan."""
+    settings, board, pack = plan.settings, plan.settings.target, plan.settings.jetpack
+    minimum, optimum, maximum = settings.profile
     system = f", CUDA {pack.cuda}, Python {pack.python}" if pack else ""
-    yield f"{plan.model} on {board.board} ({board.name}), {told.reader}{system}"
+    yield f"{plan.model} on {board.board} ({board.name}), {settings.reader}{system}"
     shape = "x".join(map(str, plan.shape))
-    yield f"file       ONNX opset {told.opset}, IR version {told.ir}; takes raw {plan.pixels} pixels of {shape}"
-    yield f"precision  {told.precision}: {plan.recipe}"
-    batches = f"{least} to {most}, tuned for {best}" if least != most else f"{best} alone"
-    yield f"batches    {batches}; workspace {told.workspace_mb} MiB"
+    yield f"file       ONNX opset {settings.opset}, IR version {settings.ir}; takes raw {plan.pixels} pixels of {shape}"
+    yield f"precision  {settings.precision}: {plan.recipe}"
+    batches = f"{minimum} to {maximum}, tuned for {optimum}" if minimum != maximum else f"only {optimum}"
+    yield f"batches    {batches}; workspace {settings.workspace_mb} MiB"
     yield f"memory     {plan.memory}"
-    if told.dla:
+    if settings.dla:
         yield from _placement(plan)
     yield f"build      {plan.trtexec}\n"
     yield from _layers(plan.estimates[-1])
     peaks = dict.fromkeys(("memory_bandwidth_gbs", *(layer.precision.peak for layer in plan.layers if layer.macs)))
     listed = ", ".join(f"{getattr(board, fact):g} {PEAKS[fact]}" for fact in peaks)
-    where = " of the GPU alone" if told.dla else ""
+    where = " for the GPU alone" if settings.dla else ""
     mode = f", power mode {board.power_mode}" if board.power_mode else ""
-    yield f"\nestimate{where}, from peaks of {listed}{mode}"
-    yield "no launch of a kernel is counted, so the board is slower, with a small net by far:"
+    yield f"\nlower bound{where}, from peak rates of {listed}{mode}"
+    yield "without kernel launches; the board is slower, with a small network much slower:"
     for each in plan.estimates:
-        yield f"batch {each.batch}: {1000 * each.seconds:.3g} ms at least, {each.images_per_second:,.0f} images/s at most"
-    for warning in told.warnings:
+        yield f"batch {each.batch}: at least {1000 * each.seconds:.3g} ms, at most {each.images_per_second:,.0f} images/s"
+    for warning in settings.warnings:
         yield f"unverified: {warning}"
-    yield f"next: {plan.following}"
+    yield f"next: {plan.next_command}"
 
 
 def _placement(plan):
-    """Yield which layers the DLA takes, and why not the others."""
-    taken = f"{len(plan.taken)} of {len(plan.placement)} layers"
-    yield f"DLA        takes {taken}, as documented; the others fall back to the GPU:"
+    """Yield the number of layers on the DLA and the reasons why the others fall back to the GPU."""
+    count = f"{len(plan.dla_layers)} of {len(plan.placement)} layers"
+    yield f"DLA        supports {count} according to NVIDIA's documentation; the others fall back to the GPU:"
     for name, reason in plan.placement.items():
         if reason:
             yield printable(f"           {name}: {reason}")
 
 
 def _layers(estimate):
-    """Yield a table of layers, and their totals, for the batch of an estimate."""
+    """Yield a table of the layers and their totals, for the batch of an estimate."""
     columns = "{:24} {:16} {:9} {:>14} {:>12} {:>10}  {}"
     yield columns.format(
         "layer", "operator", "precision", "MACs", "weights, KiB", "us", f"bound by (batch {estimate.batch})"

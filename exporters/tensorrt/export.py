@@ -104,7 +104,7 @@ def to_tensorrt(
         metadata.sidecar(path).rename(temporary / "card.json")
         graph = files.load(path)
         planned = planner.plan(graph, chosen, str(model) if isinstance(model, str | Path) else None)
-        if chosen.dla and not planned.taken:
+        if chosen.dla and not planned.dla_layers:
             raise ZooError(f"DLA takes no layer of {found.origin}; leave --dla out. zoo plan with --dla tells why")
         contents.write(temporary, out.name, found, metadata.find(graph), chosen, planned, data, ranges)
         folder.seal(temporary)

@@ -71,7 +71,7 @@ def test_a_plan_tells_what_will_be():
     for part in (
         *("Jetson Orin Nano 8GB", "JetPack 7.2.1", "TensorRT 10.16.2.10", "CUDA 13.2", "Python 3.12", "opset 13", "uint8"),
         *("float16", "1 to 64, tuned for 8", "workspace 512 MiB", "MiB", "--stronglyTyped", "68 GB/s, 10 TFLOPS FP16"),
-        *("421,984", "batch 1: ", "batch 8: ", "images/s at most", "estimate"),
+        *("421,984", "batch 1: ", "batch 8: ", "images/s", "lower bound"),
     ):
         assert part in printed
     assert printed.endswith("next: zoo export lenet5.mnist --to tensorrt --target orin-nano --precision fp16\n")
@@ -82,9 +82,9 @@ def test_a_plan_tells_what_will_be():
 def test_a_plan_with_the_dla_tells_what_falls_back():
     words = ("lenet5.mnist", "--target", "xavier-nx", "--dla", "--precision", "int8")
     printed = run(plan.plan, *words)
-    assert "takes 6 of 10 layers" in printed and "rbf/reducesumsquare: ReduceSumSquare: not documented" in printed
-    assert "estimate of the GPU alone" in printed
-    assert "batches    4 alone" in run(plan.plan, *words, "--batch", 4)
+    assert "supports 6 of 10 layers" in printed and "rbf/reducesumsquare: ReduceSumSquare: not documented" in printed
+    assert "lower bound for the GPU alone" in printed
+    assert "batches    only 4" in run(plan.plan, *words, "--batch", 4)
 
 
 def test_a_plan_is_made_of_a_file_too(file):

@@ -84,7 +84,7 @@ def test_quantized_graphs_are_for_the_newest_alone(exported):
         ({"kernel": (33, 1)}, "kernel 33; documented are 1 to 32"),
         ({"strides": [9, 1]}, "stride 9; documented are 1 to 8"),
         ({"dilations": [33, 1], "kernel": (1, 1)}, "dilation 33; documented are 1 to 32"),
-        ({"pads": [3, 0, 0, 0]}, "padding 3 is not less than the kernel's 3"),
+        ({"pads": [3, 0, 0, 0]}, "padding 3 is not less than the kernel size 3"),
         ({"kernel": (1, 33), "pads": [0, 32, 0, 32]}, "kernel 33"),
         ({"maps": 8193, "kernel": (1, 1), "size": 4}, "axis of 8193; the largest is 8192"),
         ({"channels": 8193, "kernel": (1, 1), "size": 4}, "axis of 8193"),
@@ -107,7 +107,7 @@ def test_a_convolution_fits_its_cache_of_sixteen_banks(conv):
     # 16 columns are 128 entries, so 128 x 16 / 256 = 8 banks; 18 are 144, so 9.
     large = {"channels": 512, "kernel": (16, 16), "maps": 1}
     assert reason(conv(**large, size=16)) is None
-    assert "needs 17 banks of the convolution's cache, which has 16" in reason(conv(**large, size=18))
+    assert "needs 17 banks of the convolution buffer, which has 16" in reason(conv(**large, size=18))
     assert reason(conv(**large, size=18), precision="int8") is None  # of one byte all is half as large
     # Spread over 33 rows, a kernel of two needs 320 x 33 / 256 = 42 banks for them.
     spread = {"channels": 512, "kernel": (2, 2), "maps": 1, "size": 40}

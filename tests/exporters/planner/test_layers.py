@@ -90,7 +90,7 @@ def test_what_a_layer_reads_was_written_before(exported, name, precision):
 def test_neither_the_graph_nor_its_weights_are_touched(exported):
     graph = exported("lenet5-modern")
     before = [(node.name, [str(value.shape) for value in (*node.inputs, *node.outputs)]) for node in graph.graph]
-    bound = layers.for_one_picture(graph)
+    bound = layers.with_batch_of_one(graph)
     for name, value in graph.graph.initializers.items():
         assert bound.graph.initializers[name].const_value is value.const_value
     after = [(node.name, [str(value.shape) for value in (*node.inputs, *node.outputs)]) for node in graph.graph]
@@ -181,7 +181,7 @@ def test_a_view_moves_nothing(graph_of):
         (
             [("Gather", ["x", "i"], "g", {"axis": 0}), ("NonZero", ["g"], "n", {}), ("Cast", ["n"], "y", {"to": 1})],
             (5,),
-            "fixed size",
+            "no static shape",
         ),
         ([("ConvInteger", ["x", "w"], "y", {})], (7, 5), "ConvInteger"),
     ],
@@ -194,7 +194,7 @@ def test_what_cannot_be_counted_is_refused(graph_of, nodes, shape, message):
 
 def test_a_graph_of_a_fixed_batch_is_refused():
     fixed = convert.convert(source.find(zoo.load("lenet5-modern")), batch=4)
-    with pytest.raises(ZooError, match="takes 4 pictures at a time"):
+    with pytest.raises(ZooError, match="has a static batch of 4"):
         layers.read(fixed)
     single = convert.convert(source.find(zoo.load("lenet5-modern")), batch=1)
     assert sum(layer.macs for layer in layers.read(single)) == 416_520

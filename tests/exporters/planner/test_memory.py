@@ -16,7 +16,7 @@ def chain(*sizes):
     ]
 
 
-def naive_live_bytes(found):
+def naive_peak_live_bytes(found):
     """Play the layers one by one, and drop a tensor when nobody will read it any more; the ends stay."""
     written, read = set(), set()
     for layer in found:
@@ -36,18 +36,18 @@ def naive_live_bytes(found):
 
 def test_a_tensor_lives_until_its_last_reader(board):
     # The input of 10 and the output of 1 live always; beside them 100 and 50 at once.
-    assert memory.live_bytes(chain(10, 100, 50, 20, 1)) == 10 + 100 + 50 + 1
+    assert memory.peak_live_bytes(chain(10, 100, 50, 20, 1)) == 10 + 100 + 50 + 1
     shortcut = chain(10, 100, 50, 20, 1)
     shortcut[3].inputs["t1"] = 100
-    assert memory.live_bytes(shortcut) == 10 + 100 + 50 + 20 + 1
+    assert memory.peak_live_bytes(shortcut) == 10 + 100 + 50 + 20 + 1
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("name", ["lenet5-modern", "neocognitron", "alexnet-cifar", "madaline"])
 def test_liveness_is_what_a_simulation_holds(exported, name, precision):
     found = layers.read(exported(name, precision))
-    assert memory.live_bytes(found) == naive_live_bytes(found)
-    assert memory.live_bytes(found) <= sum(
+    assert memory.peak_live_bytes(found) == naive_peak_live_bytes(found)
+    assert memory.peak_live_bytes(found) <= sum(
         {**found[0].inputs, **{k: v for each in found for k, v in each.outputs.items()}}.values()
     )
 
@@ -59,12 +59,12 @@ def test_liveness_of_random_networks():
         for layer in found[1:]:
             earlier = found[random.integers(0, found.index(layer))]
             layer.inputs.update(earlier.outputs)
-        assert memory.live_bytes(found) == naive_live_bytes(found)
+        assert memory.peak_live_bytes(found) == naive_peak_live_bytes(found)
 
 
 def test_alexnet_on_a_board_that_shares_its_memory(exported, board):
     found = layers.read(exported("alexnet"))
-    expected = memory.expect(found, 64, 256, board(memory_gb=4))
+    expected = memory.estimate(found, 64, 256, board(memory_gb=4))
     weights = 4 * 60_965_224
     assert expected.weights == weights
     assert expected.copies == 2 * weights
@@ -78,22 +78,22 @@ def test_alexnet_on_a_board_that_shares_its_memory(exported, board):
 
 def test_a_card_has_its_memory_for_itself(exported, board):
     found = layers.read(exported("lenet5-modern"))
-    card = memory.expect(found, 1, 0, board(memory_gb=24, jetpacks=()))
+    card = memory.estimate(found, 1, 0, board(memory_gb=24, jetpacks=()))
     assert (card.copies, card.available) == (0, 24 * 2**30)
 
 
 def test_what_does_not_fit_says_how_much_is_wanted(board):
     big = [layers.Layer("fc", "Gemm", 1, {"w": 1000 * MIB}, {"x": MIB}, {"y": MIB}, "fp32")]
-    found = memory.expect(big, 16, 256, board(memory_gb=4))
+    found = memory.estimate(big, 16, 256, board(memory_gb=4))
     assert not found.fits
     # 1,000 of weights and twice that, 16 x 2 of tensors, 256, and 600 of TensorRT, of 4 GiB less one.
-    assert "needs 3,888 MiB of 3,072 MiB" in str(found)
-    assert "weights 1,000, copies of them while it is built 2,000, activations 32, workspace 256" in str(found)
+    assert "needs 3,888 MiB; " in str(found) and " has 3,072 MiB available" in str(found)
+    assert "weights 1,000, copies of the weights during the build 2,000, activations 32, workspace 256" in str(found)
     assert "does not fit" in str(found)
-    assert "does not fit" not in str(memory.expect(big, 16, 256, board(memory_gb=8)))
+    assert "does not fit" not in str(memory.estimate(big, 16, 256, board(memory_gb=8)))
 
 
 def test_weights_that_two_layers_share_are_there_once(exported, board):
     found = layers.read(exported("alexnet-cifar"))
     unique = {name: size for each in found for name, size in each.weights.items()}
-    assert sum(each.weight_bytes for each in found) > sum(unique.values()) == memory.expect(found, 1, 0, board()).weights
+    assert sum(each.weight_bytes for each in found) > sum(unique.values()) == memory.estimate(found, 1, 0, board()).weights
