@@ -139,9 +139,9 @@ def print_skipped(problems: list[str]) -> None:
 
 def note_random_weights(name: str) -> bool:
     """Print a note on the standard error if a name is an architecture without weights; return whether it is."""
-    from zoo import registry
+    from zoo import cards
 
-    random = not registry.is_path(name) and name in registry.list_models()
+    random = name in cards.raw_cards()
     if random:
         print(f"note: {name} has random weights; `zoo list` shows the pretrained ones", file=sys.stderr)
     return random
