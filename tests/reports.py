@@ -60,12 +60,12 @@ def history(epochs=4, validated=True):
     ]
 
 
-def evaluated(class_names, pictures=60, seed=0, named=False):
+def evaluated(class_names, images=60, seed=0, named=False):
     generator = np.random.default_rng(seed)
-    labels = np.arange(pictures, dtype="int32") % len(class_names)
-    scores = generator.normal(size=(pictures, len(class_names)))
-    scores[np.arange(pictures), labels] += 2.5
-    drawn = np.random.default_rng(7).integers(0, 256, (pictures, 12, 12, 1), "uint8")
+    labels = np.arange(images, dtype="int32") % len(class_names)
+    scores = generator.normal(size=(images, len(class_names)))
+    scores[np.arange(images), labels] += 2.5
+    drawn = np.random.default_rng(7).integers(0, 256, (images, 12, 12, 1), "uint8")
     names = np.array([f"{class_names[label]}/{row:03}.png" for row, label in enumerate(labels)])
     samples = Samples(drawn, labels, names if named else None)
     return Evaluation(tuple(class_names), labels, scores, 0.5, "test"), samples

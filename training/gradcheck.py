@@ -1,4 +1,4 @@
-"""Does a layer or loss have the gradient that it should? Back-propagation beside differences of the values themselves."""
+"""Gradient check: compares the gradients of a layer, model or loss with finite differences."""
 
 import contextlib
 import json
@@ -11,34 +11,42 @@ import numpy as np
 from zoo.errors import ZooError
 
 
-def gradcheck(model, x, loss=None, labels=None, h=1e-5):
-    """Compare the gradient of a model, layer or loss with centred differences (f(x + h) - f(x - h)) / 2h, in float64.
+def gradcheck(
+    model: "keras.Layer",
+    x: "np.ndarray | list[np.ndarray]",
+    loss: "keras.Loss | None" = None,
+    labels: np.ndarray | None = None,
+    h: float = 1e-5,
+) -> dict[str, float]:
+    """Compare the gradients of a model, layer or loss with central differences (f(x + h) - f(x - h)) / 2h, in float64.
 
-    A copy is checked, as it runs in use, not in training; what was given keeps its weights. Take inputs that are not near
-    a kink, such as the zero of a ReLU: there the two rightly differ.
+    The check uses a copy of the model in inference mode; the model itself does not change. Choose inputs away from kinks,
+    such as the zero of a ReLU, where the gradient and the differences legitimately disagree.
 
     Args:
-        model: Keras layer or model that can be serialized; `keras.layers.Identity()` to check a loss alone.
-        x: array of inputs, (batch, ...), or a list of arrays where there are several; those of integers get no gradient.
-        loss: Keras loss of the outputs. Without one it is a fixed random weighted sum of them. Losses that layers add count.
-        labels: for the loss.
-        h: the step.
+        model: serializable Keras layer or model; `keras.layers.Identity()` to check a loss alone.
+        x: inputs, (batch, ...), or a list of arrays for several inputs. Integer inputs get no gradient.
+        loss: Keras loss of the outputs. Default: a fixed random weighted sum of them. Losses added by layers are included.
+        labels: labels for the loss.
+        h: step size.
 
     Returns:
-        dict: for each trainable variable, by its path, and for each input, "input 0" the first, the largest difference in
-        any entry, relative to the largest entry of the gradient. Below 1e-7 the gradient is right. It is infinite where one
-        of the two is no finite number.
+        For each trainable variable, by its path, and for each float input ("input 0" for the first), the largest absolute
+        difference of an entry divided by the largest entry of the gradient. Below 1e-7 the gradient is correct. It is
+        infinite if a gradient or difference is not finite.
 
     Raises:
-        ZooError: if Keras does not run on TensorFlow. On JAX several of its operations round float64 to float32.
+        ZooError: if the backend is not TensorFlow. On JAX several operations of Keras round float64 to float32.
 
     References:
-        CS231n (2017), lecture 3, whose formula is the one-sided (f(x + h) - f(x)) / h, which is less exact.
+        CS231n (2017), lecture 3, with the less accurate one-sided formula (f(x + h) - f(x)) / h.
     """
     if keras.backend.backend() != "tensorflow":
-        raise ZooError("gradients can be checked on TensorFlow alone; set KERAS_BACKEND=tensorflow")
+        raise ZooError("gradcheck needs the TensorFlow backend; set KERAS_BACKEND=tensorflow")
     if isinstance(model, keras.losses.Loss):
-        raise ZooError("a loss alone is checked as gradcheck(keras.layers.Identity(), scores, loss=..., labels=...)")
+        raise ZooError(
+            "expected a layer or model; check a loss with gradcheck(keras.layers.Identity(), scores, loss=..., labels=...)"
+        )
     inputs = [np.asarray(each) for each in (x if isinstance(x, list | tuple) else [x])]
     is_float = [np.issubdtype(each.dtype, np.floating) for each in inputs]
     with _double_precision():
@@ -69,7 +77,7 @@ def gradcheck(model, x, loss=None, labels=None, h=1e-5):
 
 
 def _compiled(objective):
-    """Return functions of a list of NumPy arrays: the objective, a float, and its gradients, NumPy arrays."""
+    """Return two functions of a list of NumPy arrays: the value of the objective, and its gradients as NumPy arrays."""
     import tensorflow as tf
 
     function = tf.function(objective)
@@ -88,15 +96,15 @@ def _compiled(objective):
 
 
 def _differences(value, array, h):
-    """Return (f(x + h) - f(x - h)) / 2h for each entry of an array that the function `value` reads."""
+    """Return (f(x + h) - f(x - h)) / 2h for each entry of an array, modified in place, that the function `value` reads."""
     found = np.zeros_like(array)
     for index in np.ndindex(array.shape):
-        kept = array[index]
-        array[index] = kept + h
+        original = array[index]
+        array[index] = original + h
         above = value()
-        array[index] = kept - h
+        array[index] = original - h
         found[index] = (above - value()) / (2 * h)
-        array[index] = kept
+        array[index] = original
     return found
 
 
@@ -121,17 +129,17 @@ def _model_in_float64(model, inputs):
     return copy
 
 
-def _in_float64(thing):
-    """Return a copy of a Keras object that computes in float64, because its description says so; its weights are new."""
-    described = json.dumps(keras.saving.serialize_keras_object(thing)).replace('"float32"', '"float64"')
-    parts = thing._flatten_layers() if isinstance(thing, keras.layers.Layer) else [thing]
+def _in_float64(keras_object):
+    """Return a copy of a Keras object with float64 in its configuration and newly initialized weights."""
+    config = json.dumps(keras.saving.serialize_keras_object(keras_object)).replace('"float32"', '"float64"')
+    parts = keras_object._flatten_layers() if isinstance(keras_object, keras.layers.Layer) else [keras_object]
     own = {type(part).__name__: type(part) for part in parts if not type(part).__module__.startswith("keras.")}
-    return keras.saving.deserialize_keras_object(json.loads(described), custom_objects=own)
+    return keras.saving.deserialize_keras_object(json.loads(config), custom_objects=own)
 
 
 @contextlib.contextmanager
 def _double_precision():
-    """Make float64 the default of Keras for a while."""
+    """Make float64 the default of Keras temporarily."""
     before = keras.config.floatx()
     keras.config.set_floatx("float64")
     try:

@@ -1,4 +1,4 @@
-"""The gradients of all layers and losses of the zoo beside differences, and whether the check would find a wrong one."""
+"""The gradients of all layers and losses of the zoo, and wrong gradients that the check must find."""
 
 import inspect
 import os
@@ -28,7 +28,7 @@ def adapted(layer):
 
 
 def taught(layer):
-    """S-cells that have learned something: excitation and inhibition both count."""
+    """Trained S-cells: both excitation and inhibition contribute."""
     layer.build(PICTURES.shape)
     layer.a.assign(rng.uniform(0.5, 1, layer.a.shape))
     layer.b.assign(rng.uniform(0.5, 1, layer.b.shape))
@@ -79,7 +79,7 @@ def classes(module, base):
 
 
 def test_all_layers_and_losses_are_checked():
-    """A new one has an entry here, or a reason why it has no gradient."""
+    """A new layer needs an entry here, or a reason why it has no gradient."""
     assert classes(zoo.layers, keras.layers.Layer) == {*LAYERS, *NO_GRADIENT}
     assert classes(zoo.losses, keras.losses.Loss) == set(LOSSES)
     assert not set(LAYERS) & set(NO_GRADIENT)
@@ -95,17 +95,17 @@ def test_layer(name):
     assert max(errors.values()) < LIMIT, errors
 
 
-def test_silent_cells_have_a_gradient():
-    """What a window sees may be all zero, and the root of it has no slope there; the others are as they are without it."""
+def test_cells_with_zero_input_have_a_gradient():
+    """A window may be all zero, where the root has no slope. The gradients of the other windows do not change."""
     x = PICTURES[:1].copy()
     x[:, :, :3] = 0
     layer = taught(layers.SCells(2, window=3))
     gradients = []
     for each in (x, x[:, :, 2:]):
-        picture = tf.Variable(each, dtype="float32")
+        image = tf.Variable(each, dtype="float32")
         with tf.GradientTape() as tape:
-            total = tf.reduce_sum(layer(picture)[:, :, -1])
-        gradients.append(tape.gradient(total, picture).numpy())
+            total = tf.reduce_sum(layer(image)[:, :, -1])
+        gradients.append(tape.gradient(total, image).numpy())
     assert np.isfinite(gradients[0]).all() and gradients[0].any()
     np.testing.assert_allclose(gradients[0][:, :, 2:], gradients[1], rtol=1e-5)
 
@@ -129,7 +129,7 @@ def net():
     )
 
 
-def test_net_with_loss_and_regularizer():
+def test_network_with_loss_and_regularizer():
     model = net()
     before = model.get_weights()
     errors = gradcheck(model, PICTURES.astype("float32"), losses.LMS(), np.array([1, 3]))
@@ -144,7 +144,7 @@ def test_net_with_loss_and_regularizer():
 
 @keras.saving.register_keras_serializable("test_gradcheck")
 class HalfOfTheSquare(keras.layers.Layer):
-    """x w times itself, whose gradient misses one of the two paths."""
+    """The square of x w, whose gradient misses one of the two paths."""
 
     def build(self, input_shape):
         self.w = self.add_weight((input_shape[-1],), "ones", name="w")
@@ -154,7 +154,7 @@ class HalfOfTheSquare(keras.layers.Layer):
         return keras.ops.stop_gradient(x * self.w) * (x * self.w) + self.right
 
 
-def test_finds_a_wrong_gradient_and_says_where():
+def test_a_wrong_gradient_is_found_and_located():
     errors = gradcheck(HalfOfTheSquare(name="half"), ROWS)
     half = {name for name, error in errors.items() if error == pytest.approx(0.5, abs=1e-6)}
     assert len(errors) == 3 and half == {"half/w", "input 0"}
@@ -162,7 +162,7 @@ def test_finds_a_wrong_gradient_and_says_where():
 
 
 def test_gradients_that_are_missing_count_as_zero():
-    """A threshold: nothing goes through it, and nothing changes when the input moves a little."""
+    """A threshold: its gradient is None, and small changes of the input change nothing."""
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2), layers.Step()])
     assert set(gradcheck(model, ROWS).values()) == {0.0}
 
@@ -173,7 +173,7 @@ class Root(keras.layers.Layer):
         return keras.ops.sqrt(x)
 
 
-def test_gradients_that_are_no_number():
+def test_gradients_that_are_not_finite():
     errors = gradcheck(Root(), np.zeros((1, 2)))
     assert errors == {"input 0": float("inf")}
 
@@ -204,7 +204,7 @@ def test_gates_of_the_lecture(gate, expected):
     assert gradient(gate, 3.0, -4.0)[1] == expected
 
 
-def test_refuses_another_backend():
+def test_another_backend_is_refused():
     code = (
         "import keras, numpy\n"
         "from training.gradcheck import gradcheck\n"
@@ -218,7 +218,7 @@ def test_refuses_another_backend():
 
 
 class Unregistered(keras.layers.Layer):
-    """A student's own layer, told to Keras by no decorator; its gradient is stopped where it should not be."""
+    """A user's layer without the registration decorator, with a gradient that is wrongly stopped."""
 
     def __init__(self, wrong=False, **kwargs):
         super().__init__(**kwargs)
@@ -231,17 +231,17 @@ class Unregistered(keras.layers.Layer):
         return {**super().get_config(), "wrong": self.wrong}
 
 
-def test_a_layer_of_ones_own_needs_no_decorator():
+def test_a_custom_layer_needs_no_decorator():
     x = np.random.default_rng(0).normal(size=(3, 4))
     assert gradcheck(Unregistered(), x)["input 0"] < 1e-7
     assert gradcheck(Unregistered(wrong=True), x)["input 0"] == pytest.approx(0.5, abs=1e-6)
 
 
-def test_a_model_that_was_never_called_is_built_first():
+def test_an_unbuilt_model_is_built():
     layers = [keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(2)]
     assert max(gradcheck(keras.Sequential(layers), np.random.default_rng(0).normal(size=(3, 5))).values()) < 1e-7
 
 
-def test_a_loss_alone_is_refused_with_how_it_is_checked():
+def test_a_loss_alone_is_refused_with_the_right_call():
     with pytest.raises(ZooError, match=r"gradcheck\(keras\.layers\.Identity\(\), scores, loss="):
         gradcheck(keras.losses.MeanSquaredError(), np.random.default_rng(0).normal(size=(3, 5)))

@@ -1,4 +1,4 @@
-"""Sets of augmentation layers that go by a name, for who wants none of the choosing: augmentations.toml."""
+"""Named sets of augmentation layers; they are defined in presets.toml."""
 
 from importlib import resources
 
@@ -8,35 +8,43 @@ from zoo.files import read_toml
 NONE = "none"
 
 
-def names():
-    """Return the names that `get` takes."""
-    return [NONE, *_sets()]
+def names() -> list[str]:
+    """Return the names of the presets."""
+    return [NONE, *_presets()]
 
 
-def get(name):
-    """Return a set as a recipe's [[augmentation]]: a list of dicts with class_name and config; of "none" an empty one.
+def get(name: str) -> list[dict]:
+    """Return the layers of a preset, as the [[augmentation]] tables of a recipe: dicts with class_name and config.
 
     Raises:
-        ZooError: if there is no such set; with the nearest name.
+        ZooError: if there is no such preset; it suggests the nearest name.
     """
     if name not in names():
-        raise ZooError(f"no augmentation '{name}'{did_you_mean(name, names())} There are {', '.join(names())}")
-    return _sets().get(name, [])
+        raise ZooError(f"no augmentation '{name}'{did_you_mean(name, names())} Expected {', '.join(names())}")
+    return _presets().get(name, [])
 
 
-def described(layers):
-    """Return a recipe's [[augmentation]], a list of dicts, in words: the layers with their amounts, or "" for none."""
+def describe(layers: list[dict]) -> str:
+    """Return the layers and their arguments as text, or "" if there are none.
+
+    Args:
+        layers: the [[augmentation]] tables of a recipe.
+    """
     return ", ".join(
-        f"{each['class_name'].rpartition('>')[2]}({', '.join(f'{key}={value}' for key, value in each['config'].items())})"
-        for each in layers
+        f"{layer['class_name'].rpartition('>')[2]}({', '.join(f'{key}={value}' for key, value in layer['config'].items())})"
+        for layer in layers
     )
 
 
-def named(layers):
-    """Return a recipe's [[augmentation]] by the name of the set that it is, in words where it is none of them."""
-    return next((name for name in names() if get(name) == layers), described(layers))
+def preset_name(layers: list[dict]) -> str:
+    """Return the name of the preset with these layers, or their description if there is none.
+
+    Args:
+        layers: the [[augmentation]] tables of a recipe.
+    """
+    return next((name for name in names() if get(name) == layers), describe(layers))
 
 
-def _sets():
+def _presets():
     text = resources.files("training.augmentation").joinpath("presets.toml").read_text("utf-8")
-    return read_toml(text, "augmentations.toml")
+    return read_toml(text, "presets.toml")

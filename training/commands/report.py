@@ -38,7 +38,7 @@ def _one(folder, out, as_json):
         )
         return
     print(printable(" ".join(page.headline(run))))
-    print(f"the page is {file}\nnext: {run.next[0]}")
+    print(f"the page is {file}\nnext: {run.next_commands[0]}")
 
 
 def _several(folders, out, as_json):
@@ -50,7 +50,7 @@ def _several(folders, out, as_json):
     if as_json:
         print(json.dumps({**compared, "file": str(out)}, indent=2))
         return
-    same, columns = comparison.columned(compared)
+    same, columns = comparison.table_columns(compared)
     for name, value in same.items():
         print(printable(f"{name}: {value}"))
     console = Console()

@@ -1,11 +1,14 @@
-"""Labelled pictures as arrays: decoded once, kept as raw uint8 in the size that the model takes.
+"""Data sets of labelled images, decoded once to raw uint8 pixels in the input size of the model.
 
-A source is a TFDS name, a drawn data set, a folder with a folder a class, which may lie in folders train, validation and
-test, a folder as of COCO or VOC, or a list: a CSV file of path,label, or a JSON file as COCO's.
+A source is the name of a TFDS data set, a synthetic data set ("drawn:NAME"), a folder with one subfolder per class
+(optionally inside train, validation and test), a folder in the layout of COCO or PASCAL VOC, or a list: a CSV file of
+path,label or a COCO JSON file.
 """
 
 import os
 from pathlib import Path
+
+import numpy as np
 
 from training.data import coco, csv_list, folder, synthetic, tfds, voc
 from training.data.listing import read
@@ -31,58 +34,59 @@ __all__ = [
     "write_split",
 ]
 
-LISTS = {".csv": csv_list.find, ".json": coco.find}  # by the file's ending
+LIST_READERS = {".csv": csv_list.find, ".json": coco.find}  # by file name suffix
 
 
-def load(name, picture, strict=False):
+def load(name: str, image_spec: dict, strict: bool = False) -> Source:
     """Load a data set.
 
     Args:
-        name: "mnist", "drawn:letters", or the path of a folder or of a list.
-        picture: dict of height, width, channels and resize, as a card's [picture].
-        strict: refuse a folder or list of which a file cannot be read, instead of leaving that file out.
+        name: "mnist", "drawn:letters", or the path of a folder or a list.
+        image_spec: height, width, channels and resize, as in the [picture] table of a card.
+        strict: raise an error for a file that cannot be read. By default such files are skipped.
 
     Returns:
         `Source`.
 
     Raises:
-        ZooError: if there is no such data, or they cannot be read; with what to do.
+        ZooError: if the data set does not exist or cannot be read.
     """
-    path, kind = Path(name), Path(name).suffix.lower()
+    path, suffix = Path(name), Path(name).suffix.lower()
     if name and path.is_dir():
-        lay_out = next((each for each in (voc, coco) if each.is_one(path)), folder)
-        return read(lay_out.find_in(path), picture, strict)
+        layout = next((each for each in (voc, coco) if each.is_one(path)), folder)
+        return read(layout.find_in(path), image_spec, strict)
     if name and path.is_file():
-        if kind not in LISTS:
-            raise ZooError(f"{name} is no list of pictures; expected a file {' or '.join(LISTS)}, or a folder")
-        return read(LISTS[kind](path), picture, strict)
+        if suffix not in LIST_READERS:
+            raise ZooError(f"{name} is not a list of images; expected a {' or '.join(LIST_READERS)} file, or a folder")
+        return read(LIST_READERS[suffix](path), image_spec, strict)
     if name.startswith(synthetic.PREFIX):
-        return synthetic.load(name, picture)
-    if os.sep in name or name.startswith(".") or kind in LISTS:
+        return synthetic.load(name, image_spec)
+    if os.sep in name or name.startswith(".") or suffix in LIST_READERS:
         raise ZooError(f"no folder or list {name}")
-    return tfds.load(name, picture)
+    return tfds.load(name, image_spec)
 
 
-def labelled(name, picture, part):
-    """Return a part of a source as plain arrays, for packages that do not know this one: see the entry points `zoo.data`.
+def labelled(name: str, image_spec: dict, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Return one split of a data set as arrays. Other packages call it through the entry point group `zoo.data`.
 
     Args:
-        name, picture: as for `load`.
-        part: "train" or "test"; a source without parts is taken whole.
+        name: as for `load`.
+        image_spec: as for `load`.
+        split: "train", "validation" or "test". All images are returned if the data set has no splits.
 
     Returns:
-        ((n, height, width, channels) uint8, (n,) int32 labels, tuple of the class names that they index).
+        (n, height, width, channels) uint8 images, (n,) int32 labels, and the class names that the labels index.
 
     Raises:
-        ZooError: as for `load`, and if the source lacks the part.
+        ZooError: as for `load`, or if the data set has splits but not this one.
     """
-    source = load(name, picture, strict=True)
-    samples = source.splits.get(part) or source.splits.get("all")
+    source = load(name, image_spec, strict=True)
+    samples = source.splits.get(split) or source.splits.get("all")
     if samples is None:
-        raise ZooError(f"{name} has no part '{part}', but {', '.join(source.splits)}")
+        raise ZooError(f"{name} has no split '{split}'; it has {', '.join(source.splits)}")
     return samples.images, samples.labels, source.class_names
 
 
-def location(name):
-    """Return " in FOLDER" for a data set that TFDS keeps there, for messages; "" for what names its place, or has none."""
+def location(name: str) -> str:
+    """Return " in FOLDER" with the TFDS data folder, for messages; "" for synthetic data, folders and lists."""
     return "" if name.startswith(synthetic.PREFIX) or Path(name).exists() else f" in {data_folder()}"

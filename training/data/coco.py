@@ -1,4 +1,4 @@
-"""Lists as COCO's: a JSON file of images, annotations and categories, of which the category of each image counts."""
+"""Reads image classification lists in the COCO format: a JSON file of images, annotations and categories."""
 
 import os
 import re
@@ -10,8 +10,8 @@ from training.data.listing import SPLIT_OF, Listing, check_size, skipped
 from training.data.samples import SPLITS
 from zoo.errors import ZooError
 
-ROBOFLOW = "_annotations.coco.json"  # beside the pictures of a part
-TRIED = 100  # pictures that are looked for in each folder
+ROBOFLOW = "_annotations.coco.json"  # in the same folder as the images of its split
+PROBED = 100  # images to look for in each candidate folder
 
 
 class _Image(BaseModel):
@@ -30,110 +30,110 @@ class _Category(BaseModel):
 
 
 class _List(BaseModel):
-    # The whole of it is parsed before what is not asked for, the outlines above all, is dropped. That takes seven times the
-    # file: 2.8 GB, and half a minute, for 401 MB made like COCO's own list, measured.
+    # The whole file is parsed before unused values, mostly outlines, are dropped. Measured on a list of 401 MB made like
+    # COCO's own: 2.8 GB of memory, seven times the file, and half a minute.
     images: list[_Image]
     annotations: list[_Annotation]
     categories: list[_Category]
 
 
-def is_one(folder):
-    """Tell whether a folder has lists in one of the two usual places."""
+def is_one(folder: Path) -> bool:
+    """Return whether a folder has lists in one of the usual places."""
     return bool(_lists(folder))
 
 
 def _lists(folder):
-    """Return the lists in PART/_annotations.coco.json, annotations/instances_PART.json, or annotations/PART.json."""
-    beside = sorted(folder.glob(f"*/{ROBOFLOW}"))
-    return beside or sorted(folder.glob("annotations/instances_*.json")) or sorted(folder.glob("annotations/*.json"))
+    """Return SPLIT/_annotations.coco.json, annotations/instances_SPLIT.json, or annotations/SPLIT.json, if any exist."""
+    roboflow = sorted(folder.glob(f"*/{ROBOFLOW}"))
+    return roboflow or sorted(folder.glob("annotations/instances_*.json")) or sorted(folder.glob("annotations/*.json"))
 
 
-def find(path):
-    """List the pictures of a JSON file; see `find_in`."""
-    root, found, problems = _labelled(path)
-    return Listing(path, root, {"all": found}, problems)
+def find(path: Path) -> Listing:
+    """List the images of a JSON file; see `find_in`."""
+    root, labelled, problems = _read(path)
+    return Listing(path, root, {"all": labelled}, problems)
 
 
-def find_in(folder):
-    """List the pictures of a folder with a list a part, or with one for all.
+def find_in(folder: Path) -> Listing:
+    """List the images of a folder with one list per split, or with a single list.
 
-    A picture is looked for where users have it: beside the list or in a folder images or train2017 there, or one level up.
+    Images are searched in the folder of the list, in its subfolders images and train2017 (after instances_train2017.json),
+    and in the same places one level up.
 
     Args:
-        folder: Path.
+        folder: the folder.
 
     Returns:
-        `training.data.listing.Listing`; pictures that have no category, or more than one, are problems.
+        `training.data.listing.Listing`. Images with no category or with several are problems.
 
     Raises:
-        ZooError: if a list is not COCO's, its pictures are nowhere, or nobody can tell which part it is.
+        ZooError: if a list is not in the COCO format, its images are not found, or its name does not give a split.
     """
     lists = _lists(folder)
     if len(lists) == 1:
         return find(lists[0])
     paths = {}
     for path in lists:
-        part = SPLIT_OF.get(_word(path).rstrip("0123456789").lower())
-        if part is None:
-            raise ZooError(f"{path}: no telling which part it lists; expected a name that ends in {', '.join(SPLITS)}")
-        if part in paths:
-            raise ZooError(f"{paths[part]} and {path} list one part, {part}; remove one, or name the list with --data")
-        paths[part] = path
+        split = SPLIT_OF.get(_split_word(path).rstrip("0123456789").lower())
+        if split is None:
+            raise ZooError(f"{path}: the name does not give a split; expected a name that ends in {', '.join(SPLITS)}")
+        if split in paths:
+            raise ZooError(f"{paths[split]} and {path} are both the split {split}; remove one, or choose one with --data")
+        paths[split] = path
     splits, problems = {}, []
-    for part in sorted(paths, key=SPLITS.index):
-        root, found, without = _labelled(paths[part])
-        below = Path(os.path.relpath(root, folder))
-        splits[part] = [((below / name).as_posix(), label) for name, label in found]
-        problems += without
+    for split in sorted(paths, key=SPLITS.index):
+        root, labelled, split_problems = _read(paths[split])
+        relative = Path(os.path.relpath(root, folder))
+        splits[split] = [((relative / name).as_posix(), label) for name, label in labelled]
+        problems += split_problems
     return Listing(folder, folder, splits, problems)
 
 
-def _word(path):
-    """Return the word that tells a list's part: "train2017" of instances_train2017.json, of others the folder's name."""
+def _split_word(path):
+    """Return the word that names the split: "train2017" of instances_train2017.json, or the folder of a Roboflow list."""
     return path.parent.name if path.name == ROBOFLOW else re.split(r"[_\W]", path.stem)[-1]
 
 
-def _labelled(path):
-    """Return the folder of a list's pictures, the (name, class name) of each that has one class, and problems."""
+def _read(path):
+    """Return the image folder of a list, the (name, class name) of each image with one class, and the problems."""
     check_size(path)
     try:
-        listed = _List.model_validate_json(path.read_bytes())
+        parsed = _List.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        raise ZooError(f"{path} is no list as COCO's: {where}: {first['msg']}") from error
-    if not listed.images:
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ZooError(f"{path} is not a COCO list: {where}: {first['msg']}") from error
+    if not parsed.images:
         raise ZooError(f"{path} lists no images")
-    # Two entries may be of one file, each with a category of its own.
-    names = _by_id(path, "images", [(image.id, os.path.normpath(image.file_name)) for image in listed.images])
-    categories = _by_id(path, "categories", [(category.id, category.name) for category in listed.categories])
+    # Two entries may name the same file, each with its own category.
+    names = _by_id(path, "images", [(image.id, os.path.normpath(image.file_name)) for image in parsed.images])
+    categories = _by_id(path, "categories", [(category.id, category.name) for category in parsed.categories])
     classes = {name: set() for name in names.values()}
-    for annotation in listed.annotations:
+    for annotation in parsed.annotations:
         image, category = annotation.image_id, annotation.category_id
         if image not in names or category not in categories:
-            raise ZooError(f"{path}: an annotation is of image {image} and category {category}; one of them is not listed")
+            raise ZooError(f"{path}: an annotation has image {image} and category {category}; one of them is not listed")
         classes[names[image]].add(categories[category])
-    found = [(name, *labels) for name, labels in classes.items() if len(labels) == 1]
-    return _root(path, classes), found, skipped(path, classes)
+    labelled = [(name, *labels) for name, labels in classes.items() if len(labels) == 1]
+    return _image_folder(path, classes), labelled, skipped(path, classes)
 
 
-def _by_id(path, what, entries):
-    """Return (id, name) pairs as a dict; refuse an id that is there twice, as nobody knows which of the two is meant."""
+def _by_id(path, kind, entries):
+    """Return (id, name) pairs as a dict. Raise `ZooError` if two entries have the same id."""
     found = {}
     for key, name in entries:
         if key in found:
-            raise ZooError(f"{path}: two {what} have the id {key}: {found[key]} and {name}; give each its own")
+            raise ZooError(f"{path}: two {kind} have the id {key}: {found[key]} and {name}; ids must be unique")
         found[key] = name
     return found
 
 
-def _root(path, names):
-    """Return the folder below which the most of a list's first pictures are."""
-    folders = [
-        base / way for base in path.resolve().parents[:2] for way in (".", "images", _word(path), f"images/{_word(path)}")
-    ]
-    first = list(names)[:TRIED]
-    there = [sum(os.path.isfile(folder / name) for name in first) for folder in folders]
-    if not any(there):
-        raise ZooError(f"{path}: its pictures are nowhere, such as {first[0]}; looked in {', '.join(map(str, folders))}")
-    return folders[there.index(max(there))]  # the nearest of those that have as many
+def _image_folder(path, names):
+    """Return the candidate folder that contains most of the first images of a list; of equals the nearest."""
+    subfolders = (".", "images", _split_word(path), f"images/{_split_word(path)}")
+    candidates = [base / subfolder for base in path.resolve().parents[:2] for subfolder in subfolders]
+    first = list(names)[:PROBED]
+    counts = [sum(os.path.isfile(folder / name) for name in first) for folder in candidates]
+    if not any(counts):
+        raise ZooError(f"{path}: images not found, such as {first[0]}; searched in {', '.join(map(str, candidates))}")
+    return candidates[counts.index(max(counts))]

@@ -1,6 +1,6 @@
-"""The file split.csv of a run folder: which picture is in which part, and by its pixels whether it still is the same.
+"""Writes split.csv of a run directory: the split of each image, and a digest of its pixels that detects changes.
 
-It is a source itself, with the parts of the run.
+The file is a CSV list, so it can be used as a data source with the splits of the run.
 """
 
 import csv
@@ -8,32 +8,34 @@ import os
 from pathlib import Path
 
 from training.data import csv_list
-from training.data.listing import how_many, some
-from training.data.samples import SPLITS
+from training.data.listing import count_images, first_few
+from training.data.samples import SPLITS, Samples, Source
 from zoo.files import atomic
 
-HEX = 16  # digits of a picture's sha256 that are kept
+DIGEST_DIGITS = 16  # hexadecimal digits of the SHA-256 of an image in a file
 
 
-def write_split(path, source, train, validation, test):
-    """Write which picture is in which part, with paths that are right from the file's folder.
+def write_split(path: str | Path, source: Source, train: Samples, validation: Samples | None, test: Samples | None) -> None:
+    """Write the split of each image, with paths relative to the folder of the file.
 
     Args:
         path: the file, split.csv.
-        source: `training.data.Source` with names, that the samples are of.
-        train, validation, test: `Samples`, the last two perhaps None.
+        source: `training.data.Source` of the samples, with names.
+        train: training samples.
+        validation: validation samples, or None.
+        test: test samples, or None.
     """
     folder, root = Path(path).resolve().parent, source.root.resolve()
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(csv_list.COLUMNS)
-        for part, samples in zip(SPLITS, (train, validation, test), strict=True):
-            for name, (label, digits) in _pictures(source, samples) if samples else ():
-                writer.writerow((_way(root / name, folder), label, part, digits))
+        for split, samples in zip(SPLITS, (train, validation, test), strict=True):
+            for name, (label, digits) in _images(source, samples) if samples else ():
+                writer.writerow((_relative_path(root / name, folder), label, split, digits))
 
 
-def describe_changes(path, source):
-    """Return in words how pictures differ from those of a split.csv.
+def describe_changes(path: str | Path, source: Source) -> str:
+    """Describe how the images of a source differ from those of a split.csv.
 
     Args:
         path: the file.
@@ -41,28 +43,28 @@ def describe_changes(path, source):
     """
     folder, root = Path(path).resolve().parent, source.root.resolve()
     listed = [row for _, row in csv_list.rows(Path(path))]
-    found = [each for samples in source.splits.values() for each in _pictures(source, samples)]
-    then = {_way(folder / row["path"], root): (row["label"].strip(), row.get("sha256", "")) for row in listed}
-    now = {_way(root / name, root): about for name, about in found}
-    both = then.keys() & now
+    found = [each for samples in source.splits.values() for each in _images(source, samples)]
+    before = {_relative_path(folder / row["path"], root): (row["label"].strip(), row.get("sha256", "")) for row in listed}
+    now = {_relative_path(root / name, root): label_and_digest for name, label_and_digest in found}
+    common = before.keys() & now
     kinds = {
-        "new": now.keys() - then,
-        "gone": then.keys() - now,
-        "of another class": {name for name in both if then[name][0] != now[name][0]},
-        "of other pixels": {name for name in both if then[name][1] not in ("", now[name][1])},
+        "added": now.keys() - before,
+        "removed": before.keys() - now,
+        "with another class": {name for name in common if before[name][0] != now[name][0]},
+        "with other pixels": {name for name in common if before[name][1] not in ("", now[name][1])},
     }
-    words = [f"{how_many(names)} {what} ({some(sorted(names))})" for what, names in kinds.items() if names]
-    return "; ".join(words) or "pictures and classes are the same, but not their order or parts"
+    words = [f"{count_images(names)} {kind} ({first_few(sorted(names))})" for kind, names in kinds.items() if names]
+    return "; ".join(words) or "the images and classes are the same, but not their order or splits"
 
 
-def _pictures(source, samples):
-    """Yield (name, (class name, first digits of the sha256)) for each picture."""
+def _images(source, samples):
+    """Yield (name, (class name, first digits of the SHA-256)) for each image."""
     for name, label, digest in zip(samples.names, samples.labels, samples.digests, strict=True):
-        yield name, (source.class_names[label], digest.tobytes().hex()[:HEX])
+        yield name, (source.class_names[label], digest.tobytes().hex()[:DIGEST_DIGITS])
 
 
-def _way(path, folder):
-    """Return the relative path from a folder, or the path itself where there is none, from one drive to another."""
+def _relative_path(path, folder):
+    """Return the path relative to a folder, or the absolute path if the two are on different drives."""
     try:
         return os.path.relpath(path, folder)
     except ValueError:

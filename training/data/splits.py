@@ -1,77 +1,85 @@
-"""What is learned from, what the epoch is chosen by, and what is looked at once: the splits, and what is wrong with them."""
+"""Splits a source into training, validation and test samples, and checks the splits for duplicates and class imbalance."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
-from training.data.listing import how_many, some
+from training.data.listing import count_images, first_few
+from training.data.samples import Samples, Source
 from zoo.errors import ZooError
 
-# The largest class may be so many times the smallest before it is said.
-UNEVEN = 3
-LISTED = 5  # classes that a message lists of each end
+MAX_IMBALANCE = 3  # classes are imbalanced if the largest has more than this many times the images of the smallest
+LISTED = 5  # an imbalance message lists so many of the largest and of the smallest classes
 
 
-def split(source, validation, test, seed):
-    """Return (train, validation, test) samples; what a source lacks is carved from its training part, stratified.
+def split(source: Source, validation: float, test: float, seed: int) -> tuple[Samples, Samples | None, Samples | None]:
+    """Split a source, stratified by class. Splits that the source lacks are taken from its training images.
 
     Args:
         source: `training.data.Source`.
-        validation, test: number of pictures, or a share below 1, of the splits that the source lacks. Of a class so small
-            that it has no picture in its share one is taken.
+        validation: size of the validation split if the source has none: a number of images, or a fraction below 1. At
+            least one image of every class is taken. 0 for no validation split.
+        test: the same for the test split.
         seed: int.
 
+    Returns:
+        (train, validation, test) samples; validation and test may be None.
+
     Raises:
-        ZooError: if there are fewer than two classes, or one has too few pictures to be in all splits.
+        ZooError: if there are fewer than two classes, or a class has too few images for all splits.
     """
     splits = dict(source.splits)
     rest = splits.pop("all", None) or splits.pop("train", None)
     if rest is None:
-        raise ZooError(f"the data have no part 'train' to learn from, but {', '.join(splits)}")
-    names = source.class_names
-    shown = np.bincount(rest.labels, minlength=len(names))
-    if len(shown) < 2:
-        raise ZooError(f"there is one class, '{names[0]}'; a classifier needs two or more")
-    if not shown.all():
-        raise ZooError(f"class '{names[int(shown.argmin())]}' has no picture to learn from; add some or remove it")
-    carved = [
+        raise ZooError(f"the data have no split 'train'; they have {', '.join(splits)}")
+    requested = [
         (name, amount) for name, amount in (("test", test), ("validation", validation)) if amount and name not in splits
     ]
-    if (shown <= len(carved)).any():
-        rare = [
-            f"'{names[index]}' has {shown[index]}"
-            for index in np.argsort(shown, kind="stable")
-            if shown[index] <= len(carved)
-        ]
-        roles = ["to learn from", *(f"for {name}" for name, _ in carved)]
-        raise ZooError(
-            f"every class needs {len(roles)} pictures or more, one each {', '.join(roles)}: {some(rare)}; add pictures, "
-            f"remove the class, or do without a part: --set data.{carved[0][0]}=0"
-        )
-    for number, (name, amount) in enumerate(carved, 1):
-        rows = _carved(rest.labels, amount, seed, keep=1 + len(carved) - number)
+    _check_classes(rest.labels, source.class_names, [name for name, _ in requested])
+    for number, (name, amount) in enumerate(requested, 1):
+        rows = _stratified_rows(rest.labels, amount, seed, keep=1 + len(requested) - number)
         if rows is None:
-            counts = np.bincount(rest.labels, minlength=len(names))
+            counts = np.bincount(rest.labels, minlength=len(source.class_names))
             rarest = int(counts.argmin())
             raise ZooError(
-                f"no {name} part of {int(amount)} can be taken from {len(rest)} pictures with every class in it: class "
-                f"'{names[rarest]}' has {counts[rarest]}; add pictures, or make it a share: --set data.{name}=0.15"
+                f"cannot take a {name} split of {int(amount)} from {len(rest)} images with every class in it: class "
+                f"'{source.class_names[rarest]}' has {counts[rarest]}; add images, or use a fraction: --set data.{name}=0.15"
             )
         splits[name], rest = rest[rows], rest[np.setdiff1d(np.arange(len(rest)), rows)]
     return rest, splits.get("validation"), splits.get("test")
 
 
-def _carved(labels, amount, seed, keep):
-    """Return the sorted rows of a part, or None where so many cannot be taken with every class on both sides."""
+def _check_classes(labels, class_names, requested):
+    """Raise `ZooError` unless there are two classes or more, each with an image for training and for every new split."""
+    counts = np.bincount(labels, minlength=len(class_names))
+    if len(counts) < 2:
+        raise ZooError(f"there is only one class, '{class_names[0]}'; a classifier needs two or more")
+    if not counts.all():
+        raise ZooError(f"class '{class_names[int(counts.argmin())]}' has no training image; add some or remove the class")
+    if (counts > len(requested)).all():
+        return
+    order = np.argsort(counts, kind="stable")
+    rare = [f"'{class_names[index]}' has {counts[index]}" for index in order if counts[index] <= len(requested)]
+    roles = ["training", *requested]
+    raise ZooError(
+        f"every class needs at least {len(roles)} images, one each for {', '.join(roles)}: {first_few(rare)}; add images, "
+        f"remove the class, or disable a split: --set data.{requested[0]}=0"
+    )
+
+
+def _stratified_rows(labels, amount, seed, keep):
+    """Return the sorted rows of a new split, or None if it cannot have every class and leave `keep` images of each."""
     from sklearn.model_selection import train_test_split
 
     try:
         amount = amount if amount < 1 else int(amount)
         kept, rows = train_test_split(np.arange(len(labels)), test_size=amount, stratify=labels, random_state=seed)
         counts = np.bincount(labels[kept], minlength=labels.max() + 1)
-        # scikit-learn is content with a rare class that is in one of the two only.
+        # scikit-learn accepts a rare class that ends up on one side only.
         if (counts >= keep).all() and set(labels[rows]) == set(labels):
             return np.sort(rows)
     except ValueError:
-        pass  # scikit-learn's word for a class that is too rare
+        pass  # scikit-learn's error for a class that is too rare
     if amount >= 1:
         return None
     generator, taken = np.random.default_rng(seed), []
@@ -81,26 +89,28 @@ def _carved(labels, amount, seed, keep):
     return np.sort(np.concatenate(taken))
 
 
-def duplicates_across_splits(train, validation, test):
-    """Return messages about pictures of validation and test that are in another part too, pixel by pixel.
+def duplicates_across_splits(train: Samples, validation: Samples | None, test: Samples | None) -> list[str]:
+    """Return warnings about images with identical pixels in two splits, which make a measured error too low.
 
     Args:
-        train, validation, test: `Samples`, the last two perhaps None. Without digests nothing is looked for.
+        train: training samples. Samples without digests are not checked.
+        validation: validation samples, or None.
+        test: test samples, or None.
     """
     splits = {"train": train, "validation": validation, "test": test}
-    seen, messages = {}, []
-    for part, samples in splits.items():
+    first_seen, messages = {}, []
+    for split, samples in splits.items():
         if samples is None or samples.digests is None:
             continue
         digests = [digest.tobytes() for digest in samples.digests]
-        hits = [(row, *seen[digest]) for row, digest in enumerate(digests) if digest in seen]
-        same = [f"{_name(samples, row)} as {_name(splits[first], at)} of {first}" for row, first, at in hits]
+        hits = [(row, *first_seen[digest]) for row, digest in enumerate(digests) if digest in first_seen]
+        pairs = [f"{_name(samples, row)} as {_name(splits[first], at)} of {first}" for row, first, at in hits]
         for row, digest in enumerate(digests):
-            seen.setdefault(digest, (part, row))
-        if same:
+            first_seen.setdefault(digest, (split, row))
+        if pairs:
             messages.append(
-                f"{how_many(same)} in {part} and in an earlier part too, pixel by pixel: {some(same)}; what is measured "
-                "there is better than it will be on new pictures: remove one of each two"
+                f"data leakage: {count_images(pairs)} of {split} with the same pixels in an earlier split: "
+                f"{first_few(pairs)}; the error measured on {split} is too low: remove one image of each pair"
             )
     return messages
 
@@ -109,22 +119,22 @@ def _name(samples, row):
     return f"row {row}" if samples.names is None else samples.names[row]
 
 
-def class_counts(samples, class_names):
-    """Return how many pictures each class has: a dict of int by class name."""
+def class_counts(samples: Samples, class_names: Sequence[str]) -> dict[str, int]:
+    """Return the number of images of each class, by class name."""
     counts = np.bincount(samples.labels, minlength=len(class_names))
     return dict(zip(class_names, counts.tolist(), strict=True))
 
 
-def class_imbalance(counts):
-    """Return in words how uneven classes are, or "" where the largest is at most three times the smallest.
+def class_imbalance(counts: dict[str, int]) -> str:
+    """Describe the class imbalance, or return "" if the largest class is at most `MAX_IMBALANCE` times the smallest.
 
     Args:
-        counts: dict of int by class name, from `class_counts`.
+        counts: number of images by class name, from `class_counts`.
     """
     order = sorted(counts, key=lambda name: -counts[name])
-    if counts[order[0]] <= UNEVEN * counts[order[-1]]:
+    if counts[order[0]] <= MAX_IMBALANCE * counts[order[-1]]:
         return ""
     words = [f"{name} {counts[name]:,}" for name in order]
     if len(words) > 2 * LISTED:
         words = [*words[:LISTED], "...", *words[-LISTED:]]
-    return f"the classes are uneven: {', '.join(words)}; --balance shows each as often as the others"
+    return f"the classes are imbalanced: {', '.join(words)}; --balance samples all classes equally often"

@@ -1,1 +1,1 @@
-"""Evaluation: predictions, metrics and tests of significance."""
+"""Evaluation: predictions, classification metrics and significance tests."""

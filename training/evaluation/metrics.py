@@ -1,46 +1,46 @@
-"""How right answers are: counts, shares with the uncertainty that few pictures leave, and words for it."""
+"""Classification metrics with confidence intervals."""
 
 from statistics import NormalDist
 
 import numpy as np
 
-SURE = 0.95  # of a hundred intervals so many hold the true share
-Z = NormalDist().inv_cdf((1 + SURE) / 2)
-CLOSE = 2  # percent on either side that count as a good measurement
+CONFIDENCE = 0.95
+Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+PRECISE = 2  # percent: an error known to within ± this is called precise
 
 
-class Answers:
-    """Answers to labelled pictures, and what follows from them.
+class ClassificationMetrics:
+    """Metrics of predicted labels. Base class of evaluations, which provide these attributes:
 
     Attributes:
         class_names: tuple of str.
-        labels: (n,) int, indices of the class names.
-        predictions: (n,) int, what was answered.
-        split: what the pictures are: "test", "validation", or "all".
+        labels: (n,) int, true labels, indices into the class names.
+        predictions: (n,) int, predicted labels.
+        split: split of the images: "test", "validation", "train", or "all".
     """
 
     @property
-    def error(self):
-        """Share of wrong answers, in percent."""
+    def error(self) -> float:
+        """Error rate in percent."""
         return 100 * float(np.mean(self.predictions != self.labels))
 
     @property
-    def interval(self):
-        """The 95 % interval of the error, (low, high) in percent."""
-        return interval(np.sum(self.predictions != self.labels), len(self.labels))
+    def confidence_interval(self) -> tuple[float, float]:
+        """95 % confidence interval of the error, (low, high) in percent."""
+        return confidence_interval(np.sum(self.predictions != self.labels), len(self.labels))
 
-    def describe_interval(self):
-        """Return in words what so many pictures can tell of the true error."""
+    def describe_interval(self) -> str:
+        """Describe the confidence interval of the error; see `describe_interval`."""
         return describe_interval(int(np.sum(self.predictions != self.labels)), len(self.labels), self.split)
 
-    def confusion(self):
-        """Return (classes, classes) counts, a row a true class, a column an answer."""
+    def confusion_matrix(self) -> np.ndarray:
+        """Return the (classes, classes) int confusion matrix: one row per true class, one column per predicted class."""
         counts = np.zeros((len(self.class_names),) * 2, int)
         np.add.at(counts, (self.labels, self.predictions), 1)
         return counts
 
-    def confused(self):
-        """Return what is taken for what: list of (true class, answer, count), what comes about most often first."""
+    def confused_pairs(self) -> list[tuple[str, str, int]]:
+        """Return (true class, predicted class, count) for each kind of mistake, the most frequent first."""
         wrong = self.predictions != self.labels
         pairs, counts = np.unique(
             np.stack([self.labels[wrong], self.predictions[wrong]], axis=1), axis=0, return_counts=True
@@ -49,79 +49,86 @@ class Answers:
         names = self.class_names
         return [(names[pairs[i, 0]], names[pairs[i, 1]], int(counts[i])) for i in order]
 
-    def by_class(self):
-        """Return what is known of each class: a dict by its name, shares in percent.
+    def per_class(self) -> dict[str, dict]:
+        """Return the metrics of each class, by class name, in percent.
 
-        Each has `pictures`; `recall`, the share of them that is found; `precision`, the share that is right of what is taken
-        for this class; `f1`, the harmonic mean of both; and the 95 % intervals `recall_interval` and `precision_interval`.
-        What nothing can be said of is None: the recall of a class without pictures, the precision of one never answered.
+        The keys are `pictures`, the number of images; `precision`; `recall`; `f1`; and the 95 % confidence intervals
+        `precision_interval` and `recall_interval`. Undefined values are None: the recall of a class without images, and
+        the precision of a class that is never predicted.
         """
         classes = len(self.class_names)
-        shown = np.bincount(self.labels, minlength=classes)
-        answered = np.bincount(self.predictions, minlength=classes)
-        right = np.bincount(self.labels[self.labels == self.predictions], minlength=classes)
-        recalls, precisions = wilson(right, shown), wilson(right, answered)
+        images = np.bincount(self.labels, minlength=classes)
+        predicted = np.bincount(self.predictions, minlength=classes)
+        correct = np.bincount(self.labels[self.labels == self.predictions], minlength=classes)
+        recalls, precisions = wilson_interval(correct, images), wilson_interval(correct, predicted)
         return {
             name: {
-                "pictures": int(shown[i]),
-                "precision": _percent(right[i], answered[i]),
-                "precision_interval": [round(100 * float(bound[i]), 2) for bound in precisions] if answered[i] else None,
-                "recall": _percent(right[i], shown[i]),
-                "recall_interval": [round(100 * float(bound[i]), 2) for bound in recalls] if shown[i] else None,
-                "f1": _percent(2 * right[i], shown[i] + answered[i]),
+                "pictures": int(images[i]),
+                "precision": _percent(correct[i], predicted[i]),
+                "precision_interval": [round(100 * float(bound[i]), 2) for bound in precisions] if predicted[i] else None,
+                "recall": _percent(correct[i], images[i]),
+                "recall_interval": [round(100 * float(bound[i]), 2) for bound in recalls] if images[i] else None,
+                "f1": _percent(2 * correct[i], images[i] + predicted[i]),
             }
             for i, name in enumerate(self.class_names)
         }
 
 
-def wilson(successes, trials):
-    """Return the 95 % intervals of shares, by Wilson's score; it holds for few trials, and for none or all that succeed.
+def wilson_interval(successes: np.ndarray | int, trials: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the Wilson score intervals of proportions at 95 % confidence. They hold for few trials and for extreme counts.
 
     Args:
-        successes, trials: arrays of counts, or one of each.
+        successes: number of successes, an int or an array.
+        trials: number of trials, of the same shape.
 
     Returns:
-        (low, high) shares; 0 and 1 of no trials.
+        (low, high) proportions; 0 and 1 for no trials.
 
     References:
         Brown, Cai, DasGupta (2001), Interval estimation for a binomial proportion, sections 3.1.1 and 5.
     """
     successes, trials = np.asarray(successes, float), np.asarray(trials, float)
-    middle = successes + Z**2 / 2
-    half = Z * np.sqrt(successes * (trials - successes) / np.maximum(trials, 1) + Z**2 / 4)
-    return tuple(np.clip((middle + side * half) / (trials + Z**2), 0, 1) for side in (-1, 1))
+    center = successes + Z**2 / 2
+    half_width = Z * np.sqrt(successes * (trials - successes) / np.maximum(trials, 1) + Z**2 / 4)
+    return tuple(np.clip((center + sign * half_width) / (trials + Z**2), 0, 1) for sign in (-1, 1))
 
 
-def interval(wrong, pictures):
-    """Return the 95 % interval of an error, (low, high) in percent."""
-    low, high = wilson(wrong, pictures)
+def confidence_interval(wrong: int, images: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of an error rate, (low, high) in percent.
+
+    Args:
+        wrong: number of misclassified images.
+        images: number of images.
+    """
+    low, high = wilson_interval(wrong, images)
     return 100 * float(low), 100 * float(high)
 
 
-def describe_interval(wrong, pictures, split="all"):
-    """Return in words between what bounds the true error lies, and how many pictures would tell it to ±2 %.
+def describe_interval(wrong: int, images: int, split: str = "all") -> str:
+    """Describe the confidence interval of an error rate, and how many images would narrow it to ±2 %.
 
     Args:
-        wrong, pictures: counts.
-        split: what the pictures are, "test" for one; "all" is not told.
+        wrong: number of misclassified images.
+        images: number of images.
+        split: split of the images; "all" is not mentioned.
     """
-    low, high = interval(wrong, pictures)
-    words = f"{pictures:,} {kind(split)}: the true error lies between {between(low, high)} % ({100 * SURE:.0f} %)"
-    share = (wrong + Z**2 / 2) / (pictures + Z**2)  # the interval's middle, as a share of none would ask for none
-    needed = share * (1 - share) * (100 * Z / CLOSE) ** 2
-    return f"{words}; for ±{CLOSE} % you need about {float(f'{needed:.1g}'):,.0f}" if needed > pictures else words
+    interval = format_interval(*confidence_interval(wrong, images))
+    words = f"{100 * CONFIDENCE:.0f} % confidence interval of the error: {interval} % ({images:,} {split_images(split)})"
+    center = (wrong + Z**2 / 2) / (images + Z**2)  # of the interval; with the error itself, no mistakes would need no images
+    needed = center * (1 - center) * (100 * Z / PRECISE) ** 2
+    return f"{words}; ±{PRECISE} % needs about {float(f'{needed:.1g}'):,.0f} images" if needed > images else words
 
 
-def kind(split):
-    """Return what pictures of a split are called."""
-    return "pictures" if split == "all" else f"{split} pictures"
+def split_images(split: str) -> str:
+    """Return "images", or "test images" for the split "test"."""
+    return "images" if split == "all" else f"{split} images"
 
 
-def between(low, high):
-    """Return "low and high" with as many digits as so wide an interval deserves."""
+def format_interval(low: float, high: float) -> str:
+    """Return "LOW to HIGH" with more digits the narrower the interval is."""
     digits = 0 if high - low > 10 else 1 if high - low > 0.5 else 2
-    return f"{low:.{digits}f} and {high:.{digits}f}"
+    return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
-def _percent(part, whole):
-    return round(100 * float(part / whole), 4) if whole else None
+def _percent(count, total):
+    return round(100 * float(count / total), 4) if total else None

@@ -1,96 +1,125 @@
-"""Whether runs answered the same pictures, and whether the difference of their answers can be chance."""
+"""McNemar's test with Holm's correction: whether the difference between two evaluations is statistically significant."""
+
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from zoo import registry
 
-CHANCE = 0.05  # a difference that chance alone makes more often than this proves nothing
+SIGNIFICANCE_LEVEL = 0.05
 
 
-def same_pictures(first, second):
-    """Tell whether two runs answered the same pictures of the same classes: True, False, or None where nobody can tell.
+class SavedEvaluation(Protocol):
+    """Predictions of a run, with the names and digests of its images; `training.report.runs.SavedEvaluation` is one."""
 
-    The pixels decide, where both read pictures the same way. Else all pixels differ: then other files of one folder are
-    others, and the rest cannot be known, as a file may have been replaced.
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    predictions: np.ndarray
+    split: str
+    images: tuple[str, ...]
+    digests: tuple[str, ...]
+
+
+class EvaluatedRun(Protocol):
+    """A run and its evaluation; `training.report.runs.Run` is one."""
+
+    folder: Path
+    recipe: dict
+    evaluation: SavedEvaluation | None
+
+
+def same_images(first: EvaluatedRun, second: EvaluatedRun) -> bool | None:
+    """Return whether two runs were evaluated on the same images with the same classes.
+
+    Identical digests of the pixels prove that the images are the same. If the two models read images in different sizes, the
+    digests differ even for the same files. Then different names in the same data set mean different images, and otherwise
+    the answer is unknown, because a file may have been replaced.
 
     Args:
-        first, second: `training.report.runs.Run` with answers.
+        first: a run with an evaluation.
+        second: another run with an evaluation.
+
+    Returns:
+        True, False, or None if unknown.
     """
-    one, other = first.answers, second.answers
-    if one.split != other.split or _true(one) != _true(other):
+    one, other = first.evaluation, second.evaluation
+    if one.split != other.split or _true_classes(one) != _true_classes(other):
         return False
-    if one.hashes == other.hashes:
+    if one.digests == other.digests:
         return True
-    if _read_as(first) == _read_as(second) or (_same_data(first, second) and one.images != other.images):
+    if _image_format(first) == _image_format(second) or (_same_data(first, second) and one.images != other.images):
         return False
     return None
 
 
-def _true(answers):
-    return [answers.class_names[label] for label in answers.labels]
+def _true_classes(evaluation):
+    return [evaluation.class_names[label] for label in evaluation.labels]
 
 
-def _read_as(run):
-    """Return what the size of a run's pictures follows from: a format and what is cut of it, or else the model's name."""
+def _image_format(run):
+    """Return what determines the size of a run's images: their format and whether they are cropped, or the model's name."""
     model = run.recipe["model"]
-    picture = run.recipe.get("picture") or registry.raw_cards().get(model, {}).get("picture", model)
-    return picture, "training>RandomCrop" in [each["class_name"] for each in run.recipe.get("augmentation", ())]
+    image_spec = run.recipe.get("picture") or registry.raw_cards().get(model, {}).get("picture", model)
+    return image_spec, "training>RandomCrop" in [layer["class_name"] for layer in run.recipe.get("augmentation", ())]
 
 
 def _same_data(first, second):
     return first.recipe["data"].get("name") == second.recipe["data"].get("name")
 
 
-def tests(first, others):
-    """Test whether the difference of each run to the first can be chance, by McNemar's exact test, with Holm's correction.
+def mcnemar_tests(first: EvaluatedRun, others: list[EvaluatedRun]) -> list[dict]:
+    """Test each run against the first one by McNemar's exact test, with Holm's correction for several tests.
 
-    What counts is what one of the two alone has right. Of many tests some find a difference by chance, so the bound for
-    each is the tighter the more there are.
+    The test compares the number of images that only one of the two runs classifies correctly. Of many tests, some find a
+    difference by chance; the correction allows for that.
 
     Args:
-        first, others: `Run`, and a list of them. Those that cannot be compared with the first picture by picture are left
-            out; where nobody can tell, files of the same data and names are supposed to be the same.
+        first: the run to compare with.
+        others: the other runs. Runs evaluated on other images are skipped. If it is unknown whether the images are the same,
+            files with the same names in the same data set are assumed to be.
 
     Returns:
-        list of dicts of plain values: `p` of the test alone, `p_corrected`, and what was counted.
+        list of dicts with plain values: `runs`, `pictures`, `same`, `only_first_right`, `only_second_right`, `p`,
+        `p_corrected`, and `words`, the result as a sentence.
 
     References:
         McNemar (1947), Note on the sampling error of the difference between correlated proportions or percentages.
         Holm (1979), A simple sequentially rejective multiple test procedure.
     """
-    tested = [_test(first, run, same) for run in others if (same := _comparable(first, run))]
-    corrected = holm([each["p"] for each in tested])
-    for each, p in zip(tested, corrected, strict=True):
-        one, other = each["runs"]
-        better = other if each["only_second_right"] > each["only_first_right"] else one
-        value = f"p = {p:.2g}" + (f" by Holm's correction for {len(tested)} tests" if len(tested) > 1 else "")
-        verdict = "this can be chance" if p > CHANCE else f"{better} is better, and chance alone would hardly do that"
-        each["p_corrected"] = p
-        each["words"] = (
-            f"of {each['pictures']:,} pictures{'' if each['same'] else ', supposed to be the same,'} {other} is right on "
-            f"{each['only_second_right']:,} that {one} has wrong, and wrong on {each['only_first_right']:,} that it has "
-            f"right: {verdict} ({value})"
+    tests = [_test(first, run, same) for run in others if (same := _comparable(first, run))]
+    corrected = holm_correction([test["p"] for test in tests])
+    for test, p in zip(tests, corrected, strict=True):
+        one, other = test["runs"]
+        better = other if test["only_second_right"] > test["only_first_right"] else one
+        value = f"p = {p:.2g}" + (f" with Holm's correction for {len(tests)} tests" if len(tests) > 1 else "")
+        verdict = "the difference is not significant" if p > SIGNIFICANCE_LEVEL else f"{better} is significantly better"
+        assumed = "" if test["same"] else ", assumed to be the same,"
+        test["p_corrected"] = p
+        test["words"] = (
+            f"of {test['pictures']:,} images{assumed} {test['only_second_right']:,} are classified correctly by {other} "
+            f"only and {test['only_first_right']:,} by {one} only: {verdict} ({value})"
         )
-    return tested
+    return tests
 
 
 def _comparable(first, second):
-    """Return "known" or "supposed", or "" where two runs are not asked the same."""
-    if not (first.answers and second.answers):
+    """Return "known" or "assumed", or "" if two runs were not evaluated on the same images."""
+    if not (first.evaluation and second.evaluation):
         return ""
-    same = same_pictures(first, second)
-    return "known" if same else "supposed" if same is None and _same_data(first, second) else ""
+    same = same_images(first, second)
+    return "known" if same else "assumed" if same is None and _same_data(first, second) else ""
 
 
 def _test(first, second, same):
     from scipy.stats import binomtest
 
-    right = [run.answers.predictions == run.answers.labels for run in (first, second)]
-    only_first, only_second = int(np.sum(right[0] & ~right[1])), int(np.sum(right[1] & ~right[0]))
+    correct = [run.evaluation.predictions == run.evaluation.labels for run in (first, second)]
+    only_first, only_second = int(np.sum(correct[0] & ~correct[1])), int(np.sum(correct[1] & ~correct[0]))
     p = float(binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.0
     return {
         "runs": [str(first.folder), str(second.folder)],
-        "pictures": len(right[0]),
+        "pictures": len(correct[0]),
         "same": same == "known",
         "only_first_right": only_first,
         "only_second_right": only_second,
@@ -98,8 +127,8 @@ def _test(first, second, same):
     }
 
 
-def holm(p):
-    """Return p-values with Holm's correction: the smallest of m times m, the next times m - 1, and none below an earlier."""
+def holm_correction(p: list[float]) -> list[float]:
+    """Return p-values with Holm's correction: m times the smallest of m, m - 1 times the next, and so on, not decreasing."""
     order = np.argsort(p, kind="stable")
     corrected = np.empty(len(p))
     corrected[order] = np.minimum(1, np.maximum.accumulate(np.array(p)[order] * np.arange(len(p), 0, -1)))

@@ -1,12 +1,14 @@
-"""Back-propagation in 1986: how often and in how many sweeps the nets of Rumelhart, Hinton and Williams learn.
+"""Back-propagation in 1986: success rates and sweeps (epochs) of the networks of Rumelhart, Hinton and Williams.
 
-One published count is one start. Here each task is learned from many starts, by the rule of 1986: momentum and plain descent
-on half the squared error, summed over all patterns, once a sweep.
+A published count is one run. Here each task is trained from many random initializations, by the rule of 1986: gradient
+descent with momentum on half the squared error, summed over all patterns, one step per sweep.
 """
 
 import json
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import keras
 import matplotlib.pyplot as plt
@@ -22,14 +24,22 @@ from zoo.losses import MinimumDistance
 
 LIMIT = 10_000  # sweeps
 MOMENTUM = 0.9
-# Every output of every pattern is nearer to its target than this. The published statistics of XOR count to an error of 0.01
-# a pattern, from memory: the second. The other criteria of 1986 are not known.
+# A task is solved if every output for every pattern is nearer to its target than this. From memory, the published statistics
+# of XOR use an error of 0.01 per pattern, which is the second criterion. The other criteria of 1986 are not known.
 CRITERIA = {"right side": 0.5, "within 0.1": 0.1}
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is learned: a model of the zoo on the drawn data set of its name, the rate eps of 1986, the published sweeps."""
+    """A task: a model of the zoo on the synthetic data set of the same name.
+
+    Attributes:
+        name: name in the table.
+        model: name of the model and of the data set.
+        rate: learning rate, the epsilon of 1986.
+        published: published number of sweeps, or None.
+        options: arguments of the model's builder.
+    """
 
     name: str
     model: str
@@ -40,7 +50,7 @@ class Task:
 
 TASKS = (
     Task("XOR, direct links", "xor", 0.5, 558),
-    # At eta = 0.25, P = 280 - 33 log2 H "presentations": of all four patterns, if those nets were as fast as these.
+    # At eta = 0.25, P = 280 - 33 log2 H "presentations"; they match if one is a presentation of all four patterns.
     *(Task(f"XOR 2-{h}-1", "xor", 0.25, 280 - 33 * math.log2(h), {"hidden": h}) for h in (2, 4, 8, 16, 32)),
     Task("symmetry 6-2-1", "symmetry", 0.1, 1425),
     Task("parity 4-4-1", "parity", 0.5, 2825),
@@ -48,29 +58,30 @@ TASKS = (
 )
 
 
-def run(out, seeds=30):
-    """Learn every task from `seeds` starts; print the sweeps beside the published ones, draw them and write result.json.
+def run(out: Path, seeds: int = 30) -> dict:
+    """Train every task from `seeds` random initializations; print and plot the sweeps, and write result.json.
 
     Args:
-        out: the folder for result.json and sweeps.png.
-        seeds: number of starts.
+        out: folder for result.json and sweeps.png.
+        seeds: number of random initializations per task.
 
     Returns:
-        dict: seeds, limit; tasks, by name, each with published and, by criterion, the sweeps of each start, None where it
-        was not met within the limit; symmetric_1_2_4, the share of the solved symmetry nets with weights 1:2:4; codes, the
-        eight of the first encoder net as strings of bits; distinct_codes, how many encoder nets have eight different ones.
+        dict: `seeds`; `limit`; `tasks` by name, each with `published` and, per criterion, the sweeps of each run, None if it
+        was not met within the limit; `symmetric_1_2_4`, the fraction of solved symmetry networks with weights
+        1:2:4; `codes`, the eight codes of the first encoder network as bit strings; `distinct_codes`, the number of encoder
+        networks with eight different codes.
     """
     found = {}
     kernels, found_codes = [], []
-    for task in console.track(TASKS, "learning"):
-        starts = list(learn(task, range(1, seeds + 1)))
-        sweeps = {name: [start[name] for start, _ in starts] for name in CRITERIA}
-        found[task.name] = {"published": task.published, **sweeps}
+    for task in console.track(TASKS, "training"):
+        trained = list(train(task, range(1, seeds + 1)))
+        counts = {name: [sweeps[name] for sweeps, _ in trained] for name in CRITERIA}
+        found[task.name] = {"published": task.published, **counts}
         if task.model == "symmetry":
-            kernels = [weights[0] for start, weights in starts if start["within 0.1"] is not None]
+            kernels = [weights[0] for sweeps, weights in trained if sweeps["within 0.1"] is not None]
         if task.model == "encoder":
-            found_codes = [codes(weights) for _, weights in starts]
-    regular = sum(map(doubling, kernels))
+            found_codes = [codes(weights) for _, weights in trained]
+    regular = sum(map(has_ratio_1_2_4, kernels))
     result = {
         "seeds": seeds,
         "limit": LIMIT,
@@ -83,24 +94,24 @@ def run(out, seeds=30):
         temporary.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
     _draw(result, kernels, out / "sweeps.png")
     Console().print(_table(result))
-    print(f"{regular} of {len(kernels)} solved symmetry nets have antisymmetric weights in the ratio 1:2:4, within 15 %")
-    print(f"the codes of the first encoder net, rounded to bits: {' '.join(result['codes'])}")
-    print(f"{result['distinct_codes']} of {seeds} encoder nets have eight different codes")
+    print(f"{regular} of {len(kernels)} solved symmetry networks have antisymmetric weights in the ratio 1:2:4, within 15 %")
+    print(f"codes of the first encoder network, rounded to bits: {' '.join(result['codes'])}")
+    print(f"{result['distinct_codes']} of {seeds} encoder networks have eight different codes")
     return result
 
 
-def learn(task, seeds, limit=LIMIT):
-    """Learn a task from several starts.
+def train(task: Task, seeds: Iterable[int], limit: int = LIMIT) -> Iterator[tuple[dict[str, int | None], list[np.ndarray]]]:
+    """Train a task from several random initializations.
 
-    All sweeps are one compiled graph, in which Keras' own optimizer steps: a sweep takes microseconds.
+    All sweeps of a run are one compiled graph around Keras' optimizer, so a sweep takes microseconds.
 
     Args:
-        task: `Task`.
-        seeds: iterable of ints.
-        limit: sweeps after which a start is given up.
+        task: the task.
+        seeds: random seeds.
+        limit: maximum number of sweeps.
 
     Yields:
-        For each seed (dict of the sweeps by criterion, None where it was not met; list of the weights at the end).
+        For each seed the number of sweeps by criterion, None if it was not met, and the final weights.
 
     Raises:
         ZooError: if the backend is not TensorFlow.
@@ -109,27 +120,27 @@ def learn(task, seeds, limit=LIMIT):
         raise ZooError("this experiment runs on TensorFlow; set KERAS_BACKEND=tensorflow")
     import tensorflow as tf
 
-    tf.get_logger().setLevel("ERROR")  # it warns of the new graph that each task rightly gets
+    tf.get_logger().setLevel("ERROR")  # each task needs a new graph; do not warn about it
     card = registry.card(task.model)
     samples = data.load(f"drawn:{task.model}", card.picture.model_dump()).splits["train"]
     bits = tf.constant(samples.images / 255, "float32")
-    net = registry.build(task.model, **task.options)
-    units = keras.Model(net.input, net.get_layer("output").output)
-    distances = net.get_layer("targets")
+    network = registry.build(task.model, **task.options)
+    units = keras.Model(network.input, network.get_layer("output").output)
+    distances = network.get_layer("targets")
     targets = tf.constant(distances.prototypes[samples.labels])
     loss = MinimumDistance(reduction="sum")  # twice the E of 1986
     optimizer = keras.optimizers.SGD(task.rate / 2, momentum=MOMENTUM)
-    optimizer.build(net.trainable_variables)
-    at_rest = [variable.numpy() for variable in optimizer.variables]
+    optimizer.build(network.trainable_variables)
+    initial_state = [variable.numpy() for variable in optimizer.variables]
     bounds = tf.constant(list(CRITERIA.values()), "float32")
 
     @tf.function(jit_compile=True)
-    def sweep_until_learned():
+    def sweep_until_solved():
         def sweep(count, met):
             with tf.GradientTape() as tape:
                 outputs = units(bits)
                 error = loss(samples.labels, distances(outputs))
-            optimizer.apply(tape.gradient(error, net.trainable_variables))
+            optimizer.apply(tape.gradient(error, network.trainable_variables))
             now = tf.reduce_max(tf.abs(outputs - targets)) < bounds
             return count + 1, tf.where((met < 0) & now, count, met)
 
@@ -138,15 +149,15 @@ def learn(task, seeds, limit=LIMIT):
 
     for seed in seeds:
         keras.utils.set_random_seed(seed)
-        net.set_weights(registry.build(task.model, **task.options).get_weights())
-        for variable, value in zip(optimizer.variables, at_rest, strict=True):
+        network.set_weights(registry.build(task.model, **task.options).get_weights())
+        for variable, value in zip(optimizer.variables, initial_state, strict=True):
             variable.assign(value)
-        met = sweep_until_learned().numpy().tolist()
-        yield {name: None if count < 0 else count for name, count in zip(CRITERIA, met, strict=True)}, net.get_weights()
+        met = sweep_until_solved().numpy().tolist()
+        yield {name: None if count < 0 else count for name, count in zip(CRITERIA, met, strict=True)}, network.get_weights()
 
 
-def doubling(kernel, tolerance=0.15):
-    """Tell whether the weights of each hidden unit of a symmetry net are antisymmetric and in the ratio 1:2:4, in any order.
+def has_ratio_1_2_4(kernel: np.ndarray, tolerance: float = 0.15) -> bool:
+    """Return whether the weights of each hidden unit of a symmetry network are antisymmetric with ratio 1:2:4, in any order.
 
     Args:
         kernel: (6, units) array.
@@ -159,22 +170,22 @@ def doubling(kernel, tolerance=0.15):
     return bool(mirrored.all() and (np.abs(sizes[1:] - expected) <= tolerance * expected).all())
 
 
-def codes(weights):
-    """Return what the hidden units of an encoder net answer to its eight patterns, rounded to bits, as strings.
+def codes(weights: list[np.ndarray]) -> list[str]:
+    """Return the activations of the hidden units of an encoder network for its eight patterns, rounded to bits, as strings.
 
     Args:
-        weights: list that begins with the kernel (8, 3) and the biases (3,) of the hidden units.
+        weights: weights of the network; the first two are the kernel (8, 3) and the biases (3,) of the hidden units.
     """
     kernel, biases = weights[:2]
-    # Pattern k has bit k alone, and a logistic unit answers more than half if its sum is positive.
+    # Pattern k has only bit k set, and a logistic unit exceeds 0.5 if its weighted sum is positive.
     return ["".join("1" if each > 0 else "0" for each in row) for row in kernel + biases]
 
 
 def _table(result):
-    """Return the measured sweeps beside the published ones as a rich table."""
+    """Return a table of the measured and published sweeps."""
     table = Table(
-        title=f"solved of {result['seeds']} starts: median (range) of sweeps, at most {result['limit']:,}",
-        caption="published: one start; XOR 2-H-1: the fit 280 - 33 log2 H, to be compared with 'within 0.1'",
+        title=f"Solved runs of {result['seeds']}: median (range) of sweeps, at most {result['limit']:,}",
+        caption="published: one run; for XOR 2-H-1 the fit 280 - 33 log2 H; compare it with 'within 0.1'",
     )
     table.add_column("task")
     for name in (*CRITERIA, "published"):
@@ -190,15 +201,15 @@ def _table(result):
 
 
 def _draw(result, kernels, path):
-    """Draw the sweeps of every start, and the weights of a symmetry net."""
+    """Plot the sweeps of every run, and the weights of a symmetry network."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.5), width_ratios=(2, 1), layout="constrained")
     for place, row in enumerate(result["tasks"].values()):
-        for shift, criterion, colour in zip((-0.15, 0.15), CRITERIA, ("tab:blue", "tab:orange"), strict=True):
+        for shift, criterion, color in zip((-0.15, 0.15), CRITERIA, ("tab:blue", "tab:orange"), strict=True):
             solved = [count for count in row[criterion] if count is not None]
-            left.scatter([place + shift] * len(solved), solved, s=14, alpha=0.5, color=colour, label=criterion)
+            left.scatter([place + shift] * len(solved), solved, s=14, alpha=0.5, color=color, label=criterion)
         if row["published"] is not None:
             left.plot([place - 0.35, place + 0.35], [row["published"]] * 2, color="black", label="published")
-    left.set(yscale="log", ylabel="sweeps until learned", xticks=range(len(result["tasks"])))
+    left.set(yscale="log", ylabel="sweeps until solved", xticks=range(len(result["tasks"])))
     left.set_xticklabels(result["tasks"], rotation=30, ha="right")
     handles = dict(zip(*reversed(left.get_legend_handles_labels()), strict=True))  # each label once
     left.legend(handles.values(), handles)
@@ -207,5 +218,5 @@ def _draw(result, kernels, path):
         for unit in range(kernel.shape[1]):
             right.bar(np.arange(6) + 1 + 0.4 * unit - 0.2, kernel[:, unit], 0.4, label=f"hidden unit {unit + 1}")
         right.legend()
-    right.set(title="a symmetry net that has learned", xlabel="bit", ylabel="weight")
+    right.set(title="weights of a trained symmetry network", xlabel="bit", ylabel="weight")
     report.save_figure(figure, path)

@@ -1,12 +1,14 @@
-"""Mark I: what its random plugboard can tell apart, figures of one size or of many, E from F, beside the results of 1960.
+"""Mark I: accuracy on squares and circles of one or several sizes and on E and F, with random wiring, beside 1960.
 
-The accuracies of 1960 are known, the pictures are not. The table shows how much hangs on them: with squares and circles of
-one size the machine is as good as they said, with sizes that vary it is not.
+The accuracies of 1960 are published, the images are not. The table shows how much the result depends on them: with squares
+and circles of one size the machine reaches the published accuracy, with varying sizes it does not.
 """
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import matplotlib.pyplot as plt
@@ -21,10 +23,21 @@ from training.evaluation.evaluate import score
 from zoo import console, registry
 from zoo.files import atomic
 
+if TYPE_CHECKING:
+    from zoo import Classifier
+
 
 @dataclass(frozen=True)
 class Task:
-    """Two classes of figures, how often the machine is shown them, and the published accuracy, in percent."""
+    """A task with two classes of figures.
+
+    Attributes:
+        name: name in the table.
+        source: function that returns the images.
+        associations: number of association units.
+        passes: number of epochs.
+        published: published accuracy in percent, as text.
+    """
 
     name: str
     source: Callable[[], data.Source]
@@ -37,7 +50,7 @@ def _e_and_f():
     return data.load("drawn:ef", registry.card("mark1").picture.model_dump())
 
 
-# Squares and circles: 10,000 images, each shown once.
+# Squares and circles: 10,000 images, one epoch.
 TASKS = (
     *(
         Task(f"square or circle, {name} px", lambda widths=widths: square_circle.of_widths(*widths), 500, 1, "99.8")
@@ -47,23 +60,23 @@ TASKS = (
 )
 
 
-def run(out, seeds=3):
-    """Teach machines of different wirings each task; print and draw their accuracies, and write result.json.
+def run(out: Path, seeds: int = 3) -> dict:
+    """Train machines with different wirings on each task; print and plot their accuracies, and write result.json.
 
     Args:
-        out: the folder for result.json and mark1.png.
-        seeds: number of wirings; each has its own order of the pictures.
+        out: folder for result.json and mark1.png.
+        seeds: number of random wirings; each has its own order of the images.
 
     Returns:
-        dict: by name of the task, published, a string, and accuracy, a list of percent on the test part, one a seed.
+        dict: for each task by name, `published`, a string, and `accuracy`, the test accuracies in percent, one per seed.
     """
     result, drawn = {}, {}
-    for task in console.track(TASKS, "learning"):
+    for task in console.track(TASKS, "training"):
         source = task.source()
-        taught = [learn(task, source, seed) for seed in range(1, seeds + 1)]
-        accuracy = [100 - score(machine, source.splits["test"]).error for machine in taught]
+        trained = [train(task, source, seed) for seed in range(1, seeds + 1)]
+        accuracy = [100 - score(machine, source.splits["test"]).error for machine in trained]
         result[task.name] = {"published": task.published, "accuracy": accuracy}
-        drawn[task.name] = templates(taught[0])
+        drawn[task.name] = templates(trained[0])
     with atomic(out / "result.json") as temporary:
         temporary.write_text(json.dumps({"seeds": seeds, **result}, indent=2) + "\n", "utf-8")
     _draw(result, drawn, out / "mark1.png")
@@ -71,29 +84,29 @@ def run(out, seeds=3):
     return result
 
 
-def learn(task, source, seed):
-    """Return a machine whose wiring and whose order of the pictures follow from a seed, taught by Rosenblatt's rule."""
+def train(task: Task, source: data.Source, seed: int) -> "Classifier":
+    """Train a machine by Rosenblatt's rule. The seed determines its wiring and the order of the images."""
     keras.utils.set_random_seed(seed)
     card = registry.card("mark1")
     net = registry.build("mark1", classes=len(source.class_names), associations=task.associations, seed=seed)
     machine = registry.wrap(net, card, source.class_names)
-    train = source.splits["train"]
-    trainer = fused_steps.make(machine, [], train.images, train.labels, 1)
+    samples = source.splits["train"]
+    trainer = fused_steps.make(machine, [], samples.images, samples.labels, 1)
     trainer.prepare(keras.optimizers.SGD(1.0), keras_objects.loss(card.loss))
     steps = trainer.steps_per_epoch
     trainer.fit(trainer.feed(seed, 0), steps_per_epoch=steps, epochs=task.passes, shuffle=False, verbose=0)
     return machine
 
 
-def templates(machine):
-    """Return what each R-unit looks for on the retina, by class name: (20, 20) arrays."""
+def templates(machine: "Classifier") -> dict[str, np.ndarray]:
+    """Return the effective weights of each R-unit on the retina, (20, 20) arrays by class name."""
     weights = machine.net.get_layer("response").kernel
     found = keras.ops.convert_to_numpy(machine.net.get_layer("association").project_to_input(weights))
     return {name: found[:, unit].reshape(20, 20) for unit, name in enumerate(machine.class_names)}
 
 
 def _table(result):
-    table = Table(title="Mark I: accuracy on the test pictures, %")
+    table = Table(title="Mark I: test accuracy, %")
     for column in ("task", "measured, mean", "range", "published"):
         table.add_column(column)
     for name, row in result.items():
@@ -103,7 +116,7 @@ def _table(result):
 
 
 def _draw(result, drawn, path):
-    """Draw a row a task: the accuracy of each machine, and the templates of the first."""
+    """Plot one row per task: the accuracy of each machine, and the templates of the first."""
     figure, axes = plt.subplots(
         len(drawn), 3, figsize=(8, 2 * len(drawn)), layout="constrained", width_ratios=(2, 1, 1), squeeze=False
     )

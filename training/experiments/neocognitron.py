@@ -1,10 +1,11 @@
-"""The Neocognitron's claim: without a teacher each digit finds a top plane of its own, and keeps it shifted, bent, in noise.
+"""Neocognitron: unsupervised training gives each digit a plane of the top layer that responds to distorted versions too.
 
-The digits 0 to 4 are shown 20 times each, in turn; a seed is another order within the turns. Then the answers of the last
-C-layer are read, as a person did in 1980: a digit keeps its plane where that plane answers, and more than all others.
+The digits 0 to 4 are presented 20 times each, in turn; the seed determines their order within each turn. The result is the
+response of the last C-layer, read as in 1980: a digit keeps its plane if that plane has the largest response, above zero.
 """
 
 import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import keras
@@ -19,28 +20,28 @@ from training.engine import fused_steps
 from zoo import console, registry, rules
 from zoo.files import atomic
 
-TURNS = 20
-REACH = 5  # pixels, the largest shift along each axis
+TURNS = 20  # presentations of each digit
+MAX_SHIFT = 5  # pixels along each axis
 BENDS = (0.25, 0.5, 0.75, 1.0)
 NOISES = (0.01, 0.02, 0.05, 0.1)
-DRAWN = 100  # altered pictures a digit at each amount
+IMAGES = 100  # distorted images per digit and amount
 
 
-def run(out, seeds=10):
-    """Teach nets without labels, print and draw how far each digit keeps its plane, and write result.json.
+def run(out: Path, seeds: int = 10) -> dict:
+    """Train networks without labels, print and plot how often each digit keeps its plane, and write result.json.
 
     Args:
-        out: the folder for result.json and neocognitron.png.
-        seeds: how many orders of presentation.
+        out: folder for result.json and neocognitron.png.
+        seeds: number of orders of presentation.
 
     Returns:
-        dict: own_planes, for each seed how many of the 5 digits have a top plane of their own; shift, bend and noise, the
-        percentages of pictures that keep their plane by amount, means over the seeds whose digits all have one; maps,
-        (5, 11, 11) nested lists: the same for each digit by shift, down and to the right.
+        dict: `own_planes`, for each seed the number of digits, of 5, with a plane of their own; `shift`, `bend` and `noise`,
+        the percentage of images that keep their plane by amount, means over the seeds in which all digits have one; `maps`,
+        (5, 11, 11) nested lists, the same for each digit by shift down and to the right.
     """
     out = Path(out)
-    turns = console.track(range(seeds), "learning")
-    found = [measure(answers) for answers in learned(turns)]
+    orders = console.track(range(seeds), "training")
+    found = [measure(respond) for respond in trained_networks(orders)]
     distinct = [each for each in found if each["own_planes"] == 5]
     result = {"seeds": seeds, "own_planes": [each["own_planes"] for each in found]}
     if distinct:
@@ -55,80 +56,83 @@ def run(out, seeds=10):
     return result
 
 
-def learned(seeds):
-    """Yield for each seed a function from raw pictures to the answers of C3, (n, 24), of a net that has seen the digits.
+def trained_networks(seeds: Iterable[int]) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
+    """Train a network for each seed.
 
     Args:
-        seeds: ints; each gives the order of the five digits in each turn. The answers are of the last net yielded.
+        seeds: random seeds; each determines the order of the five digits in each turn.
+
+    Yields:
+        Function from raw images to the responses of layer C3, (n, 24). It uses the network that was trained last.
     """
     card = registry.card("neocognitron")
-    net = registry.build("neocognitron", classes=5)
-    classifier = registry.wrap(net, card, digits04.DIGITS)
-    pictures = np.stack([digits04.draw(digit) for digit in range(5)])
+    network = registry.build("neocognitron", classes=5)
+    classifier = registry.wrap(network, card, digits04.DIGITS)
+    images = np.stack([digits04.draw(digit) for digit in range(5)])
     no_labels = np.zeros(5, "int32")
     rule = rules.get(card.rule.model_dump())
-    trainer = fused_steps.make(classifier, (), pictures, no_labels, batch_size=5, repeat=TURNS, rule=rule)
+    trainer = fused_steps.make(classifier, (), images, no_labels, batch_size=5, repeat=TURNS, rule=rule)
     trainer.prepare(None, keras.losses.deserialize(card.loss.model_dump()))
-    top = keras.Model(net.input, net.get_layer("flatten").output)
-    start = net.get_weights()
+    top = keras.Model(network.input, network.get_layer("flatten").output)
+    initial = network.get_weights()
     for seed in seeds:
-        net.set_weights(start)
+        network.set_weights(initial)
         trainer.fit(trainer.feed(seed, 0), steps_per_epoch=trainer.steps_per_epoch, shuffle=False, verbose=0)
-        yield lambda pictures: top.predict_on_batch(classifier.preprocessing(pictures))
+        yield lambda images: top.predict_on_batch(classifier.preprocessing(images))
 
 
-def measure(answers):
-    """Return what one net keeps of its planes, see `run`; percentages.
+def measure(respond: Callable[[np.ndarray], np.ndarray]) -> dict:
+    """Return how often the digits keep their planes in one network, in percent; see `run` for the keys.
 
     Args:
-        answers: function from (n, 16, 16, 1) raw pictures to (n, planes).
+        respond: function from (n, 16, 16, 1) raw images to (n, planes) responses.
     """
-    own = answers(np.stack([digits04.draw(digit) for digit in range(5)])).argmax(axis=1)
+    own = respond(np.stack([digits04.draw(digit) for digit in range(5)])).argmax(axis=1)
 
-    def kept(digit, pictures):
-        found = answers(np.stack(pictures))
+    def kept(digit, images):
+        found = respond(np.stack(images))
         return 100.0 * ((found.argmax(axis=1) == own[digit]) & (found.max(axis=1) > 0))
 
-    def altered(**how):
+    def distorted(**how):
         rng = np.random.default_rng(1980)
         return float(
-            np.mean([kept(digit, [digits04.draw(digit, rng=rng, **how) for _ in range(DRAWN)]) for digit in range(5)])
+            np.mean([kept(digit, [digits04.draw(digit, rng=rng, **how) for _ in range(IMAGES)]) for digit in range(5)])
         )
 
-    steps = range(-REACH, REACH + 1)
+    steps = range(-MAX_SHIFT, MAX_SHIFT + 1)
     maps = np.stack([kept(digit, [digits04.draw(digit, (x, y)) for y in steps for x in steps]) for digit in range(5)])
     maps = maps.reshape(5, len(steps), len(steps))
     ring = np.maximum(*np.abs(np.meshgrid(steps, steps)))
     return {
         "own_planes": len(set(own.tolist())),
-        "shift": {str(far): float(maps[:, ring == far].mean()) for far in range(REACH + 1)},
-        "bend": {str(bend): altered(bend=bend) for bend in BENDS},
-        "noise": {str(noise): altered(noise=noise) for noise in NOISES},
+        "shift": {str(far): float(maps[:, ring == far].mean()) for far in range(MAX_SHIFT + 1)},
+        "bend": {str(bend): distorted(bend=bend) for bend in BENDS},
+        "noise": {str(noise): distorted(noise=noise) for noise in NOISES},
         "maps": maps,
     }
 
 
 def _print(result, distinct):
     own = result["own_planes"]
-    table = Table("", "amount", "measured", "published (1980)", title=f"{TURNS} presentations of each digit, no labels")
-    table.add_row("digits with a plane of their own", "", f"5 of 5 in {distinct} of {len(own)} orders", "5 of 5")
-    named = {"shift": "shifted, px along the farther axis", "bend": "bent, px", "noise": "pixels flipped, share"}
-    for key, name in named.items():
+    table = Table("", "amount", "measured", "published (1980)", title=f"{TURNS} presentations of each digit, without labels")
+    table.add_row("digits with their own plane", "", f"5 of 5 in {distinct} of {len(own)} runs", "5 of 5")
+    labels = {"shift": "shift, px along the longer axis", "bend": "bend, px", "noise": "fraction of pixels flipped"}
+    for key, name in labels.items():
         for amount, share in result.get(key, {}).items():
-            table.add_row(name, amount, f"{share:.1f} % keep it", "some examples")
+            table.add_row(name, amount, f"{share:.1f} % keep their plane", "some examples")
     Console().print(table)
 
 
 def _draw(result, path):
     figure, axes = plt.subplots(1, 7, figsize=(19, 3.2), layout="constrained")
-    extent = (-REACH - 0.5, REACH + 0.5, REACH + 0.5, -REACH - 0.5)
+    extent = (-MAX_SHIFT - 0.5, MAX_SHIFT + 0.5, MAX_SHIFT + 0.5, -MAX_SHIFT - 0.5)
     for digit, axis in enumerate(axes[:5]):
         image = axis.imshow(result["maps"][digit], vmin=0, vmax=100, cmap="viridis", extent=extent)
         axis.set(title=f"{digit}: keeps its plane", xlabel="shift to the right, px")
     axes[0].set_ylabel("shift down, px")
-    figure.colorbar(image, ax=axes[:5], label="% of nets", shrink=0.8)
-    for axis, key, label in zip(axes[5:], ("bend", "noise"), ("bend, px", "share of pixels flipped"), strict=True):
+    figure.colorbar(image, ax=axes[:5], label="% of networks", shrink=0.8)
+    for axis, key, label in zip(axes[5:], ("bend", "noise"), ("bend, px", "fraction of pixels flipped"), strict=True):
         axis.plot([0, *map(float, result[key])], [result["shift"]["0"], *result[key].values()], marker=".")
-        axis.set(xlabel=label, ylabel="% of pictures that keep it", ylim=(0, 102))
+        axis.set(xlabel=label, ylabel="% of images that keep their plane", ylim=(0, 102))
         axis.grid(alpha=0.3)
     report.save_figure(figure, path)

@@ -1,11 +1,12 @@
-"""ReLU against tanh: how many epochs a four-layer net needs to 25 % training error on CIFAR-10, fig. 1 of AlexNet's paper.
+"""ReLU against tanh: epochs of a four-layer network to 25 % training error on CIFAR-10, as in fig. 1 of AlexNet's paper.
 
-The paper says that the net with ReLU is six times as fast, that the rate of each was chosen to make it as fast as possible,
-and that nothing regularized them. The rates are chosen here by a trial of two epochs on a part of the pictures. The net is
-alexnet-cifar without normalization, which sees the middle of each picture; an epoch's error is counted while it learns.
+In the paper the network with ReLU is six times as fast. Each learning rate was chosen for the fastest training, without any
+regularization. Here each rate is chosen by two epochs on a subset of the images. The network is alexnet-cifar without
+normalization, on the center crop of each image. The training error of an epoch is averaged while the weights change.
 """
 
 import json
+from pathlib import Path
 
 import keras
 import matplotlib.pyplot as plt
@@ -24,25 +25,25 @@ RATES = (0.0003, 0.001, 0.003, 0.01)
 GOAL = 25.0  # percent of training error
 PUBLISHED = 6.0
 EPOCHS = 40
-TRIAL = 2, 10_000  # epochs, pictures, evenly spread over the training part
+TRIAL = 2, 10_000  # epochs, and images evenly spaced in the training split
 BATCH = 128
 
 
-def run(out, seeds=1, data="cifar10", epochs=EPOCHS):
-    """Train both nets until they err in 25 % of the training pictures; print and draw the curves, and write result.json.
+def run(out: Path, seeds: int = 1, data: str = "cifar10", epochs: int = EPOCHS) -> dict:
+    """Train both networks to 25 % training error; print a table, plot the curves, and write result.json.
 
     Args:
-        out: the folder for result.json and relu_tanh.png.
-        seeds: number of starts of each net.
-        data: what `training.data.load` takes: pictures of ten classes.
-        epochs: how long a net is trained at most.
+        out: folder for result.json and relu_tanh.png.
+        seeds: number of runs of each network.
+        data: name of a data set with ten classes; see `training.data.load`.
+        epochs: maximum number of epochs.
 
     Returns:
-        dict: by activation, its rate, the training errors by epoch of each start, in percent, and the epochs to the goal,
-        None where it was not reached.
+        dict: for each activation `rate`; `errors`, the training errors of each run by epoch, in percent; `epochs`, the
+        epochs to the goal of each run, None if it was not reached.
     """
-    picture = registry.card("alexnet-cifar").picture.model_dump()
-    train, *_ = sources.split(sources.load(data, picture), 0, 0, seed=1)
+    image_spec = registry.card("alexnet-cifar").picture.model_dump()
+    train, *_ = sources.split(sources.load(data, image_spec), 0, 0, seed=1)
     result = {}
     with console.progress() as progress:
         for activation in ACTIVATIONS:
@@ -59,7 +60,7 @@ def run(out, seeds=1, data="cifar10", epochs=EPOCHS):
                 _errors(train, activation, rate, seed, epochs, lambda task=task: progress.advance(task))
                 for seed in range(1, seeds + 1)
             ]
-            result[activation] = {"rate": rate, "errors": curves, "epochs": [to_goal(curve) for curve in curves]}
+            result[activation] = {"rate": rate, "errors": curves, "epochs": [epochs_to_goal(curve) for curve in curves]}
     with atomic(out / "result.json") as temporary:
         temporary.write_text(json.dumps({"seeds": seeds, "published_ratio": PUBLISHED, **result}, indent=2) + "\n", "utf-8")
     _draw(result, out / "relu_tanh.png")
@@ -68,11 +69,11 @@ def run(out, seeds=1, data="cifar10", epochs=EPOCHS):
 
 
 def _errors(train, activation, rate, seed, epochs, advance):
-    """Return the training error of each epoch, in percent, up to the first at the goal."""
+    """Train until the goal and return the training error of each epoch, in percent."""
     keras.utils.set_random_seed(seed)
     card = registry.card("alexnet-cifar")
-    net = registry.build("alexnet-cifar", activation=activation, normalization=False)
-    machine = registry.wrap(net, card, range(net.output_shape[-1]))
+    network = registry.build("alexnet-cifar", activation=activation, normalization=False)
+    machine = registry.wrap(network, card, range(network.output_shape[-1]))
     trainer = fused_steps.make(machine, [], train.images, train.labels, BATCH)
     trainer.prepare(keras.optimizers.SGD(rate, momentum=0.9), keras_objects.loss(card.loss))
     until = _UntilGoal(advance)
@@ -82,7 +83,7 @@ def _errors(train, activation, rate, seed, epochs, advance):
 
 
 class _UntilGoal(keras.callbacks.Callback):
-    """Keeps the training error of each epoch, in percent, and stops at the goal, or where the loss is no number any more."""
+    """Records the training error of each epoch, in percent, and stops at the goal or when the loss is not finite."""
 
     def __init__(self, advance):
         super().__init__()
@@ -96,22 +97,26 @@ class _UntilGoal(keras.callbacks.Callback):
         self.model.stop_training = not finite or self.errors[-1] <= GOAL
 
 
-def to_goal(errors):
-    """Return after how many epochs a curve crosses the goal, a straight line between two epochs; None if it never does."""
-    below = [number for number, error in enumerate(errors) if error <= GOAL]
-    if not below:
+def epochs_to_goal(errors: list[float]) -> float | None:
+    """Return the epoch, interpolated linearly, at which the error reaches the goal, or None if it never does.
+
+    Args:
+        errors: training error of each epoch, in percent.
+    """
+    reached = [number for number, error in enumerate(errors) if error <= GOAL]
+    if not reached:
         return None
-    first = below[0]
+    first = reached[0]
     if first == 0:
         return 1.0
     before, after = errors[first - 1], errors[first]
     return first + (before - GOAL) / (before - after)
 
 
-def ratio(result):
-    """Return how many times the epochs of ReLU tanh takes, and whether it arrived: if not, the ratio is more than that.
+def ratio(result: dict) -> tuple[float | None, bool]:
+    """Return the ratio of the epochs of tanh to those of ReLU, and whether tanh reached the goal in every run.
 
-    Where ReLU did not arrive there is no ratio, and None stands for it.
+    If tanh did not reach the goal, the ratio is a lower bound. If ReLU did not, the ratio is None.
     """
     relu, tanh = (result[activation] for activation in ACTIVATIONS)
     if not all(relu["epochs"]):
@@ -122,20 +127,20 @@ def ratio(result):
 
 def _table(result):
     table = Table(title=f"Epochs to {GOAL:g} % training error on CIFAR-10")
-    for column in ("activation", "rate", "epochs, each start", "last training error, %"):
+    for column in ("activation", "rate", "epochs of each run", "last training error, %"):
         table.add_column(column)
     for activation, row in result.items():
         epochs = ", ".join("not reached" if each is None else f"{each:.1f}" for each in row["epochs"])
         last = ", ".join(f"{curve[-1]:.1f} after {len(curve)}" for curve in row["errors"])
         table.add_row(activation, f"{row['rate']:g}", epochs, last)
-    found, arrived = ratio(result)
+    found, reached = ratio(result)
     if found is not None:
-        table.caption = f"tanh / relu: {'' if arrived else 'more than '}{found:.1f}; published: {PUBLISHED:g}"
+        table.caption = f"tanh / relu: {'' if reached else 'more than '}{found:.1f}; published: {PUBLISHED:g}"
     return table
 
 
 def _draw(result, path):
-    """Draw the training error of each start by epoch, as in the paper: ReLU solid, tanh dashed."""
+    """Plot the training error of each run by epoch, as in the paper: ReLU solid, tanh dashed."""
     figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
     for (activation, row), line in zip(result.items(), ("-", "--"), strict=True):
         for number, curve in enumerate(row["errors"]):

@@ -1,7 +1,7 @@
-"""Starting weights: why a deep tanh net dies, saturates or learns, seen in the activations of each layer before learning.
+"""Weight initialization: whether the activations of a deep tanh network vanish, saturate or keep their scale.
 
-The lecture's experiment: 1,000 inputs from N(0, 1) through ten layers of 500 tanh units without biases, whose weights start
-too small, too large, and as Glorot and Bengio (2010) have it for linear units.
+The experiment of the lecture: 1,000 inputs from N(0, 1) pass ten layers of 500 tanh units without biases. The weights are
+too small, too large, or those of Glorot and Bengio (2010) for linear units.
 """
 
 import json
@@ -19,39 +19,39 @@ from zoo import console
 from zoo.files import atomic
 
 LAYERS, UNITS, INPUTS = 10, 500, 1000
-SATURATED = 0.99  # of tanh's 1: here the slope is below 0.02, and little of a gradient comes through
+SATURATED = 0.99  # beyond this the slope of tanh is below 0.02, and gradients almost vanish
 
-STARTS = {
+INITIALIZERS = {
     "std 0.01": lambda seed: RandomNormal(stddev=0.01, seed=seed),
     "std 1": lambda seed: RandomNormal(stddev=1.0, seed=seed),
     "Xavier, std 1/√F": lambda seed: VarianceScaling(1.0, "fan_in", "untruncated_normal", seed=seed),
 }
 
-# CS231n (2017), lecture 6, to the digits that are quoted: the standard deviations of the first layers.
+# CS231n (2017), lecture 6: the quoted standard deviations of the first layers.
 PUBLISHED = {"Xavier, std 1/√F": (0.63, 0.49, 0.41)}
 
 
-def run(out, seeds=3):
-    """Print and draw the activations of each layer by start, and write result.json.
+def run(out: Path, seeds: int = 3) -> dict:
+    """Print and plot the activations of each layer for each initialization, and write result.json.
 
     Args:
-        out: the folder for result.json and starting-weights.png.
-        seeds: number of draws of inputs and weights; the table is their mean, the figure the first.
+        out: folder for result.json and starting-weights.png.
+        seeds: number of random inputs and weights; the table shows their mean, the figure the first.
 
     Returns:
-        dict: for each start, std and saturated, (layers,) lists: the standard deviation of the activations, and the share
-        of them beyond ±0.99, means over the seeds; and published, the lecture's standard deviations.
+        dict: for each initialization `std` and `saturated`, lists with one value per layer, means over the seeds: the
+        standard deviation of the activations, and the fraction beyond ±0.99; `published`, the lecture's standard deviations.
     """
     out = Path(out)
-    rows = console.track(range(seeds), "drawing nets")
-    drawn = [{name: activations(name, seed) for name in STARTS} for seed in rows]
+    numbers = console.track(range(seeds), "initializing networks")
+    drawn = [{name: activations(name, seed) for name in INITIALIZERS} for seed in numbers]
     result = {
         name: {
             "std": np.mean([each[name].std(axis=(1, 2)) for each in drawn], axis=0).tolist(),
             "saturated": np.mean([(abs(each[name]) > SATURATED).mean(axis=(1, 2)) for each in drawn], axis=0).tolist(),
             "published": list(PUBLISHED.get(name, ())),
         }
-        for name in STARTS
+        for name in INITIALIZERS
     }
     _print(result)
     _draw(drawn[0], out / "starting-weights.png")
@@ -60,25 +60,25 @@ def run(out, seeds=3):
     return result
 
 
-def activations(start, seed):
+def activations(initializer: str, seed: int) -> np.ndarray:
     """Return the activations of all layers, (layers, inputs, units) float32.
 
     Args:
-        start: a name of `STARTS`.
-        seed: int; it fixes inputs and weights.
+        initializer: a name in `INITIALIZERS`.
+        seed: random seed of the inputs and weights.
     """
     x = image = keras.Input((UNITS,))
     outputs = []
     for layer in range(LAYERS):
-        start_of_layer = STARTS[start](seed * LAYERS + layer)
-        x = keras.layers.Dense(UNITS, activation="tanh", use_bias=False, kernel_initializer=start_of_layer)(x)
+        kernel_initializer = INITIALIZERS[initializer](seed * LAYERS + layer)
+        x = keras.layers.Dense(UNITS, activation="tanh", use_bias=False, kernel_initializer=kernel_initializer)(x)
         outputs.append(x)
     inputs = np.random.default_rng(seed).normal(size=(INPUTS, UNITS)).astype("float32")
     return np.stack([keras.ops.convert_to_numpy(each) for each in keras.Model(image, outputs)(inputs)])
 
 
 def _print(result):
-    table = Table(title=f"standard deviation of the activations, {UNITS} tanh units a layer; share beyond ±{SATURATED}")
+    table = Table(title=f"Standard deviation of the activations, {UNITS} tanh units per layer; fraction beyond ±{SATURATED}")
     table.add_column("layer", justify="right")
     for name in result:
         table.add_column(name, justify="right")

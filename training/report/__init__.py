@@ -1,9 +1,9 @@
-"""What people would rather look at than read: figures, a page a run, and runs side by side.
+"""Reports of runs: figures, an HTML page per run, and comparisons of runs.
 
-report.write_predictions(evaluation, samples, out / "predictions.csv")    the answer to each picture
-report.plot_mistakes(evaluation, samples, out / "mistakes.png")          and likewise curves and confusion
-report.write(out)                                                   report.html, from what lies in the run folder
-report.compare(runs, "comparison.html")                             the same of several runs
+report.write_predictions(evaluation, samples, out / "predictions.csv")    write the prediction for each image
+report.plot_mistakes(evaluation, samples, out / "mistakes.png")           plot the most confident mistakes
+report.write(out)                                                         write report.html of a run directory
+report.compare(runs, "comparison.html")                                   compare several runs
 """
 
 from training.report.comparison import compare

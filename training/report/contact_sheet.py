@@ -1,6 +1,7 @@
-"""A contact sheet: pictures as they were read, as the net sees them in evaluation, and as it sees them in training."""
+"""Plots a contact sheet: images as read, as the network receives them in evaluation, and augmented as in training."""
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -13,102 +14,118 @@ import numpy as np
 
 from training import data, keras_objects, recipe
 from training.augmentation import presets
+from training.data import Samples
+from training.data.listing import count_images
 from training.recipe import shown
 from zoo import registry
 from zoo.errors import ZooError, printable
 from zoo.files import atomic
 from zoo.images import center_crop
+from zoo.schema import KerasObject
 
-ROWS = 8  # classes, at most
-TIMES = 6  # distortions of each picture
-TILE = 112  # pixels of the longer side of a picture, about
+ROWS = 8  # classes
+AUGMENTED = 6  # augmented versions of each image
+TILE = 112  # side of a tile in pixels
 GAP = 8
 DPI = 110
-GREY = 235  # around a picture that fills no tile: neither the black of padding nor the white of paper
+GREY = 235  # background of a tile: different from black padding and from the white page
 
 
-def draw(augmentation, samples, class_names, shape, path, title, root=None):
-    """Draw the first picture of each class, of many classes of eight: a row each.
+def draw(
+    augmentation: Sequence[keras.Layer],
+    samples: Samples,
+    class_names: Sequence[str],
+    shape: tuple[int, int, int],
+    path: Path,
+    title: str,
+    root: Path | None = None,
+) -> None:
+    """Plot the first image of each class, one row per class, for at most `ROWS` classes.
 
-    Nothing random moves on by it: what is drawn is what the next batches would see, and a run that draws it stays the same,
-    to the bit.
+    The states of the random seed generators do not change, so a run that calls this function has bit-identical results to
+    one that does not.
 
     Args:
-        augmentation: layers, as for `training.engine.trainer.Trainer`.
-        samples: `training.data.Samples` of the training part.
-        class_names: one str a class.
-        shape: (height, width, channels) that the classifier takes.
-        path: the PNG to write.
-        title: str, above all.
-        root: folder that the names of the samples are below; the files themselves are drawn first, where they have names.
+        augmentation: augmentation layers, as for `training.engine.trainer.Trainer`.
+        samples: training samples.
+        class_names: one str per class.
+        shape: input (height, width, channels) of the classifier.
+        path: the PNG file.
+        title: title of the sheet.
+        root: folder that the names of the samples are relative to. If given, and if the samples have names, the first column
+            shows the files themselves.
 
     Raises:
-        ZooError: if a layer does not take such pictures.
+        ZooError: if a layer cannot process such images.
     """
     counts = np.bincount(samples.labels, minlength=len(class_names))
     present = np.flatnonzero(counts)
     classes = present[np.linspace(0, len(present) - 1, min(ROWS, len(present))).round().astype(int)]
-    first = samples[np.array([np.flatnonzero(samples.labels == each)[0] for each in classes])]
+    first = samples[np.array([np.flatnonzero(samples.labels == label)[0] for label in classes])]
     named = root is not None and first.names is not None
     originals = [_original(Path(root) / name) for name in first.names] if named else list(first.images)
-    columns = [originals, list(center_crop(first.images, *shape[:2])), *distorted(augmentation, first.images)]
-    headings = ["the file" if named else "as read", "in evaluation", "in training"][: len(columns)]
-    labels = [f"{_short(class_names[each])}\n{counts[each]:,} picture{'' if counts[each] == 1 else 's'}" for each in classes]
+    columns = [originals, list(center_crop(first.images, *shape[:2])), *augmented_batches(augmentation, first.images)]
+    headings = ["file" if named else "as read", "in evaluation", "in training"][: len(columns)]
+    labels = [f"{_shorten(class_names[label])}\n{count_images(range(counts[label]))}" for label in classes]
     _save(columns, headings, labels, title, path)
 
 
-def distorted(augmentation, pictures, times=TIMES):
-    """Return what layers of augmentation make of pictures: `times` float arrays, a batch each; without layers none.
+def augmented_batches(augmentation: Sequence[keras.Layer], images: np.ndarray, count: int = AUGMENTED) -> list[np.ndarray]:
+    """Augment images several times, without changing the states of the seed generators.
 
     Args:
-        augmentation: layers; the states of their random numbers stay as they are.
-        pictures: (n, height, width, channels) uint8.
+        augmentation: augmentation layers.
+        images: (n, height, width, channels) uint8.
+        count: number of augmented versions.
+
+    Returns:
+        `count` float arrays of n images each; an empty list if there are no layers.
 
     Raises:
-        ZooError: if a layer does not take such pictures, colours for one.
+        ZooError: if a layer cannot process such images, for example because it needs color.
     """
-    made = []
-    with keras.StatelessScope():  # what is assigned within it is forgotten
-        for _ in range(times if augmentation else 0):
-            batch = keras.ops.cast(pictures, "float32")
+    batches = []
+    with keras.StatelessScope():  # assignments inside this scope are discarded
+        for _ in range(count if augmentation else 0):
+            batch = keras.ops.cast(images, "float32")
             for layer in augmentation:
                 try:
                     batch = layer(batch, training=True)
-                except Exception as error:  # Keras and its backends raise errors of many kinds here
+                except Exception as error:  # Keras and its backends raise many types of errors here
                     size = "x".join(map(str, batch.shape[1:]))
                     reason = keras_objects.reason(error)
                     raise ZooError(
-                        f"augmentation {type(layer).__name__} does not fit pictures of {size}: {reason}"
+                        f"augmentation {type(layer).__name__} cannot process images of {size}: {reason}"
                     ) from error
-            made.append(keras.ops.convert_to_numpy(batch))
-    return made
+            batches.append(keras.ops.convert_to_numpy(batch))
+    return batches
 
 
-def describe(name, augmentation):
-    """Return the title of a sheet: what it is of, and the layers of a recipe with their amounts."""
-    layers = presets.described([each.model_dump() for each in augmentation])
-    return f"{name}: {layers or 'nothing is distorted'}"
+def describe(name: str, augmentation: Sequence[KerasObject]) -> str:
+    """Return the title of a sheet: a name, and the augmentation layers of a recipe with their arguments."""
+    layers = presets.describe([layer.model_dump() for layer in augmentation])
+    return f"{name}: {layers or 'no augmentation'}"
 
 
-def show_augmented(name, source, seed, out):
-    """Draw the sheet of a recipe, for `zoo show RECIPE --augmented`.
+def show_augmented(name: str, source: str, seed: int | None, out: str | Path | None) -> None:
+    """Plot the contact sheet of a recipe, for `zoo show RECIPE --augmented`.
 
     Args:
-        name: name of a packaged recipe, path of a TOML file or of a run folder.
-        source: folder, list or TFDS name, instead of the recipe's.
-        seed: int, instead of the recipe's, or None.
-        out: the PNG to write; by default NAME-augmented.png.
+        name: name of a packaged recipe, path of a TOML file or of a run directory.
+        source: data to use instead of the recipe's, or "".
+        seed: random seed to use instead of the recipe's, or None.
+        out: the PNG file. Default: NAME-augmented.png.
 
     Raises:
-        ZooError: if there is no such recipe, its data cannot be had, or its layers do not fit.
+        ZooError: if there is no such recipe, its data cannot be loaded, or its layers cannot process the images.
     """
     checked = _recipe(name, {} if seed is None else {"seed": seed})
     if not (source or checked.data.name):
-        raise ZooError(f"the recipe {name} leaves its data open; name some with --data")
-    picture, shape = _format(name, checked)
-    loaded = data.load(source or checked.data.name, shown(checked, picture))
-    carved = (0, 0) if source else (checked.data.validation, checked.data.test)  # of others all may be seen
-    train, _, _ = data.split(loaded, *carved, checked.seed)
+        raise ZooError(f"the recipe {name} does not specify its data; add --data DATA")
+    image_spec, shape = _image_spec(name, checked)
+    loaded = data.load(source or checked.data.name, shown(checked, image_spec))
+    sizes = (0, 0) if source else (checked.data.validation, checked.data.test)  # other data are used whole
+    train, _, _ = data.split(loaded, *sizes, checked.seed)
     layers = keras_objects.augmentation(checked.augmentation, checked.seed)
     for layer in layers:
         if hasattr(layer, "adapt"):
@@ -120,47 +137,47 @@ def show_augmented(name, source, seed, out):
 
 
 def _recipe(name, changes):
-    """Return the recipe of a name, TOML file or run folder; of a model, say which recipes it has."""
+    """Return the recipe of a name, TOML file or run directory. For a model, raise an error that lists its recipes."""
     path = Path(name)
     if path.is_dir():
         if not (path / "recipe.toml").is_file():
-            raise ZooError(f"{name} is no run folder: it has no recipe.toml")
+            raise ZooError(f"{name} is not a run directory: it has no recipe.toml")
         return recipe.load(path / "recipe.toml", **changes)
     if path.suffix != ".toml" and name.partition(".")[0] in registry.raw_cards() and name not in recipe.names():
         arch = registry.split_name(name)[0]
-        known = [each for each in recipe.names() if recipe.load(each).model.partition(".")[0] == arch]
-        by = f"its recipes are {', '.join(known)}" if known else "it has no recipe"
-        raise ZooError(f"{name} is a model, and pictures are distorted by a recipe; {by}")
+        known = [found for found in recipe.names() if recipe.load(found).model.partition(".")[0] == arch]
+        recipes = f"its recipes are {', '.join(known)}" if known else "it has no recipe"
+        raise ZooError(f"{name} is a model; expected a recipe, which has the augmentation; {recipes}")
     return recipe.load(name, **changes)
 
 
-def _format(name, checked):
-    """Return the picture format of a recipe's model, and its (height, width, channels)."""
+def _image_spec(name, checked):
+    """Return the image_spec of a recipe's model, and its (height, width, channels)."""
     if not checked.model:
-        raise ZooError(f"the recipe {name} leaves its model open; give the run folder of a `zoo finetune`")
+        raise ZooError(f"the recipe {name} does not specify its model; give the run directory of a `zoo finetune` instead")
     if registry.is_path(checked.model) or "." in checked.model:
-        picture = registry.load(checked.model).image_spec
+        image_spec = registry.load(checked.model).image_spec
     else:
-        picture = (checked.picture or registry.card(checked.model).picture).model_dump()
-    return picture, (picture["height"], picture["width"], picture["channels"])
+        image_spec = (checked.picture or registry.card(checked.model).picture).model_dump()
+    return image_spec, (image_spec["height"], image_spec["width"], image_spec["channels"])
 
 
 def _original(path):
-    """Return a picture file as it is, upright, in its own size and colours."""
+    """Return an image file in its own size and colors, rotated as its EXIF orientation says."""
     try:
         with Image.open(path) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:  # it has been read once
-        raise ZooError(f"{path} cannot be read any more ({error}); has its folder changed?") from error
+    except (OSError, UnidentifiedImageError) as error:  # it was readable before
+        raise ZooError(f"{path} can no longer be read ({error}); has the file changed?") from error
 
 
-def _tile(picture):
-    """Return a picture of any size as (TILE, TILE, 3) uint8: as large as fits, small ones by whole pixels."""
-    picture = np.repeat(picture, 3 // picture.shape[-1], axis=-1).astype("float32").round().clip(0, 255).astype("uint8")
-    times = TILE // max(picture.shape[:2])
-    if times:
-        picture = picture.repeat(times, axis=0).repeat(times, axis=1)
-    image = Image.fromarray(picture)
+def _tile(pixels):
+    """Return an image of any size, scaled to fit, as (TILE, TILE, 3) uint8. Small images are enlarged by a whole factor."""
+    pixels = np.repeat(pixels, 3 // pixels.shape[-1], axis=-1).astype("float32").round().clip(0, 255).astype("uint8")
+    factor = TILE // max(pixels.shape[:2])
+    if factor:
+        pixels = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+    image = Image.fromarray(pixels)
     image.thumbnail((TILE, TILE), Image.Resampling.BOX)
     tile = Image.new("RGB", (TILE, TILE), (GREY,) * 3)
     tile.paste(image, ((TILE - image.width) // 2, (TILE - image.height) // 2))
@@ -168,13 +185,13 @@ def _tile(picture):
 
 
 def _save(columns, headings, labels, title, path):
-    """Write columns of pictures as one PNG, with a heading over a column and a label before a row."""
+    """Write columns of images to a PNG file, with a heading above each column and a label before each row."""
     step = TILE + GAP
     canvas = np.full((len(labels) * step, len(columns) * step, 3), 255, "uint8")
-    for column, pictures in enumerate(columns):
-        for row, picture in enumerate(pictures):
-            canvas[row * step : row * step + TILE, column * step : column * step + TILE] = _tile(picture)
-    left, right = 150, 10  # pixels for labels and margin
+    for column, images in enumerate(columns):
+        for row, image in enumerate(images):
+            canvas[row * step : row * step + TILE, column * step : column * step + TILE] = _tile(image)
+    left, right = 150, 10  # pixels of the labels and of the margin
     width = max(left + canvas.shape[1] + right, 560)
     lines = textwrap.wrap(printable(title), width // 7)
     top = 16 * len(lines) + 34
@@ -193,6 +210,6 @@ def _save(columns, headings, labels, title, path):
     plt.close(figure)
 
 
-def _short(name):
+def _shorten(name):
     name = printable(name)
     return name if len(name) <= 22 else f"{name[:21]}…"

@@ -1,4 +1,4 @@
-"""The page of a run: one HTML file that needs nothing else."""
+"""Writes report.html of a run: a single file with all figures embedded."""
 
 import base64
 import contextlib
@@ -7,84 +7,89 @@ import functools
 import tempfile
 from pathlib import Path
 
-from training.evaluation.metrics import SURE, between, interval, kind
+from training.evaluation.metrics import CONFIDENCE, confidence_interval, format_interval, split_images
 from training.report import figures, runs
 from zoo import registry
 from zoo.files import atomic
 
-NAMED = 50  # messages about what was left out that are shown
+LISTED = 50  # messages about skipped files that the page lists
+WIDE = 4  # percent: a wider confidence interval gets a remark
 
 
-def write(out, path=None):
-    """Write the page of a run from what lies in its folder, where its curves and confusion matrix are drawn anew, too.
+def write(out: str | Path, path: str | Path | None = None) -> runs.Run:
+    """Write the report of a run directory, and plot its curves and confusion matrix again.
 
     Args:
-        out: the run folder; one that is not finished is shown as far as it is.
-        path: the HTML file; by default report.html in the folder. Another leaves the folder as it is.
+        out: the run directory. The run may be unfinished.
+        path: the HTML file. Default: report.html in the run directory. With another path the run directory is not changed.
 
     Returns:
-        `training.report.runs.Run`, as it was read.
+        `training.report.runs.Run`.
 
     Raises:
-        ZooError: if it is no run folder, or a file in it is damaged.
+        ZooError: if `out` is not a run directory, or a file in it is damaged.
     """
     run = runs.read_run(out)
-    with tempfile.TemporaryDirectory() if path else contextlib.nullcontext(run.folder) as place:
-        place = Path(place)
-        figures.plot_curves(run.history, place / "curves.png", run.marks)
-        if run.answers:
-            figures.plot_confusion_matrix(run.answers, place / "confusion.png")
-        pictures = {
-            name: embedded(file)
-            for name, folder in (("curves", place), ("confusion", place), ("mistakes", run.folder), ("seen", run.folder))
-            if (file := folder / f"{name}.png").is_file() and (run.metrics or name in ("curves", "seen"))
+    with tempfile.TemporaryDirectory() if path else contextlib.nullcontext(run.folder) as folder:
+        folder = Path(folder)
+        figures.plot_curves(run.history, folder / "curves.png", run.marks)
+        if run.evaluation:
+            figures.plot_confusion_matrix(run.evaluation, folder / "confusion.png")
+        places = {"curves": folder, "confusion": folder, "mistakes": run.folder, "seen": run.folder}
+        images = {
+            name: data_url(file)
+            for name, place in places.items()
+            if (file := place / f"{name}.png").is_file() and (run.metrics or name in ("curves", "seen"))
         }
-    by_class = run.answers.by_class() if run.answers else {}
-    if len(by_class) > figures.MOST_CLASSES:
-        by_class = dict(sorted(by_class.items(), key=lambda each: each[1]["f1"] or 0))
+    per_class = run.evaluation.per_class() if run.evaluation else {}
+    many = len(per_class) > figures.MAX_MATRIX_CLASSES
+    if many:
+        per_class = dict(sorted(per_class.items(), key=lambda item: item[1]["f1"] or 0))
     render(
         "run.html",
         path or run.folder / "report.html",
         run=run,
         metrics=run.metrics or {},
-        pictures=pictures,
+        images=images,
         headline=headline(run),
         facts=facts(run),
-        by_class=by_class,
-        many=len(by_class) > figures.MOST_CLASSES,
-        worst=run.answers.worst(figures.MISTAKES) if run.answers else [],
-        named=NAMED,
+        per_class=per_class,
+        many=many,
+        mistakes=run.evaluation.most_confident_mistakes(figures.MISTAKES) if run.evaluation else [],
+        listed=LISTED,
         recipe=(run.folder / "recipe.toml").read_text("utf-8", errors="backslashreplace"),
     )
     return run
 
 
-def headline(run):
-    """Return the result in words: what is large, and what it is worth."""
+def headline(run: runs.Run) -> tuple[str, str]:
+    """Return the result in large letters, and a sentence about its uncertainty."""
     epochs, best = len(run.history), run.best
     if run.metrics is None:
-        reached = f", {best['val_error']:.2f} % of the validation pictures wrong" if "val_error" in best else ""
+        reached = f", validation error {best['val_error']:.2f} %" if "val_error" in best else ""
         return (
             f"Not finished: {epochs} of {run.recipe['epochs']} epochs",
-            f"The best so far is epoch {best['epoch']}{reached}. The run is still at work, or it was stopped; then its own "
-            "command with --resume goes on.",
+            f"Best epoch so far: {best['epoch']}{reached}. The run is in progress or was stopped; to continue it, repeat "
+            "its command with --resume.",
         )
-    error, pictures, part = run.metrics["error"], run.metrics["pictures"], run.metrics["part"]
-    high, low = (100 - bound for bound in interval(run.metrics["wrong"], pictures))
-    few = "With so few pictures the" if high - low > 4 else "The"
-    chosen = " The epoch was chosen on these pictures, so it is a little too good." if part == "validation" else ""
+    error, count, split = run.metrics["error"], run.metrics["pictures"], run.metrics["part"]
+    high, low = (100 - bound for bound in confidence_interval(run.metrics["wrong"], count))
+    wide = ", wide because there are few images" if high - low > WIDE else ""
+    biased = (
+        " The epoch was selected on these images, so the accuracy is slightly too high." if split == "validation" else ""
+    )
     return (
-        f"{100 - error:.{1 if pictures < 1000 else 2}f} % right",
-        f"on {pictures:,} {kind(part)}, {run.metrics['wrong']:,} wrong. {few} true number lies between "
-        f"{between(low, high)} % ({100 * SURE:.0f} % sure).{chosen}",
+        f"{100 - error:.{1 if count < 1000 else 2}f} % accuracy",
+        f"on {count:,} {split_images(split)}, {run.metrics['wrong']:,} wrong. {100 * CONFIDENCE:.0f} % confidence interval: "
+        f"{format_interval(low, high)} %{wide}.{biased}",
     )
 
 
-def facts(run):
-    """Return what the run was made of and measured with, as a list of (name, value)."""
+def facts(run: runs.Run) -> list[tuple[str, str]]:
+    """Return (name, value) of how the run was made: command, model, data, seed, device, versions, date."""
     metrics, recipe = run.metrics or {}, run.recipe
     versions = ", ".join(f"{name} {version}" for name, version in metrics.get("versions", {}).items())
-    told = {
+    values = {
         "command": metrics.get("command"),
         "model": recipe["model"],
         "card": card(metrics.get("card", recipe["model"])),
@@ -96,27 +101,27 @@ def facts(run):
         "versions": versions,
         "date": metrics.get("date"),
     }
-    return [(name, value) for name, value in told.items() if value not in (None, "")]
+    return [(name, value) for name, value in values.items() if value not in (None, "")]
 
 
-def card(name):
-    """Return in words what the card of a model says that it is, or None where the zoo has none."""
+def card(name: str) -> str | None:
+    """Return the title, year, authors and paper of a model, or None if the zoo has no card of it."""
     found = registry.raw_cards().get(name.partition(".")[0])
     if found is None:
         return None
     authors = found["authors"][0] + (" and others" if len(found["authors"]) > 1 else "")
-    return f"{found['title']} ({found['year']}): {authors}, {found['paper']['title']}. zoo info {found['name']} tells all"
+    return f"{found['title']} ({found['year']}): {authors}, {found['paper']['title']}. Details: zoo info {found['name']}"
 
 
-def duration(seconds):
-    """Return a time as a person would say it."""
+def duration(seconds: float) -> str:
+    """Format a time: "7.5 s", "42 s" or "0:01:15"."""
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return str(datetime.timedelta(seconds=round(seconds)))
 
 
-def embedded(path):
-    """Return a PNG file as what an <img> takes in place of an address."""
+def data_url(path: Path) -> str:
+    """Return the data URL of a PNG file, for the src attribute of an image."""
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
@@ -126,7 +131,7 @@ def _templates():
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("training.report", ""),
-        autoescape=True,  # names of classes and files are a stranger's
+        autoescape=True,  # class names and file names are untrusted
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -134,8 +139,14 @@ def _templates():
     return environment
 
 
-def render(template, path, **values):
-    """Write a page of this package's templates."""
+def render(template: str, path: str | Path, **values) -> None:
+    """Render a template of this package to an HTML file.
+
+    Args:
+        template: "run.html" or "compare.html".
+        path: the HTML file.
+        values: variables of the template.
+    """
     text = _templates().get_template(template).render(**values)
     with atomic(path) as temporary:
         temporary.write_text(text, "utf-8", errors="backslashreplace")

@@ -12,7 +12,7 @@ import pytest
 from training import keras_objects
 from training.augmentation import presets
 from training.engine import checkpoint, fused_steps
-from training.report.contact_sheet import distorted
+from training.report.contact_sheet import augmented_batches
 from zoo.classifier import Classifier
 from zoo.errors import ZooError
 from zoo.preprocessing import Preprocessing
@@ -36,7 +36,7 @@ SUPPORTED = {
         named("RandomShear", x_factor=0.2, y_factor=0.2),
         named("RandomPerspective"),
     ],
-    "colours": [
+    "colors": [
         named("RandomBrightness", factor=0.2),
         named("RandomContrast", factor=0.3),
         named("RandomHue", factor=0.2),
@@ -71,12 +71,12 @@ def samples():
 
 
 def made(described, samples):
-    """A trainer whose classifier starts the same each time, with layers of augmentation."""
+    """A trainer with augmentation layers and always the same initial weights."""
     keras.utils.set_random_seed(1)
     image = keras.Input((SIZE, SIZE, 3))
     net = keras.Model(image, keras.layers.Dense(3, name="scores")(keras.layers.Flatten()(image)), name="tiny")
-    picture = {"height": SIZE, "width": SIZE, "channels": 3, "resize": "stretch"}
-    classifier = Classifier(net, Preprocessing(1 / 255), picture, ("a", "b", "c"), "linear")
+    image = {"height": SIZE, "width": SIZE, "channels": 3, "resize": "stretch"}
+    classifier = Classifier(net, Preprocessing(1 / 255), image, ("a", "b", "c"), "linear")
     layers = keras_objects.augmentation(described, seed=3)
     for layer in layers:
         if hasattr(layer, "adapt"):
@@ -96,7 +96,7 @@ def state(trainer):
 
 
 @pytest.mark.parametrize("group", SUPPORTED)
-def test_a_resumed_run_ends_as_the_undisturbed_one_and_no_layer_of_it_leaves(group, samples, tmp_path):
+def test_a_resumed_run_is_bit_identical_and_the_layers_are_not_exported(group, samples, tmp_path):
     described = SUPPORTED[group]
     trainer = made(described, samples)
     run(trainer, 0)
@@ -127,18 +127,18 @@ def test_a_resumed_run_ends_as_the_undisturbed_one_and_no_layer_of_it_leaves(gro
 
 
 @pytest.mark.parametrize("described", EACH, ids=lambda each: each.class_name)
-def test_other_seeds_distort_otherwise_and_pixels_stay_what_a_picture_has(described, samples):
-    pictures, _ = samples
+def test_seeds_change_the_result_and_pixels_stay_in_range(described, samples):
+    images, _ = samples
     seeds = []
     for seed in (3, 3, 8):
         layers = keras_objects.augmentation([described], seed)
         if hasattr(layers[0], "adapt"):
-            layers[0].adapt(pictures)
-        seeds.append(np.stack(distorted(layers, pictures, times=3)))
+            layers[0].adapt(images)
+        seeds.append(np.stack(augmented_batches(layers, images, count=3)))
     first, again, other = seeds
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-    assert first.shape == (3, *pictures.shape) and np.isfinite(first).all()
+    assert first.shape == (3, *images.shape) and np.isfinite(first).all()
     if described.class_name != "training>PCAColour":  # the paper adds without a limit
         assert first.min() >= -1e-3 and first.max() <= 255 + 1e-3
 
@@ -165,37 +165,37 @@ def test_other_seeds_distort_otherwise_and_pixels_stay_what_a_picture_has(descri
     ],
     ids=lambda each: getattr(each, "class_name", None),
 )
-def test_what_distorts_no_pictures_is_refused_by_name(described, words):
+def test_unsuitable_layers_are_refused_by_name(described, words):
     with pytest.raises(ZooError, match=words) as error:
         keras_objects.augmentation([described], seed=1)
     assert described.class_name in str(error.value)
 
 
-def test_a_flip_is_the_picture_or_its_mirror_image_as_often(samples):
-    pictures, _ = samples
+def test_flipped_and_unflipped_images_are_equally_frequent(samples):
+    images, _ = samples
     (layer,) = keras_objects.augmentation([named("RandomFlip", mode="horizontal")], seed=1)
     mirrored = [
-        [np.array_equal(picture, plain[:, ::-1]) for picture, plain in zip(batch, pictures, strict=True)]
-        for batch in distorted([layer], pictures, times=40)
+        [np.array_equal(image, plain[:, ::-1]) for image, plain in zip(batch, images, strict=True)]
+        for batch in augmented_batches([layer], images, count=40)
     ]
     kept = [
-        [np.array_equal(picture, plain) for picture, plain in zip(batch, pictures, strict=True)]
-        for batch in distorted([layer], pictures, times=40)
+        [np.array_equal(image, plain) for image, plain in zip(batch, images, strict=True)]
+        for batch in augmented_batches([layer], images, count=40)
     ]
     assert (np.array(mirrored) ^ np.array(kept)).all()
     assert abs(np.mean(mirrored) - 0.5) < 4 * 0.5 / np.sqrt(np.size(mirrored))
 
 
 @pytest.mark.parametrize("name", presets.names())
-def test_the_named_sets_are_layers_that_distort_and_light_ones_mirror_nothing(name, samples):
-    pictures, _ = samples
+def test_presets_change_images_and_light_does_not_mirror(name, samples):
+    images, _ = samples
     described = [KerasObject(**each) for each in presets.get(name)]
-    made = distorted(keras_objects.augmentation(described, seed=1), pictures, times=1)
+    made = augmented_batches(keras_objects.augmentation(described, seed=1), images, count=1)
     assert bool(made) == (name != "none")
-    assert all(batch.shape == pictures.shape and not np.array_equal(batch, pictures) for batch in made)
+    assert all(batch.shape == images.shape and not np.array_equal(batch, images) for batch in made)
     assert ("RandomFlip" in {each.class_name for each in described}) == (name == "photos")
 
 
-def test_a_set_that_nobody_made():
+def test_an_unknown_preset_is_refused_with_a_suggestion():
     with pytest.raises(ZooError, match="no augmentation 'fotos'; did you mean 'photos'"):
         presets.get("fotos")

@@ -12,7 +12,7 @@ GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
 
 
 def coco(path, classes, folder, first=0):
-    """Write a list, and the pictures, whose first pixel is their number; `classes` has the class names of each picture."""
+    """Write a list, and the images, whose first pixel is their number; `classes` has the class names of each image."""
     path.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     categories = sorted({name for names in classes.values() for name in names})
@@ -34,7 +34,7 @@ def numbers(samples):
     return samples.images[:, 0, 0, 0].tolist()
 
 
-def test_a_list_beside_its_pictures_and_what_has_no_class_or_two(tmp_path):
+def test_a_list_beside_its_images_and_what_has_no_class_or_two(tmp_path):
     classes = {"a.png": ["nut"], "b.png": ["bolt", "bolt"], "c.png": [], "d.png": ["nut", "bolt"], "e.png": ["bolt"]}
     path = coco(tmp_path / "list.json", classes, tmp_path)
     source = data.load(path, GREY)
@@ -43,30 +43,30 @@ def test_a_list_beside_its_pictures_and_what_has_no_class_or_two(tmp_path):
     assert samples.names.tolist() == ["a.png", "b.png", "e.png"]
     assert numbers(samples) == [0, 1, 4] and samples.labels.tolist() == [1, 0, 0]
     assert source.problems == [
-        f"{path}: 1 picture is of no class: c.png",
-        f"{path}: 1 picture is of several classes: d.png (bolt, nut)",
+        f"{path}: 1 image without a class: c.png",
+        f"{path}: 1 image with several classes: d.png (bolt, nut)",
     ]
-    with pytest.raises(ZooError, match=r"1 picture is of no class: c\.png"):
+    with pytest.raises(ZooError, match=r"1 image without a class: c\.png"):
         data.load(path, GREY, strict=True)
 
 
-def test_many_pictures_of_two_classes_are_counted(tmp_path):
+def test_many_images_of_two_classes_are_counted(tmp_path):
     classes = {"a.png": ["nut"], **{f"{row}.png": ["nut", "bolt"] for row in range(9)}}
     (problem,) = data.load(coco(tmp_path / "list.json", classes, tmp_path), GREY).problems
-    assert "9 pictures are of several classes: 0.png (bolt, nut), 1.png (bolt, nut), 2.png (bolt, nut) and 6 more" in problem
+    assert "9 images with several classes: 0.png (bolt, nut), 1.png (bolt, nut), 2.png (bolt, nut) and 6 more" in problem
 
 
-@pytest.mark.parametrize("pictures", ["{part}2017", "images/{part}2017", "images", "annotations"])
-def test_a_folder_as_cocos(tmp_path, pictures):
-    """With the pictures where people have them."""
-    for number, part in enumerate(("val", "train")):
-        path = tmp_path / "annotations" / f"instances_{part}2017.json"
-        classes = {f"{part}_a.png": ["nut"], f"{part}_b.png": ["bolt"]}
-        coco(path, classes, tmp_path / pictures.format(part=part), first=10 * number)
+@pytest.mark.parametrize("images", ["{split}2017", "images/{split}2017", "images", "annotations"])
+def test_a_folder_as_cocos(tmp_path, images):
+    """With the images where people have them."""
+    for number, split in enumerate(("val", "train")):
+        path = tmp_path / "annotations" / f"instances_{split}2017.json"
+        classes = {f"{split}_a.png": ["nut"], f"{split}_b.png": ["bolt"]}
+        coco(path, classes, tmp_path / images.format(split=split), first=10 * number)
     (tmp_path / "annotations" / "captions_train2017.json").write_text("{}")
     source = data.load(str(tmp_path), GREY)
     assert source.class_names == ("bolt", "nut") and source.problems == [] and source.root == tmp_path
-    assert {part: numbers(samples) for part, samples in source.splits.items()} == {"train": [10, 11], "validation": [0, 1]}
+    assert {split: numbers(samples) for split, samples in source.splits.items()} == {"train": [10, 11], "validation": [0, 1]}
     names = [name for samples in source.splits.values() for name in samples.names]
     assert all((tmp_path / name).is_file() for name in names)
     alone = data.load(str(tmp_path / "annotations" / "instances_val2017.json"), GREY)
@@ -74,10 +74,10 @@ def test_a_folder_as_cocos(tmp_path, pictures):
 
 
 def test_a_folder_of_parts_with_a_list_in_each(tmp_path):
-    for number, part in enumerate(("train", "valid", "test")):
-        coco(tmp_path / part / "_annotations.coco.json", {"a.png": ["x"]}, tmp_path / part, first=number)
+    for number, split in enumerate(("train", "valid", "test")):
+        coco(tmp_path / split / "_annotations.coco.json", {"a.png": ["x"]}, tmp_path / split, first=number)
     source = data.load(str(tmp_path), GREY)
-    assert {part: numbers(samples) for part, samples in source.splits.items()} == {
+    assert {split: numbers(samples) for split, samples in source.splits.items()} == {
         "train": [0],
         "validation": [1],
         "test": [2],
@@ -88,25 +88,25 @@ def test_a_folder_of_parts_with_a_list_in_each(tmp_path):
 def test_lists_of_unknown_or_double_parts_are_refused(tmp_path):
     for name in ("instances_train.json", "instances_rest.json"):
         coco(tmp_path / "annotations" / name, {"a.png": ["x"]}, tmp_path / "images")
-    with pytest.raises(ZooError, match=r"instances_rest\.json: no telling which part"):
+    with pytest.raises(ZooError, match=r"instances_rest\.json: the name does not give a split"):
         data.load(str(tmp_path), GREY)
     (tmp_path / "annotations" / "instances_rest.json").rename(tmp_path / "annotations" / "instances_train2017.json")
-    with pytest.raises(ZooError, match=r"instances_train\.json and .*instances_train2017\.json list one part, train"):
+    with pytest.raises(ZooError, match=r"instances_train\.json and .*instances_train2017\.json are both the split train"):
         data.load(str(tmp_path), GREY)
 
 
-def test_missing_pictures_are_left_out_and_named_and_where_all_are_missing_the_folders_are(tmp_path):
+def test_missing_images_are_left_out_and_named_and_where_all_are_missing_the_folders_are(tmp_path):
     path = coco(tmp_path / "list.json", {"a.png": ["x"], "b.png": ["y"]}, tmp_path / "images")
     (tmp_path / "images" / "a.png").unlink()
     source = data.load(path, GREY)
     assert source.problems == [f"no file {tmp_path / 'images' / 'a.png'}"] and len(source.splits["all"]) == 1
     (tmp_path / "images" / "b.png").unlink()
-    with pytest.raises(ZooError, match=rf"nowhere, such as a\.png; looked in {tmp_path}, {tmp_path}/images"):
+    with pytest.raises(ZooError, match=rf"images not found, such as a\.png; searched in {tmp_path}, {tmp_path}/images"):
         data.load(path, GREY)
 
 
 def test_a_file_that_is_listed_twice(tmp_path):
-    """With two categories it is of several classes, with one it is one picture."""
+    """With two categories it with several classes, with one it is one image."""
     path = tmp_path / "list.json"
     coco(path, {"a.png": ["nut"], "b.png": ["bolt"], "c.png": ["nut"]}, tmp_path)
     listed = json.loads(path.read_text())
@@ -115,7 +115,7 @@ def test_a_file_that_is_listed_twice(tmp_path):
     path.write_text(json.dumps(listed))
     source = data.load(str(path), GREY)
     assert source.splits["all"].names.tolist() == ["b.png", "c.png"]
-    assert source.problems == [f"{path}: 1 picture is of several classes: a.png (bolt, nut)"]
+    assert source.problems == [f"{path}: 1 image with several classes: a.png (bolt, nut)"]
 
 
 @pytest.mark.parametrize(("table", "name"), [("images", "file_name"), ("categories", "name")])
@@ -129,7 +129,7 @@ def test_an_id_of_two_is_refused(tmp_path, table, name):
         data.load(str(path), GREY)
 
 
-def test_pictures_are_where_the_most_of_them_are(tmp_path):
+def test_images_are_where_the_most_of_them_are(tmp_path):
     """A folder nearer to the list that holds one of the same name is not theirs."""
     path = coco(tmp_path / "list.json", {f"{number}.png": ["x"] for number in range(5)}, tmp_path / "images", first=10)
     Image.new("L", (5, 6), 99).save(tmp_path / "3.png")
@@ -140,16 +140,16 @@ def test_pictures_are_where_the_most_of_them_are(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no list as COCO's: it: Invalid JSON"),
-        ("[1, 2]", "is no list as COCO's"),
+        ("{", "is not a COCO list: the file: Invalid JSON"),
+        ("[1, 2]", "is not a COCO list"),
         ('{"images": [], "annotations": [], "categories": []}', "lists no images"),
         ('{"images": [{"id": 1}], "annotations": [], "categories": []}', r"images\.0\.file_name: Field required"),
         (
             '{"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 2, "category_id": 3}],"categories": []}',
-            "an annotation is of image 2 and category 3; one of them is not listed",
+            "an annotation has image 2 and category 3; one of them is not listed",
         ),
-        ("[" * 100_000, "is no list as COCO's"),
-        ('{"images": [{"id": 1, "file_name": "a"}], "annotations": [], "categories": []}', "its pictures are nowhere"),
+        ("[" * 100_000, "is not a COCO list"),
+        ('{"images": [{"id": 1, "file_name": "a"}], "annotations": [], "categories": []}', "images not found"),
     ],
 )
 def test_files_that_are_no_such_list(tmp_path, text, message):

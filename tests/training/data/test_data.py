@@ -15,7 +15,7 @@ GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
 
 
 def write(path, seed):
-    """Write a picture of noise of its own and return its pixels."""
+    """Write an image of noise of its own and return its pixels."""
     pixels = np.random.default_rng(seed).integers(0, 256, (6, 5), "uint8")
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
@@ -24,7 +24,7 @@ def write(path, seed):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two classes of three pictures each, with the pixels by path."""
+    """Two classes of three images each, with the pixels by path."""
     pixels = {}
     for number, path in enumerate([f"{name}/{index}.png" for name in ("cat", "dog") for index in range(3)]):
         pixels[path] = write(tmp_path / path, number)
@@ -44,7 +44,7 @@ def test_a_folder_of_classes(folder):
 
 def test_other_files_hidden_folders_and_folders_below_a_class(folder):
     place, _ = folder
-    (place / "cat" / "notes.txt").write_text("not a picture, and not named like one")
+    (place / "cat" / "notes.txt").write_text("not an image, and not named like one")
     write(place / ".thumbnails" / "0.png", 7)
     deeper = write(place / "cat" / "more" / "0.png", 8)
     source = data.load(str(place), GREY)
@@ -52,25 +52,25 @@ def test_other_files_hidden_folders_and_folders_below_a_class(folder):
     (problem,) = source.problems  # named, not passed over
     assert "notes.txt is not a picture" in problem
     assert source.splits["all"].labels.tolist() == [0] * 4 + [1] * 3
-    assert any(np.array_equal(deeper, picture) for picture in source.splits["all"].images[:4])
+    assert any(np.array_equal(deeper, image) for image in source.splits["all"].images[:4])
 
 
-def test_a_part_without_a_readable_picture_is_refused_and_named(tmp_path):
-    for part in ("train", "test"):
+def test_a_part_without_a_readable_image_is_refused_and_named(tmp_path):
+    for split in ("train", "test"):
         for name in ("a", "b"):
-            write(tmp_path / part / name / "0.png", 0)
+            write(tmp_path / split / name / "0.png", 0)
     (tmp_path / "validation").mkdir()
-    with pytest.raises(ZooError, match=r"no picture in .*part validation, can be read: there is none"):
+    with pytest.raises(ZooError, match=r"no image in .*split validation, can be read: it is empty"):
         data.load(str(tmp_path), GREY)
 
 
 def test_a_folder_with_parts(tmp_path):
-    for number, part in enumerate(("train", "validation", "test")):
-        for name in ("a", "b") if part == "train" else ("b",):
-            write(tmp_path / part / name / "0.png", number)
+    for number, split in enumerate(("train", "validation", "test")):
+        for name in ("a", "b") if split == "train" else ("b",):
+            write(tmp_path / split / name / "0.png", number)
     source = data.load(str(tmp_path), GREY)
     assert source.class_names == ("a", "b")
-    assert {part: samples.labels.tolist() for part, samples in source.splits.items()} == {
+    assert {split: samples.labels.tolist() for split, samples in source.splits.items()} == {
         "train": [0, 1],
         "validation": [1],
         "test": [1],
@@ -86,16 +86,16 @@ def test_parts_beside_other_folders_or_without_a_training_part_are_refused(tmp_p
         data.load(str(tmp_path), GREY)
     shutil.rmtree(tmp_path / "tset")
     (tmp_path / "train").rename(tmp_path / "test")
-    with pytest.raises(ZooError, match="no part train"):
+    with pytest.raises(ZooError, match="no split train"):
         data.load(str(tmp_path), GREY)
 
 
 def test_an_empty_folder_is_refused_with_what_was_expected(tmp_path):
-    with pytest.raises(ZooError, match=r"no pictures in class folders; expected .*/CLASS/PICTURE\.png"):
+    with pytest.raises(ZooError, match=r"no images in class folders; expected .*/CLASS/IMAGE\.png"):
         data.load(str(tmp_path), GREY)
     write(tmp_path / "0.png", 0)  # beside the class folders, not in one
     (tmp_path / "cat").mkdir()
-    with pytest.raises(ZooError, match="no pictures in class folders"):
+    with pytest.raises(ZooError, match="no images in class folders"):
         data.load(str(tmp_path), GREY)
     with pytest.raises(ZooError, match="no folder"):
         data.load(str(tmp_path / "missing"), GREY)
@@ -110,7 +110,7 @@ def test_one_class_can_be_read(folder):
 
 @pytest.fixture
 def damaged(folder):
-    """A text named .png and a JPEG cut in the middle among six good pictures."""
+    """A text named .png and a JPEG cut in the middle among six good images."""
     place, _ = folder
     text, cut = place / "cat" / "text.png", place / "dog" / "cut.jpg"
     text.write_text("I am a text")
@@ -143,7 +143,7 @@ def test_strict_refuses_unreadable_files(damaged):
 def test_a_folder_in_which_nothing_can_be_read_is_refused_with_the_first_reason(tmp_path):
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "text.png").write_text("I am a text")
-    with pytest.raises(ZooError, match=r"no picture in .* can be read: .*text\.png"):
+    with pytest.raises(ZooError, match=r"no image in .* can be read: .*text\.png"):
         data.load(str(tmp_path), GREY)
 
 
@@ -155,7 +155,7 @@ def test_a_training_part_in_which_nothing_can_be_read_is_refused(tmp_path):
         data.load(str(tmp_path), GREY)
 
 
-def test_pictures_take_the_size_and_colours_that_are_asked_for(folder):
+def test_images_take_the_size_and_colours_that_are_asked_for(folder):
     place, _ = folder
     colour = data.load(str(place), {"height": 9, "width": 7, "channels": 3, "resize": "stretch"})
     assert colour.splits["all"].images.shape == (6, 9, 7, 3)
@@ -190,17 +190,17 @@ def test_labels_follow_the_order_of_a_classifiers_classes(folder):
 
 
 def test_parts_as_people_call_them(tmp_path):
-    for number, (folder, part) in enumerate({"Train": "train", "valid": "validation", "test": "test"}.items()):
+    for number, (folder, split) in enumerate({"Train": "train", "valid": "validation", "test": "test"}.items()):
         pixels = write(tmp_path / folder / "a" / "0.png", number)
         source = data.load(str(tmp_path), GREY)
-        np.testing.assert_array_equal(source.splits[part].images, pixels[None])
-        assert source.splits[part].names.tolist() == [f"{folder}/a/0.png"]
+        np.testing.assert_array_equal(source.splits[split].images, pixels[None])
+        assert source.splits[split].names.tolist() == [f"{folder}/a/0.png"]
     write(tmp_path / "val" / "a" / "0.png", 9)
-    with pytest.raises(ZooError, match="two folders for one part: val and valid; remove one"):
+    with pytest.raises(ZooError, match="two folders for one split: val and valid; remove one"):
         data.load(str(tmp_path), GREY)
 
 
-def test_names_are_paths_below_the_folder_and_stay_with_their_pictures(damaged):
+def test_names_are_paths_below_the_folder_and_stay_with_their_images(damaged):
     place, _, _ = damaged
     source = data.load(str(place), GREY)
     whole = source.splits["all"]
@@ -208,9 +208,9 @@ def test_names_are_paths_below_the_folder_and_stay_with_their_pictures(damaged):
         f"{name}/{row}.png" for name in ("cat", "dog") for row in range(3)
     ]
     for samples in (whole[[4, 1]], whole[::2], source.align_labels(["dog", "cat"]).splits["all"]):
-        for name, picture, digest in zip(samples.names, samples.images, samples.digests, strict=True):
-            assert picture.tobytes() == np.asarray(Image.open(place / name)).tobytes()
-            assert digest.tobytes() == hashlib.sha256(picture.tobytes()).digest()
+        for name, image, digest in zip(samples.names, samples.images, samples.digests, strict=True):
+            assert image.tobytes() == np.asarray(Image.open(place / name)).tobytes()
+            assert digest.tobytes() == hashlib.sha256(image.tobytes()).digest()
 
 
 def test_a_fingerprint_is_the_same_whether_the_digests_are_known_or_not(folder):

@@ -1,4 +1,4 @@
-"""Pictures that are large for the memory: they are in a file, and all that is done with them goes on as before."""
+"""Images that are large for the memory: they are in a file, and all that is done with them goes on as before."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
 
 @pytest.fixture
 def photos(tmp_path):
-    """Forty pictures of noise in two classes, and a text among them."""
+    """Forty images of noise in two classes, and a text among them."""
     for number in range(40):
         path = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,20 +35,20 @@ def photos(tmp_path):
 def cache(tmp_path, monkeypatch):
     """The folder that holds what memory does not: here all of it."""
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(decoding, "SHARE", 0)
+    monkeypatch.setattr(decoding, "MEMORY_FRACTION", 0)
     return tmp_path / "cache"
 
 
-def test_mapped_pictures_are_those_in_memory(photos, cache, monkeypatch):
+def test_mapped_images_are_those_in_memory(photos, cache, monkeypatch):
     mapped = data.load(photos, GREY)
-    parts = data.split(mapped, 0.2, 0.3, seed=1)
+    splits = data.split(mapped, 0.2, 0.3, seed=1)
     assert isinstance(mapped.splits["all"].images, np.memmap) and list(cache.iterdir()) == []  # the file has no name
-    monkeypatch.setattr(decoding, "SHARE", 1)
+    monkeypatch.setattr(decoding, "MEMORY_FRACTION", 1)
     plain = data.load(photos, GREY)
     assert not isinstance(plain.splits["all"].images, np.memmap)
     assert mapped.fingerprint() == plain.fingerprint() and mapped.problems == plain.problems
     np.testing.assert_array_equal(mapped.splits["all"].images, plain.splits["all"].images)
-    for lazy, read in zip(parts, data.split(plain, 0.2, 0.3, seed=1), strict=True):
+    for lazy, read in zip(splits, data.split(plain, 0.2, 0.3, seed=1), strict=True):
         assert isinstance(lazy.images, MemmapSubset) and isinstance(read.images, np.ndarray)
         np.testing.assert_array_equal(lazy.images[:], read.images)
         np.testing.assert_array_equal(lazy.labels, read.labels)
@@ -56,7 +56,7 @@ def test_mapped_pictures_are_those_in_memory(photos, cache, monkeypatch):
 
 
 def test_a_selection_is_indexed_like_the_array_that_it_stands_for(cache):
-    store = decoding.room((30, 8, 7, 3))
+    store = decoding.allocate_images((30, 8, 7, 3))
     store[:] = np.random.default_rng(0).integers(0, 256, store.shape, "uint8")
     rows = np.random.default_rng(1).permutation(30)[:20]
     lazy, plain = Samples(store, np.arange(30))[rows].images, np.array(store)[rows]
@@ -75,19 +75,19 @@ def test_a_selection_is_indexed_like_the_array_that_it_stands_for(cache):
 
 
 def test_a_choice_of_rows_reads_nothing(cache):
-    """A tebibyte of pictures that are not there: a hole in a file."""
+    """A tebibyte of images that are not there: a hole in a file."""
     cache.mkdir()
     with (cache / "hole").open("wb") as file:
         file.truncate(2**40)
-    pictures = np.memmap(cache / "hole", "uint8", "r", shape=(2**20, 1024, 1024, 1))
-    samples = Samples(pictures, np.arange(2**20) % 7)
+    images = np.memmap(cache / "hole", "uint8", "r", shape=(2**20, 1024, 1024, 1))
+    samples = Samples(images, np.arange(2**20) % 7)
     few = samples[samples.labels == 3][np.arange(100)][::2]
     assert len(few) == 50 and few.images.nbytes == 50 * 2**20 and few.labels.tolist() == [3] * 50
 
 
 def test_a_disk_without_room_is_told_before_anything_is_written(cache):
-    with pytest.raises(ZooError, match=r"take 1048576\.0 GiB, too much for the memory.*no room for them \(it has .* free"):
-        decoding.room((2**20, 2**15, 2**15, 1))
+    with pytest.raises(ZooError, match=r"take 1048576\.0 GiB, too much for the memory.*no room for them \(.* free"):
+        decoding.allocate_images((2**20, 2**15, 2**15, 1))
     assert list(cache.iterdir()) == []
 
 
@@ -96,22 +96,22 @@ def test_a_killed_process_leaves_nothing(cache):
     code = (
         "import os, signal\n"
         "from training.data import decoding\n"
-        "decoding.SHARE = 0\n"
-        "decoding.room((100, 100, 100, 3))[:] = 7\n"
+        "decoding.MEMORY_FRACTION = 0\n"
+        "decoding.allocate_images((100, 100, 100, 3))[:] = 7\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     killed = subprocess.run([sys.executable, "-c", code], env={**os.environ, "ZOO_CACHE": str(cache)}, timeout=120)
     assert killed.returncode == -signal.SIGKILL and list(cache.iterdir()) == []
 
 
-def test_a_run_on_mapped_pictures_equals_one_on_pictures_in_memory(photos, cache, tmp_path, monkeypatch):
+def test_a_run_on_mapped_images_equals_one_on_images_in_memory(photos, cache, tmp_path, monkeypatch):
     """Also where they are never copied into the backend's memory."""
     monkeypatch.setattr(fused_steps, "RESIDENT_BYTES", 0)
     changes = {"data.name": photos, "data.validation": 0.2, "data.test": 0.2, "epochs": 1, "batch_size": 5}
     checked = recipe.load("perceptron-mnist", **changes)
     errors, weights = [], []
     for share in (0, 1):
-        monkeypatch.setattr(decoding, "SHARE", share)
+        monkeypatch.setattr(decoding, "MEMORY_FRACTION", share)
         out = tmp_path / f"run{share}"
         errors.append(fit(checked, out, console=Console(quiet=True))["error_by_class"])
         weights.append(zoo.load(str(out / "best.keras")).get_weights())

@@ -1,4 +1,4 @@
-"""The parts of data: how they are carved, what is wrong with them, and how a later run knows them again."""
+"""The splits of data: how they are carved, what is wrong with them, and how a later run knows them again."""
 
 import csv
 
@@ -16,11 +16,11 @@ GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
 
 
 def numbered(counts):
-    """A source whose pictures carry their own number: counts[i] of class i, shuffled."""
+    """A source whose images carry their own number: counts[i] of class i, shuffled."""
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts)).astype("int32")
-    pictures = np.arange(len(labels), dtype="uint16").view("uint8").reshape(-1, 1, 2, 1)
+    images = np.arange(len(labels), dtype="uint16").view("uint8").reshape(-1, 1, 2, 1)
     names = np.array([f"{row}.png" for row in range(len(labels))], object)
-    return Source(tuple(f"class{i}" for i in range(len(counts))), {"all": Samples(pictures, labels, names)})
+    return Source(tuple(f"class{i}" for i in range(len(counts))), {"all": Samples(images, labels, names)})
 
 
 def rows(samples):
@@ -30,12 +30,12 @@ def rows(samples):
 @pytest.mark.parametrize(("validation", "test"), [(0.2, 0.2), (30, 0.25), (0.1, 25), (12, 12)])
 def test_a_split_is_disjoint_complete_and_in_proportion(validation, test):
     source = numbered([90, 40, 70])
-    parts = data.split(source, validation, test, seed=3)
-    assert sorted(row for samples in parts for row in rows(samples)) == list(range(200))
+    splits = data.split(source, validation, test, seed=3)
+    assert sorted(row for samples in splits for row in rows(samples)) == list(range(200))
     wanted_test = 200 * test if test < 1 else test
     wanted_validation = (200 - wanted_test) * validation if validation < 1 else validation
-    assert abs(len(parts[2]) - wanted_test) <= 1 and abs(len(parts[1]) - wanted_validation) <= 1
-    for samples in parts:
+    assert abs(len(splits[2]) - wanted_test) <= 1 and abs(len(splits[1]) - wanted_validation) <= 1
+    for samples in splits:
         for index, share in enumerate((90 / 200, 40 / 200, 70 / 200)):
             assert abs((samples.labels == index).sum() - share * len(samples)) <= 1.5
         np.testing.assert_array_equal(samples.labels, source.splits["all"].labels[rows(samples)])
@@ -66,12 +66,12 @@ def test_every_class_is_in_every_part_or_the_split_is_refused(rarest):
         with pytest.raises(ZooError, match="'class2' has"):
             data.split(source, 0.15, 0.15, seed=1)
     else:
-        parts = data.split(source, 0.15, 0.15, seed=1)
-        assert all(set(samples.labels.tolist()) == {0, 1, 2} for samples in parts)
+        splits = data.split(source, 0.15, 0.15, seed=1)
+        assert all(set(samples.labels.tolist()) == {0, 1, 2} for samples in splits)
 
 
 def test_too_many_asked_for_is_refused():
-    with pytest.raises(ZooError, match="no validation part of 20 can be taken from 20 pictures"):
+    with pytest.raises(ZooError, match="cannot take a validation split of 20 from 20 images"):
         data.split(numbered([10, 10]), 20, 0, seed=1)
 
 
@@ -82,20 +82,20 @@ def test_too_many_asked_for_is_refused():
     st.floats(0.01, 0.4),
     st.integers(0, 1000),
 )
-def test_three_pictures_a_class_are_enough_for_any_share(counts, validation, test, seed):
+def test_three_images_a_class_are_enough_for_any_share(counts, validation, test, seed):
     source = numbered(counts)
-    parts = data.split(source, validation, test, seed)
-    assert sorted(name for samples in parts for name in samples.names) == sorted(source.splits["all"].names)
-    for samples in parts:
+    splits = data.split(source, validation, test, seed)
+    assert sorted(name for samples in splits for name in samples.names) == sorted(source.splits["all"].names)
+    for samples in splits:
         assert set(samples.labels.tolist()) == set(range(len(counts)))
         assert samples.names.tolist() == [f"{row}.png" for row in rows(samples)]  # what belongs together stays together
         np.testing.assert_array_equal(samples.labels, source.splits["all"].labels[rows(samples)])
-    for samples, share in zip(parts[1:], ((1 - test) * validation, test), strict=True):
+    for samples, share in zip(splits[1:], ((1 - test) * validation, test), strict=True):
         wanted = share * sum(counts)
         assert wanted - len(counts) - 1 <= len(samples) <= wanted + len(counts) + 1
 
 
-def test_ten_pictures_a_class():
+def test_ten_images_a_class():
     train, validation, test = data.split(numbered([10] * 10), 0.15, 0.15, seed=1)
     assert (len(train), len(validation), len(test)) == (72, 13, 15)
 
@@ -106,33 +106,33 @@ def test_with_fewer_the_message_says_which_classes_and_what_to_do(fewest):
     with pytest.raises(ZooError) as caught:
         data.split(source, 0.15, 0.15, seed=1)
     assert str(caught.value) == (
-        f"every class needs 3 pictures or more, one each to learn from, for test, for validation: 'class0' has {fewest}, "
-        "'class2' has 2; add pictures, remove the class, or do without a part: --set data.test=0"
+        f"every class needs at least 3 images, one each for training, test, validation: 'class0' has {fewest}, "
+        "'class2' has 2; add images, remove the class, or disable a split: --set data.test=0"
     )
     if fewest == 2:
         train, validation, _ = data.split(source, 0.15, 0, seed=1)
         assert set(train.labels.tolist()) == set(validation.labels.tolist()) == {0, 1, 2, 3}
 
 
-def picture(path, number):
+def write_image(path, number):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (5, 6), number).save(path)
 
 
-def test_pictures_that_are_in_two_parts_are_named(tmp_path):
+def test_images_that_are_in_two_parts_are_named(tmp_path):
     """By their pixels, whatever the file is called and however it is compressed."""
     for number in range(6):
-        picture(tmp_path / "train" / "ab"[number % 2] / f"{number}.png", number)
-    picture(tmp_path / "test" / "a" / "0.bmp", 0)
-    picture(tmp_path / "test" / "b" / "new.png", 77)
-    picture(tmp_path / "val" / "a" / "4.png", 4)
-    parts = data.load(str(tmp_path), GREY).splits
-    told = data.duplicates_across_splits(parts["train"], parts["validation"], parts["test"])
+        write_image(tmp_path / "train" / "ab"[number % 2] / f"{number}.png", number)
+    write_image(tmp_path / "test" / "a" / "0.bmp", 0)
+    write_image(tmp_path / "test" / "b" / "new.png", 77)
+    write_image(tmp_path / "val" / "a" / "4.png", 4)
+    splits = data.load(str(tmp_path), GREY).splits
+    told = data.duplicates_across_splits(splits["train"], splits["validation"], splits["test"])
     assert len(told) == 2
-    assert "1 picture is in validation and in an earlier part too" in told[0]
+    assert "1 image of validation with the same pixels in an earlier split" in told[0]
     assert "val/a/4.png as train/a/4.png of train" in told[0]
     assert "test/a/0.bmp as train/a/0.png of train" in told[1]
-    assert data.duplicates_across_splits(parts["train"], None, None) == []
+    assert data.duplicates_across_splits(splits["train"], None, None) == []
 
 
 def test_uneven_classes_are_told_with_their_counts():
@@ -141,7 +141,7 @@ def test_uneven_classes_are_told_with_their_counts():
     counts = data.class_counts(Samples(np.zeros((172, 1, 1, 1), "uint8"), labels), names)
     assert counts == {"bolt": 120, "nut": 12, "washer": 40}
     assert data.class_imbalance(counts) == (
-        "the classes are uneven: bolt 120, washer 40, nut 12; --balance shows each as often as the others"
+        "the classes are imbalanced: bolt 120, washer 40, nut 12; --balance samples all classes equally often"
     )
     assert data.class_imbalance({"bolt": 36, "nut": 12}) == ""
     assert data.class_imbalance({"bolt": 37, "nut": 12}) != ""
@@ -151,10 +151,10 @@ def test_uneven_classes_are_told_with_their_counts():
 
 @pytest.fixture
 def run(tmp_path):
-    """A folder of pictures, its source, and the split.csv of a run on it."""
+    """A folder of images, its source, and the split.csv of a run on it."""
     photos = tmp_path / "photos"
     for number in range(20):
-        picture(photos / "ab"[number % 2] / f"{number}.png", number)
+        write_image(photos / "ab"[number % 2] / f"{number}.png", number)
     source = data.load(str(photos), GREY)
     data.write_split(tmp_path / "run" / "split.csv", source, *data.split(source, 0.2, 0.2, seed=1))
     return photos, source, tmp_path / "run" / "split.csv"
@@ -182,23 +182,23 @@ def test_a_run_folder_behind_a_link(run, tmp_path):
 
 def test_what_changed_since_is_told_in_words(run):
     photos, source, path = run
-    assert data.describe_changes(path, source) == "pictures and classes are the same, but not their order or parts"
-    picture(photos / "a" / "0.png", 200)
+    assert data.describe_changes(path, source) == "the images and classes are the same, but not their order or splits"
+    write_image(photos / "a" / "0.png", 200)
     (photos / "b" / "1.png").unlink()
     (photos / "a" / "2.png").rename(photos / "a" / "two.png")
     for number in range(4):
-        picture(photos / "b" / f"new{number}.png", 100 + number)
+        write_image(photos / "b" / f"new{number}.png", 100 + number)
     told = data.describe_changes(path, data.load(str(photos), GREY))
     assert told.split("; ") == [
-        "5 pictures are new (a/two.png, b/new0.png, b/new1.png and 2 more)",
-        "2 pictures are gone (a/2.png, b/1.png)",
-        "1 picture is of other pixels (a/0.png)",
+        "5 images added (a/two.png, b/new0.png, b/new1.png and 2 more)",
+        "2 images removed (a/2.png, b/1.png)",
+        "1 image with other pixels (a/0.png)",
     ]
 
 
-def test_a_picture_of_another_class_in_a_list(tmp_path):
+def test_an_image_of_another_class_in_a_list(tmp_path):
     for number in range(8):
-        picture(tmp_path / f"{number}.png", number)
+        write_image(tmp_path / f"{number}.png", number)
     lines = [f"{number}.png,{'xy'[number % 2]}" for number in range(8)]
     listed = tmp_path / "list.csv"
     listed.write_text("\n".join(["path,label", *lines]))
@@ -206,7 +206,7 @@ def test_a_picture_of_another_class_in_a_list(tmp_path):
     data.write_split(tmp_path / "split.csv", source, *data.split(source, 0.25, 0, seed=1))
     listed.write_text("\n".join(["path,label", "0.png,y", *lines[1:]]))
     changed = data.load(str(listed), GREY)
-    assert data.describe_changes(tmp_path / "split.csv", changed) == "1 picture is of another class (0.png)"
+    assert data.describe_changes(tmp_path / "split.csv", changed) == "1 image with another class (0.png)"
     by_hand = tmp_path / "by_hand.csv"  # that has no digests
     by_hand.write_text("\n".join(["path,label", *lines]))
-    assert data.describe_changes(by_hand, data.load(str(listed), GREY)) == "1 picture is of another class (0.png)"
+    assert data.describe_changes(by_hand, data.load(str(listed), GREY)) == "1 image with another class (0.png)"

@@ -21,13 +21,13 @@ def test_mnist_is_decoded_as_tfds_does_and_comes_from_the_cache_the_second_time(
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     first = data.load("mnist", MNIST)
     assert first.class_names == tuple("0123456789")
-    assert {part: len(samples) for part, samples in first.splits.items()} == {"train": 60_000, "test": 10_000}
+    assert {split: len(samples) for split, samples in first.splits.items()} == {"train": 60_000, "test": 10_000}
     folder = sorted((Path(os.environ["TFDS_DATA_DIR"]) / "mnist").iterdir())[-1]
-    for part in ("train", "test"):
-        examples = tfds.builder_from_directory(folder).as_dataset(split=f"{part}[:20]", shuffle_files=False)
+    for split in ("train", "test"):
+        examples = tfds.builder_from_directory(folder).as_dataset(split=f"{split}[:20]", shuffle_files=False)
         for row, example in enumerate(examples.as_numpy_iterator()):
-            np.testing.assert_array_equal(first.splits[part].images[row], example["image"])
-            assert first.splits[part].labels[row] == example["label"]
+            np.testing.assert_array_equal(first.splits[split].images[row], example["image"])
+            assert first.splits[split].labels[row] == example["label"]
     (cached,) = (tmp_path / "data").iterdir()
     written = cached.stat().st_mtime_ns
     monkeypatch.setattr(data.tfds, "_decode", None)  # a second decoding would fail
@@ -54,7 +54,7 @@ def test_a_wrong_data_set_name_suggests(monkeypatch, tmp_path):
 
 @pytest.fixture
 def without_answers(monkeypatch, tmp_path):
-    """A TFDS data set as ImageNet is: colour pictures of 10x14, and a test part whose labels are not told. Its pixels."""
+    """A TFDS data set as ImageNet is: colour images of 10x14, and a test split whose labels are not told. Its pixels."""
     import tensorflow_datasets as tfds
 
     pixels = np.random.default_rng(0).integers(0, 256, (4, 10, 14, 3), "uint8")
@@ -65,8 +65,8 @@ def without_answers(monkeypatch, tmp_path):
         "1.0.0",
         features=tfds.features.FeaturesDict(about),
         split_datasets={
-            part: [(row, {"image": pixels[row], "label": label}) for row, label in enumerate(given)]
-            for part, given in labels.items()
+            split: [(row, {"image": pixels[row], "label": label}) for row, label in enumerate(given)]
+            for split, given in labels.items()
         },
         data_dir=tmp_path / "tfds",
         disable_shuffling=True,
@@ -88,8 +88,8 @@ def test_the_middle_and_what_it_is_cut_out_of_are_kept_apart(without_answers):
     middle = {**whole, "height": 6, "width": 6, "crop_from": 10}
     small = {**middle, "crop_from": None}
     read = {}
-    for name, picture in (("whole", whole), ("middle", middle), ("small", small), ("middle again", middle)):
-        read[name] = data.load("without_answers", picture).splits["train"].images
+    for name, image_spec in (("whole", whole), ("middle", middle), ("small", small), ("middle again", middle)):
+        read[name] = data.load("without_answers", image_spec).splits["train"].images
     np.testing.assert_array_equal(read["whole"], without_answers[:, :, 2:12])
     for name in ("middle", "middle again"):
         np.testing.assert_array_equal(read[name], without_answers[:, 2:8, 4:10])
@@ -101,7 +101,7 @@ WHOLE = {"height": 10, "width": 14, "channels": 3, "resize": "crop"}
 
 @pytest.mark.parametrize("share", [0, 1])
 def test_what_is_large_for_the_memory_stays_in_the_files_of_the_cache(without_answers, monkeypatch, share):
-    monkeypatch.setattr(decoding, "SHARE", share)
+    monkeypatch.setattr(decoding, "MEMORY_FRACTION", share)
     decoded, stored = (data.load("without_answers", WHOLE).splits["train"] for _ in range(2))
     for samples in (decoded, stored):
         assert isinstance(samples.images, np.memmap) == (share == 0)
@@ -122,9 +122,9 @@ def test_a_cache_that_was_not_written_to_its_end_is_written_again(without_answer
 @pytest.mark.parametrize("share", [0, 1])
 @pytest.mark.parametrize("left", [0, 20, 500])
 def test_a_damaged_cache_is_refused_with_what_mends_it(without_answers, tmp_path, monkeypatch, share, left):
-    monkeypatch.setattr(decoding, "SHARE", share)
+    monkeypatch.setattr(decoding, "MEMORY_FRACTION", share)
     data.load("without_answers", WHOLE)
     (kept,) = (tmp_path / "cache" / "data").iterdir()
     os.truncate(kept / "train_pictures.npy", left)
-    with pytest.raises(ZooError, match=rf"without_answers-.* is damaged .*mend: rm -r '{kept}'"):
+    with pytest.raises(ZooError, match=rf"without_answers-.* is damaged .*remove it: rm -r '{kept}'"):
         data.load("without_answers", WHOLE)

@@ -7,7 +7,7 @@ from training import data
 from zoo.errors import ZooError
 
 GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
-LISTS = {  # class and part, then a sign for each of pictures 0 to 5; the class "train" is one of VOC's own
+LISTS = {  # class and split, then a sign for each of images 0 to 5; the class "train" is one of VOC's own
     "bolt_train": "1 -1  1 -1",
     "train_train": "-1  1  1  0",
     "bolt_val": "    0  1",
@@ -34,22 +34,22 @@ def voc(tmp_path):
 def test_a_folder_as_of_voc(voc):
     source = data.load(str(voc), GREY)
     assert source.class_names == ("bolt", "train") and list(source.splits) == ["train", "validation"]
-    assert {part: samples.names.tolist() for part, samples in source.splits.items()} == {
+    assert {split: samples.names.tolist() for split, samples in source.splits.items()} == {
         "train": ["JPEGImages/2008_0.PNG", "JPEGImages/2008_1.jpg"],
         "validation": ["JPEGImages/2008_4.PNG", "JPEGImages/2008_5.jpg"],
     }
     assert [samples.labels.tolist() for samples in source.splits.values()] == [[0, 1], [1, 0]]
     assert [samples.images[:, 0, 0, 0].tolist() for samples in source.splits.values()] == [[0, 40], [160, 200]]
     assert source.problems == [
-        f"{voc}, part train: 1 picture is of no class: 2008_3",
-        f"{voc}, part train: 1 picture is of several classes: 2008_2 (bolt, train)",
+        f"{voc}, split train: 1 image without a class: 2008_3",
+        f"{voc}, split train: 1 image with several classes: 2008_2 (bolt, train)",
     ]
 
 
-def test_a_missing_picture_is_named(voc):
+def test_a_missing_image_is_named(voc):
     (voc / "JPEGImages" / "2008_5.jpg").unlink()
     source = data.load(str(voc), GREY)
-    assert f"{voc}, part validation: no picture 2008_5 in {voc / 'JPEGImages'}" in source.problems
+    assert f"{voc}, split validation: no image 2008_5 in {voc / 'JPEGImages'}" in source.problems
     assert len(source.splits["validation"]) == 1
 
 
@@ -57,12 +57,12 @@ def test_a_missing_picture_is_named(voc):
 def test_a_line_that_is_none_of_theirs_is_told_with_its_number(voc, line):
     path = voc / "ImageSets" / "Main" / "bolt_train.txt"
     path.write_text(f"2008_1 1\n\n{line}\n")
-    with pytest.raises(ZooError, match=rf"bolt_train\.txt line 3 is '{line}'; expected the name of a picture and 1,"):
+    with pytest.raises(ZooError, match=rf"bolt_train\.txt line 3 is '{line}'; expected the name of an image and 1,"):
         data.load(str(voc), GREY)
 
 
 def test_lists_of_no_class_are_refused(voc):
     for name in LISTS:
         (voc / "ImageSets" / "Main" / f"{name}.txt").unlink()
-    with pytest.raises(ZooError, match=r"has no lists of classes; expected such as bolt_train\.txt"):
+    with pytest.raises(ZooError, match=r"has no class lists; expected files such as bolt_train\.txt"):
         data.load(str(voc), GREY)

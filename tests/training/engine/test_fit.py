@@ -356,7 +356,7 @@ def test_colours_are_fitted_to_the_training_part_and_to_nothing_else(tmp_path):
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        (13, r"does not fit pictures of 12x12x3: .*cuts out 13x13. Received: pictures of 12x12"),
+        (13, r"cannot process images of 12x12x3: .*cannot crop 13x13. Received: images of 12x12"),
         (7, r"makes pictures of 7x7x3 of those of 12x12x3, and linear takes 8x8x3; change the size"),
     ],
 )

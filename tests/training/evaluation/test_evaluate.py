@@ -1,3 +1,5 @@
+"""Evaluation of classifiers: scores, ten views, errors, and the command `zoo evaluate`."""
+
 import json
 
 import numpy as np
@@ -32,13 +34,13 @@ def evaluation():
     return Evaluation(NAMES, labels, scores, 1.5)
 
 
-def test_confusion_and_errors_are_those_of_a_plain_count(evaluation):
+def test_confusion_matrix_and_errors_equal_plain_counts(evaluation):
     confusion, wrong = np.zeros((4, 4), int), 0
     for label, row in zip(evaluation.labels, evaluation.scores, strict=True):
         answer = max(range(4), key=lambda index: row[index])
         confusion[label, answer] += 1
         wrong += answer != label
-    np.testing.assert_array_equal(evaluation.confusion(), confusion)
+    np.testing.assert_array_equal(evaluation.confusion_matrix(), confusion)
     assert evaluation.error == pytest.approx(100 * wrong / 9)
     summary = evaluation.summary()
     assert (summary["pictures"], summary["wrong"], summary["seconds"]) == (9, 4, 1.5)
@@ -53,7 +55,7 @@ def test_confusion_and_errors_are_those_of_a_plain_count(evaluation):
     assert json.loads(json.dumps(summary)) == summary
 
 
-def test_the_most_confident_mistake_comes_first_and_a_tie_keeps_its_order(evaluation):
+def test_mistakes_are_sorted_by_their_lead_and_ties_keep_their_order(evaluation):
     assert evaluation.wrong.tolist() == [4, 1, 7, 2]
 
 
@@ -62,34 +64,34 @@ def classifier():
     return zoo.load("linear", classes=NAMES)
 
 
-def test_scores_are_the_classifiers_whatever_the_batch(classifier, monkeypatch):
+def test_scores_do_not_depend_on_the_batch_size(classifier, monkeypatch):
     generator = np.random.default_rng(0)
     classifier.set_weights([generator.normal(size=weight.shape) for weight in classifier.get_weights()])
-    pictures = generator.integers(0, 256, (11, 28, 28, 1), "uint8")
+    images = generator.integers(0, 256, (11, 28, 28, 1), "uint8")
     labels = generator.integers(0, 4, 11).astype("int32")
     kernel, bias = classifier.get_weights()
-    expected = pictures.reshape(11, -1) / 255 @ kernel + bias
+    expected = images.reshape(11, -1) / 255 @ kernel + bias
     for batch_size in (1, 4, 1000):
         monkeypatch.setattr("zoo.images.BATCH_PIXELS", batch_size * 28 * 28)
-        found = score(classifier, Samples(pictures, labels))
+        found = score(classifier, Samples(images, labels))
         np.testing.assert_allclose(found.scores, expected, rtol=1e-4, atol=1e-4)
         assert found.class_names == NAMES and found.labels is labels and found.seconds > 0
 
 
-class Noted:
-    """A classifier that notes how many pictures it is given at a time."""
+class BatchSizes:
+    """A classifier that records the size of each batch."""
 
     def __init__(self, classifier):
         self.classifier, self.sizes = classifier, []
-        self.class_names, self.picture = classifier.class_names, classifier.image_spec
+        self.class_names, self.image_spec = classifier.class_names, classifier.image_spec
         self.input_image_shape = classifier.input_image_shape
 
-    def predict_on_batch(self, pictures):
-        self.sizes.append(len(pictures))
-        return self.classifier.predict_on_batch(pictures)
+    def predict_on_batch(self, images):
+        self.sizes.append(len(images))
+        return self.classifier.predict_on_batch(images)
 
 
-def test_large_pictures_are_run_a_few_at_a_time(classifier, monkeypatch):
+def test_large_images_are_predicted_in_small_batches(classifier, monkeypatch):
     assert [batch_size_for(shape) for shape in ((28, 28, 1), (64, 64, 3), (227, 227, 3), (3000, 3000, 3))] == [
         1000,
         341,
@@ -97,9 +99,9 @@ def test_large_pictures_are_run_a_few_at_a_time(classifier, monkeypatch):
         1,
     ]
     monkeypatch.setattr("zoo.images.BATCH_PIXELS", 4 * 28 * 28 + 1)
-    noted = Noted(classifier)
-    score(noted, Samples(np.zeros((11, 28, 28, 1), "uint8"), np.zeros(11, "int32")))
-    assert noted.sizes == [4, 4, 3]
+    recorded = BatchSizes(classifier)
+    score(recorded, Samples(np.zeros((11, 28, 28, 1), "uint8"), np.zeros(11, "int32")))
+    assert recorded.sizes == [4, 4, 3]
 
 
 def test_more_than_twenty_classes_have_a_top_5_error():
@@ -116,37 +118,37 @@ def test_more_than_twenty_classes_have_a_top_5_error():
     assert evaluation.summary()["top5_error"] == pytest.approx(missed[5] / 2)
 
 
-def test_few_classes_have_none(evaluation):
+def test_few_classes_have_no_top_5_error(evaluation):
     assert not {"top5_error", "views"} & set(evaluation.summary())
 
 
-def by_hand(picture, height, width):
-    """The ten views as section 4.1 of the paper names them, pixel by pixel."""
-    down, right = picture.shape[0] - height, picture.shape[1] - width
+def ten_views_by_loop(image, height, width):
+    """The ten views of section 4.1 of the paper, copied pixel by pixel."""
+    down, right = image.shape[0] - height, image.shape[1] - width
     corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
     views = []
     for mirrored in (False, True):
         for top, left in corners:
-            view = np.empty((height, width, picture.shape[2]), picture.dtype)
+            view = np.empty((height, width, image.shape[2]), image.dtype)
             for row in range(height):
                 for column in range(width):
-                    view[row, column] = picture[top + row, left + (width - 1 - column if mirrored else column)]
+                    view[row, column] = image[top + row, left + (width - 1 - column if mirrored else column)]
             views.append(view)
     return views
 
 
 @pytest.mark.parametrize(("height", "width"), [(5, 5), (4, 6), (8, 9)])
 def test_ten_views_are_the_corners_the_middle_and_their_mirror_images(height, width):
-    pictures = np.random.default_rng(1).integers(0, 256, (3, 8, 9, 2), "uint8")
-    found = ten_views(pictures, height, width)
-    assert found.shape == (3, 10, height, width, 2) and found.dtype == pictures.dtype
-    for picture, views in zip(pictures, found, strict=True):
-        np.testing.assert_array_equal(views, by_hand(picture, height, width))
+    images = np.random.default_rng(1).integers(0, 256, (3, 8, 9, 2), "uint8")
+    found = ten_views(images, height, width)
+    assert found.shape == (3, 10, height, width, 2) and found.dtype == images.dtype
+    for image, views in zip(images, found, strict=True):
+        np.testing.assert_array_equal(views, ten_views_by_loop(image, height, width))
 
 
 @pytest.fixture
 def cutting(classifier):
-    """The linear classifier, as one whose pictures are cut out of 32x32."""
+    """The linear classifier, as if trained on crops of 32x32 images."""
     generator = np.random.default_rng(5)
     classifier.set_weights([generator.normal(scale=0.1, size=weight.shape) for weight in classifier.get_weights()])
     classifier.image_spec["crop_from"] = 32
@@ -155,45 +157,45 @@ def cutting(classifier):
 
 
 def test_ten_views_are_scored_by_their_mean_probabilities(cutting, monkeypatch):
-    """Against a loop over views that are cut by hand; the answers are other ones than those of the middle."""
-    pictures = np.random.default_rng(6).integers(0, 256, (7, 32, 32, 1), "uint8")
+    """Compared with a loop over the views. The predictions differ from those of the center crop."""
+    images = np.random.default_rng(6).integers(0, 256, (7, 32, 32, 1), "uint8")
     expected = []
-    for picture in pictures:
+    for image in images:
         total = np.zeros(4)
-        for view in by_hand(picture, 28, 28):
+        for view in ten_views_by_loop(image, 28, 28):
             scores = np.asarray(cutting(view[None]))[0].astype("float64")
             total += np.exp(scores) / np.exp(scores).sum()
         expected.append(total / 10)
-    samples = Samples(pictures, np.zeros(7, "int32"))
+    samples = Samples(images, np.zeros(7, "int32"))
     for at_once, sizes in ((20, [20, 20, 20, 10]), (1, [10] * 7), (1000, [70])):
         monkeypatch.setattr("zoo.images.BATCH_PIXELS", at_once * 28 * 28)
-        noted = Noted(cutting)
-        found = score(noted, samples, views=10)
+        recorded = BatchSizes(cutting)
+        found = score(recorded, samples, views=10)
         np.testing.assert_allclose(found.scores, expected, rtol=1e-4, atol=1e-6)
-        assert noted.sizes == sizes and found.summary()["views"] == 10
+        assert recorded.sizes == sizes and found.summary()["views"] == 10
     assert not np.array_equal(found.predictions, score(cutting, samples).predictions)
 
 
-def test_ten_views_are_cut_out_of_what_the_picture_is_cut_out_of(cutting, tmp_path):
-    """A file larger than the classifier's picture: the views see its borders, the middle does not."""
-    picture = np.zeros((32, 32), "uint8")
-    picture[:2], picture[-2:], picture[:, :2], picture[:, -2:] = 255, 255, 255, 255
+def test_ten_views_are_cropped_from_the_uncropped_image(cutting, tmp_path):
+    """For a file larger than the input of the classifier, the views contain its borders and the center crop does not."""
+    image = np.zeros((32, 32), "uint8")
+    image[:2], image[-2:], image[:, :2], image[:, -2:] = 255, 255, 255, 255
     (tmp_path / "d").mkdir()
-    Image.fromarray(picture).save(tmp_path / "d" / "0.png")
+    Image.fromarray(image).save(tmp_path / "d" / "0.png")
     middle, _ = training.evaluate(cutting, str(tmp_path))
     views, _ = training.evaluate(cutting, str(tmp_path), views=10)
     kernel, bias = cutting.get_weights()
     np.testing.assert_allclose(middle.scores[0], bias, atol=1e-5)  # the middle is black
-    logits = np.stack(by_hand(picture[..., None], 28, 28)).reshape(10, -1) / 255 @ kernel + bias
+    logits = np.stack(ten_views_by_loop(image[..., None], 28, 28)).reshape(10, -1) / 255 @ kernel + bias
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(views.scores[0], probabilities.mean(axis=0), rtol=1e-4, atol=1e-6)
 
 
-def test_ten_views_of_whole_pictures_are_refused(classifier, tmp_path):
+def test_ten_views_of_whole_images_are_refused(classifier, tmp_path):
     write(tmp_path, "d")
-    with pytest.raises(ZooError, match=r"linear takes whole pictures.*no crop_from.*leave out --views"):
+    with pytest.raises(ZooError, match=r"linear takes whole images.*no crop_from.*remove --views"):
         training.evaluate(classifier, str(tmp_path), views=10)
-    with pytest.raises(ZooError, match="--views 5: a picture has 1 or 10 views"):
+    with pytest.raises(ZooError, match="--views 5: expected 1 or 10"):
         training.evaluate(classifier, str(tmp_path), views=5)
 
 
@@ -212,23 +214,23 @@ def test_classes_are_matched_by_name_and_some_may_be_absent(classifier, tmp_path
     assert evaluation.summary()["error_by_class"] == {"a": None, "b": 0, "c": None, "d": 100}
 
 
-def test_a_foreign_class_is_refused_with_the_nearest(tmp_path):
+def test_an_unknown_class_is_refused_with_a_suggestion(tmp_path):
     write(tmp_path, "seven")
     model = zoo.load("linear", classes=["sevens", "eights"])
     with pytest.raises(ZooError, match=r"class 'seven' that the model lacks; did you mean 'sevens'.*sevens, eights"):
         training.evaluate(model, str(tmp_path))
 
 
-def test_the_part_that_is_asked_for_is_used(classifier, tmp_path):
+def test_the_requested_split_is_used(classifier, tmp_path):
     write(tmp_path / "train", "a", 3)
     write(tmp_path / "test", "b", 2)
     assert len(training.evaluate(classifier, str(tmp_path), part="train")[0].labels) == 3
     assert len(training.evaluate(classifier, str(tmp_path))[0].labels) == 2
-    with pytest.raises(ZooError, match="no part 'validation', but"):
+    with pytest.raises(ZooError, match="no split 'validation'; it has"):
         training.evaluate(classifier, str(tmp_path), part="validation")
 
 
-def test_a_part_in_which_nothing_can_be_read_is_refused(classifier, tmp_path):
+def test_a_split_without_a_readable_image_is_refused(classifier, tmp_path):
     write(tmp_path / "train", "a", 3)
     (tmp_path / "test" / "b").mkdir(parents=True)
     (tmp_path / "test" / "b" / "0.png").write_text("I am a text")
@@ -236,7 +238,7 @@ def test_a_part_in_which_nothing_can_be_read_is_refused(classifier, tmp_path):
         training.evaluate(classifier, str(tmp_path))
 
 
-def test_what_cannot_be_read_is_named_or_refused(classifier, tmp_path):
+def test_unreadable_files_are_skipped_and_named_or_refused_if_strict(classifier, tmp_path):
     write(tmp_path, "a", 2)
     (tmp_path / "a" / "text.png").write_text("I am a text")
     evaluation, problems = training.evaluate(classifier, str(tmp_path))
@@ -247,13 +249,13 @@ def test_what_cannot_be_read_is_named_or_refused(classifier, tmp_path):
         training.evaluate(classifier, str(tmp_path), strict=True)
 
 
-def test_the_command_prints_json_that_says_the_same(zoo_command, classifier, tmp_path):
+def test_the_command_prints_the_same_as_json(zoo_in_process, classifier, tmp_path):
     write(tmp_path / "data", "d", 1)
     write(tmp_path / "data", "b", 3)
     (tmp_path / "data" / "b" / "text.png").write_text("I am a text")
     classifier.set_weights([np.zeros((784, 4)), np.array([0.0, 1.0, 0.0, 0.0])])
     classifier.save(tmp_path / "mine.keras")
-    done = zoo_command("evaluate", tmp_path / "mine.keras", "--data", tmp_path / "data", "--json")
+    done = zoo_in_process("evaluate", tmp_path / "mine.keras", "--data", tmp_path / "data", "--json")
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert (answer["pictures"], answer["wrong"], answer["error"], answer["accuracy"]) == (4, 1, 25.0, 75.0)
@@ -274,7 +276,7 @@ def test_the_command_scores_ten_views(zoo_in_process, cutting, tmp_path):
     assert (answer["views"], answer["error"]) == (10, expected.error)
 
 
-def test_the_command_says_the_top_5_error_of_many_classes(zoo_in_process, tmp_path):
+def test_the_command_prints_the_top_5_error_of_many_classes(zoo_in_process, tmp_path):
     names = [f"class{number:02}" for number in range(25)]
     many = zoo.load("linear", classes=names)
     many.set_weights([np.zeros((784, 25)), -np.arange(25.0)])  # says class00, then class01, and so on
@@ -300,7 +302,7 @@ def test_the_run_of_another_model_is_not_named(zoo_in_process, tmp_path):
     assert "this is the whole data set" in done.stdout and "split.csv" not in done.stdout
 
 
-def test_the_command_ends_with_2_and_one_line_for_what_cannot_be(zoo_in_process, classifier, tmp_path):
+def test_the_command_exits_with_2_and_one_line_for_an_unknown_class(zoo_in_process, classifier, tmp_path):
     write(tmp_path, "e")
     classifier.save(tmp_path / "mine.keras")
     done = zoo_in_process("evaluate", tmp_path / "mine.keras", "--data", tmp_path)

@@ -10,7 +10,7 @@ import pytest
 import zoo
 from training import data, fit, recipe
 from training.experiments import backprop1986
-from training.experiments.backprop1986 import CRITERIA, TASKS, Task, codes, doubling, learn
+from training.experiments.backprop1986 import CRITERIA, TASKS, Task, codes, has_ratio_1_2_4, train
 from zoo.errors import ZooError
 from zoo.losses import MinimumDistance
 
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=
 
 @pytest.mark.parametrize("name", ["xor", "parity", "symmetry", "encoder"])
 def test_drawn_table(name):
-    """Every pattern once, in each part; the labels follow from the bits."""
+    """Every pattern once, in each split; the labels follow from the bits."""
     source = data.load(f"drawn:{name}", zoo.card(name).picture.model_dump())
     bits = {"xor": 2, "parity": 4, "symmetry": 6, "encoder": 8}[name]
     samples = source.splits["train"]
     assert samples.images.shape[1:] == (1, bits, 1) and samples.images.dtype == "uint8"
     assert set(np.unique(samples.images)) == {0, 255}
-    rows = ["".join(str(pixel // 255) for pixel in picture.ravel()) for picture in samples.images]
+    rows = ["".join(str(pixel // 255) for pixel in image.ravel()) for image in samples.images]
     assert len(set(rows)) == len(rows) == (8 if name == "encoder" else 2**bits)
     right = {
         "xor": lambda row: row in ("01", "10"),
@@ -34,12 +34,12 @@ def test_drawn_table(name):
         "encoder": lambda row: row.index("1"),
     }[name]
     assert samples.labels.tolist() == [int(right(row)) for row in rows]
-    for part in ("validation", "test"):
-        np.testing.assert_array_equal(source.splits[part].images, samples.images)
+    for split in ("validation", "test"):
+        np.testing.assert_array_equal(source.splits[split].images, samples.images)
 
 
 def test_a_drawn_table_has_one_size():
-    with pytest.raises(ZooError, match="1x4x1; asked for was 1x5x1"):
+    with pytest.raises(ZooError, match="1x4x1; requested 1x5x1"):
         data.load("drawn:parity", {"height": 1, "width": 5, "channels": 1})
 
 
@@ -48,7 +48,7 @@ def test_sweeps_are_those_of_keras_step_by_step():
     task = Task("", "xor", 0.5, options={"hidden": 8})
     samples = data.load("drawn:xor", zoo.card("xor").picture.model_dump()).splits["train"]
     x = samples.images / np.float32(255)
-    for seed, (sweeps, _) in zip((7, 8), learn(task, [7, 8], limit=400), strict=True):
+    for seed, (sweeps, _) in zip((7, 8), train(task, [7, 8], limit=400), strict=True):
         keras.utils.set_random_seed(seed)
         net = zoo.build("xor", hidden=8)
         net.compile(keras.optimizers.SGD(0.25, momentum=0.9), MinimumDistance(reduction="sum"))
@@ -63,8 +63,8 @@ def test_sweeps_are_those_of_keras_step_by_step():
             net.train_on_batch(x, samples.labels)
 
 
-def test_a_start_that_does_not_learn_is_none():
-    [(sweeps, _)] = learn(Task("", "symmetry", 0.1), [1], limit=3)
+def test_an_unsolved_run_has_no_sweeps():
+    [(sweeps, _)] = train(Task("", "symmetry", 0.1), [1], limit=3)
     assert set(sweeps.values()) == {None}
 
 
@@ -102,9 +102,9 @@ def test_symmetry_weights_are_antisymmetric_and_double():
 
     Each side has then a sum of its own for each of its eight patterns, so that only equal ones cancel.
     """
-    kernels = [weights[0] for sweeps, weights in learn(Task("", "symmetry", 0.1), range(1, 7)) if sweeps["within 0.1"]]
+    kernels = [weights[0] for sweeps, weights in train(Task("", "symmetry", 0.1), range(1, 7)) if sweeps["within 0.1"]]
     assert len(kernels) >= 3
-    regular = [kernel for kernel in kernels if doubling(kernel)]
+    regular = [kernel for kernel in kernels if has_ratio_1_2_4(kernel)]
     assert len(regular) >= len(kernels) / 2
     patterns = list(itertools.product((0, 1), repeat=6))
     for unit in (unit for kernel in regular for unit in kernel.T):
@@ -119,7 +119,7 @@ def test_codes_are_what_the_hidden_units_answer():
     distinct = 0
     net = zoo.build("encoder")
     hidden = keras.Model(net.input, net.get_layer("hidden").output)
-    for _, weights in learn(Task("", "encoder", 0.1), range(1, 7)):
+    for _, weights in train(Task("", "encoder", 0.1), range(1, 7)):
         net.set_weights(weights)
         answers = np.asarray(hidden(np.eye(8, dtype="float32").reshape(8, 1, 8, 1)))
         assert codes(weights) == ["".join(str(round(float(each))) for each in row) for row in answers]
@@ -127,18 +127,18 @@ def test_codes_are_what_the_hidden_units_answer():
     assert distinct >= 3
 
 
-def test_doubling():
+def test_has_ratio_1_2_4():
     unit = np.array([14.2, -3.6, 7.2, -7.2, 3.6, -14.2])  # as in fig. 1
-    assert doubling(np.stack([unit, -unit], axis=1))
+    assert has_ratio_1_2_4(np.stack([unit, -unit], axis=1))
     for place, value in ((0, 12.0), (1, 3.6), (5, -17.0)):
         wrong = unit.copy()
         wrong[place] = value
-        assert not doubling(np.stack([unit, wrong], axis=1))
-    assert not doubling(np.stack([unit, [14.2, -3.6, 10.0, -10.0, 3.6, -14.2]], axis=1))
+        assert not has_ratio_1_2_4(np.stack([unit, wrong], axis=1))
+    assert not has_ratio_1_2_4(np.stack([unit, [14.2, -3.6, 10.0, -10.0, 3.6, -14.2]], axis=1))
 
 
-def test_a_table_that_is_not_learned_is_reported(tmp_path):
-    """Mistakes are drawn though the pictures are a pixel high."""
+def test_an_unsolved_task_is_reported(tmp_path):
+    """Mistakes are drawn though the images are a pixel high."""
     changes = {"epochs": 1, "data.repeat": 1}
     assert fit(recipe.load("parity", **changes), tmp_path)["test_error"] > 0
     assert (tmp_path / "mistakes.png").is_file()

@@ -1,4 +1,4 @@
-"""The command that runs experiments, and what each of them leaves."""
+"""The list of experiments and the command `zoo experiment`."""
 
 import json
 
@@ -14,7 +14,7 @@ def test_names_and_summaries():
         assert len(experiments.summary(name)) > 20
 
 
-def test_a_wrong_name_is_an_error_that_names_the_nearest():
+def test_an_unknown_name_is_refused_with_a_suggestion():
     with pytest.raises(ZooError, match=r"no experiment 'marc1'; did you mean 'mark1'"):
         experiments.load("marc1")
 
@@ -25,7 +25,7 @@ def test_without_a_name_the_command_lists_them(zoo_in_process):
     assert [line.split()[0] for line in done.stdout.splitlines()] == experiments.names()
 
 
-def test_the_command_leaves_numbers_and_a_picture(zoo_in_process, tmp_path):
+def test_the_command_writes_numbers_and_a_figure(zoo_in_process, tmp_path):
     done = zoo_in_process("experiment", "starting-weights", "--seeds", "1", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "result.json").read_text())["seeds"] == 1
@@ -34,7 +34,7 @@ def test_the_command_leaves_numbers_and_a_picture(zoo_in_process, tmp_path):
     assert wrong.returncode == 2 and "did you mean 'starting-weights'" in wrong.stderr
 
 
-def test_data_for_an_experiment_that_makes_its_own(zoo_in_process, tmp_path):
+def test_data_for_an_experiment_without_a_data_option_are_refused(zoo_in_process, tmp_path):
     done = zoo_in_process("experiment", "starting-weights", "--data", "mnist", "--out", tmp_path / "run")
     assert done.returncode == 2 and "remove --data" in done.stderr
     done = zoo_in_process("experiment", "relu-tanh", "--data", tmp_path / "nowhere", "--out", tmp_path / "other")

@@ -16,7 +16,7 @@ def test_e_and_f(tmp_path, monkeypatch, capsys):
     """60 images are learned without error; at other places more than 70 % are right, by machines of different wirings."""
     (task,) = (each for each in mark1.TASKS if each.name.startswith("E or F"))
     source = task.source()
-    first, second = (mark1.learn(task, source, seed) for seed in (1, 2))
+    first, second = (mark1.train(task, source, seed) for seed in (1, 2))
     assert score(first, source.splits["train"]).error == score(second, source.splits["train"]).error == 0
     assert (mark1.templates(first)["E"] != mark1.templates(second)["E"]).any()
 
@@ -44,7 +44,7 @@ def test_a_quarter_of_the_units_fire_for_a_letter():
 def test_most_squares_of_the_test_are_among_those_to_train():
     """As the card says: 54 %, 99 % of the squares and 8 % of the circles."""
     parts = drawn("square-circle")
-    shown = {picture.tobytes() for picture in parts["train"].images}
-    seen = np.array([picture.tobytes() in shown for picture in parts["test"].images])
+    shown = {image.tobytes() for image in parts["train"].images}
+    seen = np.array([image.tobytes() in shown for image in parts["test"].images])
     shares = [seen.mean(), *(seen[parts["test"].labels == label].mean() for label in (0, 1))]
     assert [round(100 * share) for share in shares] == [54, 99, 8]

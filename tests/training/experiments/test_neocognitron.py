@@ -1,4 +1,4 @@
-"""The claim of 1980 on drawn digits: planes of their own without a teacher, and how much they bear."""
+"""The claim of 1980 on synthetic digits: unsupervised training gives each digit its own plane, even if it is distorted."""
 
 import json
 
@@ -16,52 +16,52 @@ from training.engine import fused_steps
 from training.experiments import neocognitron as experiment
 from zoo import registry, rules
 
-PICTURE = {"height": 16, "width": 16, "channels": 1, "resize": "pad"}
+IMAGE_SPEC = {"height": 16, "width": 16, "channels": 1, "resize": "pad"}
 QUIET = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The run folder and the metrics of the packaged recipe."""
+    """The run directory and the metrics of the packaged recipe."""
     out = tmp_path_factory.mktemp("runs") / "glyphs"
     return out, training.fit("neocognitron-glyphs", out, console=QUIET)
 
 
 @pytest.fixture(scope="module")
 def answers(run):
-    """A function from raw pictures to the answers of the 24 top planes."""
+    """A function from raw images to the responses of the 24 top planes."""
     classifier = zoo.load(run[0] / "best.keras")
     top = keras.Model(classifier.net.input, classifier.net.get_layer("flatten").output)
-    return lambda pictures: keras.ops.convert_to_numpy(top(classifier.preprocessing(np.stack(pictures))))
+    return lambda images: keras.ops.convert_to_numpy(top(classifier.preprocessing(np.stack(images))))
 
 
-def owner(answers, pictures):
-    """Return the plane that answers most to each picture, -1 where none answers."""
-    found = answers(pictures)
+def responding_plane(answers, images):
+    """Return the plane with the largest response to each image, -1 if all responses are 0."""
+    found = answers(images)
     return np.where(found.max(axis=1) > 0, found.argmax(axis=1), -1)
 
 
 @pytest.fixture(scope="module")
 def own(answers):
-    return owner(answers, [digits04.draw(digit) for digit in range(5)])
+    return responding_plane(answers, [digits04.draw(digit) for digit in range(5)])
 
 
-# The drawn digits.
+# The synthetic digits.
 
 
-def test_parts_of_the_data():
-    source = digits04.make(PICTURE)
+def test_splits_of_the_data():
+    source = digits04.make(IMAGE_SPEC)
     assert source.class_names == ("0", "1", "2", "3", "4")
-    assert {part: np.bincount(samples.labels).tolist() for part, samples in source.splits.items()} == {
+    assert {split: np.bincount(samples.labels).tolist() for split, samples in source.splits.items()} == {
         "train": [1] * 5,
         "validation": [40] * 5,
         "test": [200] * 5,
     }
     for samples in source.splits.values():
         assert samples.images.shape == (len(samples), 16, 16, 1) and samples.images.dtype == "uint8"
-    assert source.fingerprint() == digits04.make(PICTURE).fingerprint()
-    with pytest.raises(zoo.ZooError, match="16x16 pixels of 1 channel, not in 28x28x1"):
-        digits04.make({**PICTURE, "height": 28, "width": 28})
+    assert source.fingerprint() == digits04.make(IMAGE_SPEC).fingerprint()
+    with pytest.raises(zoo.ZooError, match="16x16x1; requested 28x28x1"):
+        digits04.make({**IMAGE_SPEC, "height": 28, "width": 28})
 
 
 @pytest.mark.parametrize("digit", range(5))
@@ -84,31 +84,31 @@ def test_noise_flips_the_share_of_the_pixels():
 # The claim.
 
 
-def test_each_digit_has_a_top_plane_of_its_own(own):
+def test_each_digit_has_its_own_plane(own):
     assert len(set(own.tolist())) == 5 and (own >= 0).all()
 
 
-def test_no_other_digit_stirs_it(answers, own):
+def test_a_plane_does_not_respond_to_other_digits(answers, own):
     found = answers([digits04.draw(digit) for digit in range(5)])[:, own]
     assert found.diagonal().min() > 5 * (found - np.diag(found.diagonal())).max()
 
 
 @pytest.mark.parametrize("far", [1, 2])
-def test_it_keeps_its_plane_when_shifted(answers, own, far):
+def test_a_shifted_digit_keeps_its_plane(answers, own, far):
     for digit in range(5):
         shifts = [(x, y) for x in range(-far, far + 1) for y in range(-far, far + 1)]
-        assert (owner(answers, [digits04.draw(digit, shift) for shift in shifts]) == own[digit]).all()
+        assert (responding_plane(answers, [digits04.draw(digit, shift) for shift in shifts]) == own[digit]).all()
 
 
 @pytest.mark.parametrize("how", [{"bend": 0.25}, {"noise": 0.02}])
-def test_it_keeps_its_plane_when_bent_or_in_noise(answers, own, how):
+def test_a_bent_or_noisy_digit_keeps_its_plane(answers, own, how):
     rng = np.random.default_rng(7)
     for digit in range(5):
-        pictures = [digits04.draw(digit, rng=rng, **how) for _ in range(50)]
-        assert (owner(answers, pictures) == own[digit]).mean() >= 0.9
+        images = [digits04.draw(digit, rng=rng, **how) for _ in range(50)]
+        assert (responding_plane(answers, images) == own[digit]).mean() >= 0.9
 
 
-def test_an_untrained_net_has_no_such_planes():
+def test_an_untrained_network_has_no_such_planes():
     net = zoo.build("neocognitron")
     top = keras.Model(net.input, net.get_layer("flatten").output)
     x = np.stack([digits04.draw(digit) for digit in range(5)]) / 255
@@ -118,24 +118,24 @@ def test_an_untrained_net_has_no_such_planes():
 
 @pytest.mark.parametrize(("start", "planes"), [(0.0001, 5), (0.01, 1)])
 def test_the_first_connections_must_be_small(start, planes):
-    """So the card says: at 0.0001 the five digits part, at 0.01 they share one plane."""
+    """As the card says: with 0.0001 the five digits get different planes, with 0.01 they share one."""
     card = zoo.card("neocognitron")
     net = zoo.build("neocognitron", classes=5)
     classifier = registry.wrap(net, card, digits04.DIGITS)
     for layer in (net.get_layer(name) for name in ("s1", "s2", "s3")):
         layer.a.assign(layer.a * (start / layer.start))
-    pictures = np.stack([digits04.draw(digit) for digit in range(5)])
+    images = np.stack([digits04.draw(digit) for digit in range(5)])
     rule = rules.get(card.rule.model_dump())
-    trainer = fused_steps.make(classifier, (), pictures, np.zeros(5, "int32"), batch_size=5, repeat=20, rule=rule)
+    trainer = fused_steps.make(classifier, (), images, np.zeros(5, "int32"), batch_size=5, repeat=20, rule=rule)
     trainer.prepare(None, keras.losses.deserialize(card.loss.model_dump()))
     trainer.fit(trainer.feed(0, 0), steps_per_epoch=trainer.steps_per_epoch, shuffle=False, verbose=0)
     top = keras.Model(net.input, net.get_layer("flatten").output)
-    answers = top.predict_on_batch(classifier.preprocessing(pictures))
+    answers = top.predict_on_batch(classifier.preprocessing(images))
     assert answers.max(axis=1).min() > 0 and len(set(answers.argmax(axis=1).tolist())) == planes
 
 
-def test_the_read_out_names_the_planes(run, own):
-    """Digits that are shifted, bent and in noise at once; what it missed when this was written was 10 %."""
+def test_the_readout_assigns_the_planes_to_digits(run, own):
+    """The test digits are shifted, bent and noisy. The error was 10 % when this test was written."""
     out, metrics = run
     assert metrics["part"] == "test" and metrics["pictures"] == 1000
     assert metrics["test_error"] < 25
@@ -144,7 +144,7 @@ def test_the_read_out_names_the_planes(run, own):
 
 
 def test_exported(run, tmp_path):
-    """Large connections do not cost the exported net its digits."""
+    """The exported network computes the same with large weights."""
     classifier = zoo.load(run[0] / "best.keras")
     assert max(np.abs(weight).max() for weight in classifier.get_weights()) > 10
     report = to_onnx(classifier, tmp_path / "glyphs.onnx")
@@ -152,7 +152,7 @@ def test_exported(run, tmp_path):
 
 
 def test_experiment(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "DRAWN", 10)
+    monkeypatch.setattr(experiment, "IMAGES", 10)
     result = experiment.run(tmp_path, seeds=2)
     assert json.loads((tmp_path / "result.json").read_text()) == json.loads(json.dumps(result))
     assert (tmp_path / "neocognitron.png").stat().st_size > 10_000
@@ -167,7 +167,7 @@ def test_experiment(tmp_path, monkeypatch):
 @pytest.mark.slow("trains on MNIST")
 @pytest.mark.mnist
 def test_mnist(tmp_path):
-    """A tenth of the unlabelled pictures and one pass for the read-out go most of the way."""
+    """A tenth of the unlabelled images and one epoch for the readout reach most of the accuracy."""
     changes = {"rule.config.presentations": 1000, "epochs": 1}
     metrics = training.fit(recipe.load("neocognitron-mnist", **changes), tmp_path / "run", console=QUIET)
     assert metrics["test_error"] < 12

@@ -1,4 +1,4 @@
-"""ReLU against tanh: where a curve crosses the goal, what the ratio is, and a small run of the whole."""
+"""ReLU against tanh: the epochs to the goal, their ratio, and a small run of the whole experiment."""
 
 import json
 
@@ -14,9 +14,9 @@ from training.experiments import relu_tanh
     [([60, 40, 30, 20], 3.5), ([60, 25], 2.0), ([24.0], 1.0), ([60, 40, 30], None), ([50, 26, 24], 2.5)],
     ids=str,
 )
-def test_where_a_curve_crosses(errors, expected):
-    """Counted from 1, a straight line between the ends of two epochs."""
-    assert relu_tanh.to_goal(errors) == expected
+def test_epochs_to_the_goal(errors, expected):
+    """Counted from 1, interpolated linearly between epochs."""
+    assert relu_tanh.epochs_to_goal(errors) == expected
 
 
 def test_ratio():
@@ -28,11 +28,11 @@ def test_ratio():
 
 
 def test_a_small_run(tmp_path, monkeypatch):
-    """Two colours are learned at once; what is written down is what was measured."""
+    """Classes of different colors are trained quickly, and result.json has the measured values."""
     generator = np.random.default_rng(0)
     for number in range(10):
-        for part, count in (("train", 30), ("test", 1)):
-            folder = tmp_path / "data" / part / str(number)
+        for split, count in (("train", 30), ("test", 1)):
+            folder = tmp_path / "data" / split / str(number)
             folder.mkdir(parents=True)
             for index in range(count):
                 pixels = generator.integers(0, 60, (32, 32, 3)) + (195 * np.eye(3, dtype=int)[number % 3])

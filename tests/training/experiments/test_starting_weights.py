@@ -1,4 +1,4 @@
-"""The lecture's deep tanh net, beside the theory of infinitely wide layers."""
+"""The deep tanh network of the lecture, compared with the theory of infinitely wide layers."""
 
 import json
 
@@ -18,8 +18,8 @@ def result(tmp_path_factory):
     return result
 
 
-def of_wide_layers(deviation):
-    """Return each layer's standard deviation where the sums s z are exactly normal: the root of E[tanh²(s z)]."""
+def wide_layer_deviations(deviation):
+    """Return the standard deviation of each layer if its inputs s z are exactly normal: the root of E[tanh²(s z)]."""
     z = np.linspace(-8, 8, 20_001)
     density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) * (z[1] - z[0])
     found, below = [], 1.0
@@ -29,13 +29,13 @@ def of_wide_layers(deviation):
     return found
 
 
-@pytest.mark.parametrize("start, deviation", list(zip(starting_weights.STARTS, [0.01, 1, 500**-0.5], strict=True)))
-def test_of_wide_layers(result, start, deviation):
-    np.testing.assert_allclose(result[start]["std"], of_wide_layers(deviation), rtol=0.05)
+@pytest.mark.parametrize("start, deviation", list(zip(starting_weights.INITIALIZERS, [0.01, 1, 500**-0.5], strict=True)))
+def test_std_is_that_of_infinitely_wide_layers(result, start, deviation):
+    np.testing.assert_allclose(result[start]["std"], wide_layer_deviations(deviation), rtol=0.05)
 
 
 def test_too_small(result):
-    """Each layer has less than a quarter of the one below: nothing is left after ten."""
+    """Each layer has less than a quarter of the deviation of the one below, so the activations vanish."""
     std = result["std 0.01"]["std"]
     assert std[-1] < 1e-6
     np.testing.assert_allclose(np.divide(std[2:], std[1:-1]), 0.01 * np.sqrt(500), rtol=0.05)
@@ -43,13 +43,13 @@ def test_too_small(result):
 
 
 def test_too_large(result):
-    """Nine units of ten are at their ends, in every layer."""
+    """In every layer about nine of ten units are saturated."""
     assert min(result["std 1"]["saturated"]) > 0.85
     assert min(result["std 1"]["std"]) > 0.95
 
 
 def test_xavier(result):
-    """It falls, ever more slowly, as the lecture has it, and hardly a unit is at its end."""
+    """The deviation falls more and more slowly, as in the lecture, and almost no unit is saturated."""
     found = result["Xavier, std 1/√F"]
     assert found["published"] == [0.63, 0.49, 0.41]
     np.testing.assert_allclose(found["std"][:3], found["published"], atol=0.015)

@@ -28,7 +28,7 @@ def test_a_set_of_augmentation_goes_by_its_name(tmp_path):
     write_run(tmp_path / "one")
     write_run(tmp_path / "two", changes={"augmentation": presets.get("light")})
     compared = report.compare([tmp_path / "one", tmp_path / "two"], tmp_path / "comparison.html")
-    assert comparison.columned(compared)[1]["augmentation"] == ["none", "light"]
+    assert comparison.table_columns(compared)[1]["augmentation"] == ["none", "light"]
 
 
 def test_runs_side_by_side_show_what_differs_alone(tmp_path):
@@ -45,7 +45,7 @@ def test_runs_side_by_side_show_what_differs_alone(tmp_path):
         "augmentation": [None, None, flip],
     }
     assert compared["warnings"] == [] and [each["runs"][1] for each in compared["tests"]] == list(map(str, folders[1:]))
-    _, columns = comparison.columned(compared)
+    _, columns = comparison.table_columns(compared)
     assert columns["augmentation"] == ["none", "none", "RandomFlip()"]
     page = Page((tmp_path / "comparison.html").read_text("utf-8"))
     assert all(each.startswith("data:image/png;base64,") for each in page.addresses) and page.tags.count("img") == 1
@@ -64,15 +64,15 @@ def test_whether_a_difference_can_be_chance_is_what_mcnemar_says(tmp_path):
         counts = sum(first & ~right), sum(right & ~first)
         assert (test["only_first_right"], test["only_second_right"]) == counts and sum(counts) > 3
         assert test["p"] == pytest.approx(by_mcnemar(*map(int, counts)), abs=1e-12)
-        assert test["p_corrected"] >= test["p"] and "by Holm's correction for 3 tests" in test["words"]
-        assert ("can be chance" in test["words"]) == (test["p_corrected"] > 0.05)
-    assert [test["p_corrected"] for test in compared["tests"]] == significance.holm(
+        assert test["p_corrected"] >= test["p"] and "with Holm's correction for 3 tests" in test["words"]
+        assert ("not significant" in test["words"]) == (test["p_corrected"] > 0.05)
+    assert [test["p_corrected"] for test in compared["tests"]] == significance.holm_correction(
         [test["p"] for test in compared["tests"]]
     )
     assert "Holm's correction allows" in (tmp_path / "comparison.html").read_text("utf-8")
     shutil.copytree(tmp_path / "0", tmp_path / "same")
     (test,) = report.compare([tmp_path / "0", tmp_path / "same"], tmp_path / "comparison.html")["tests"]
-    assert test["p"] == test["p_corrected"] == 1 and "can be chance" in test["words"]
+    assert test["p"] == test["p_corrected"] == 1 and "not significant" in test["words"]
 
 
 def test_a_clear_difference_is_called_one(tmp_path):
@@ -84,15 +84,13 @@ def test_a_clear_difference_is_called_one(tmp_path):
     metrics = json.loads((tmp_path / "bad" / "metrics.json").read_text())
     (tmp_path / "bad" / "metrics.json").write_text(json.dumps({**metrics, **worse.summary()}))
     (test,) = report.compare([tmp_path / "bad", tmp_path / "good"], tmp_path / "comparison.html")["tests"]
-    assert test["p"] < 0.001 and f"{tmp_path}/good is better, and chance alone would hardly do that" in test["words"]
+    assert test["p"] < 0.001 and f"{tmp_path}/good is significantly better" in test["words"]
 
 
-def write_other_pictures(run, names=False):
-    """Let a run have been asked other pictures of the same classes: of other pixels, and under other names."""
+def write_other_images(run, names=False):
+    """Let a run have been asked other images of the same classes: of other pixels, and under other names."""
     rows = list(csv.reader((run / "predictions.csv").read_text().splitlines()))
-    rows[1:] = [
-        [f"{picture}x" if names else picture, *rest, f"{int(pixels, 16) ^ 1:016x}"] for picture, *rest, pixels in rows[1:]
-    ]
+    rows[1:] = [[f"{image}x" if names else image, *rest, f"{int(pixels, 16) ^ 1:016x}"] for image, *rest, pixels in rows[1:]]
     with (run / "predictions.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
 
@@ -100,14 +98,14 @@ def write_other_pictures(run, names=False):
 @pytest.mark.parametrize(
     ("named", "renamed", "changes", "warning", "tested"),
     [
-        (False, False, {}, "not measured on the same pictures", False),  # numbers are no names: another split has the same
-        (True, True, {}, "not measured on the same pictures", False),
-        (True, False, {}, "not measured on the same pictures", False),  # files were replaced
-        (True, False, {"model": "alexnet"}, "cannot tell whether", True),
-        (False, False, {"model": "alexnet"}, "cannot tell whether", True),
-        (True, False, {"model": "my.keras"}, "cannot tell whether", True),
-        (True, False, {"model": "alexnet", "data": {"name": "others"}}, "cannot tell whether", False),
-        (True, True, {"model": "alexnet"}, "not measured on the same pictures", False),
+        (False, False, {}, "not evaluated on the same images", False),  # numbers are no names: another split has the same
+        (True, True, {}, "not evaluated on the same images", False),
+        (True, False, {}, "not evaluated on the same images", False),  # files were replaced
+        (True, False, {"model": "alexnet"}, "unknown whether they were evaluated", True),
+        (False, False, {"model": "alexnet"}, "unknown whether they were evaluated", True),
+        (True, False, {"model": "my.keras"}, "unknown whether they were evaluated", True),
+        (True, False, {"model": "alexnet", "data": {"name": "others"}}, "unknown whether they were evaluated", False),
+        (True, True, {"model": "alexnet"}, "not evaluated on the same images", False),
     ],
 )
 def test_other_pixels_are_told_and_compared_only_where_another_size_may_be_why(
@@ -115,20 +113,20 @@ def test_other_pixels_are_told_and_compared_only_where_another_size_may_be_why(
 ):
     write_run(tmp_path / "one", named=named)
     write_run(tmp_path / "two", named=named, changes=changes)
-    write_other_pictures(tmp_path / "two", renamed)
+    write_other_images(tmp_path / "two", renamed)
     compared = report.compare([tmp_path / "one", tmp_path / "two"], tmp_path / "comparison.html")
     (told,) = compared["warnings"]
     assert warning in told and bool(compared["tests"]) == tested
-    assert all("supposed to be the same" in test["words"] and not test["same"] for test in compared["tests"])
+    assert all("assumed to be the same" in test["words"] and not test["same"] for test in compared["tests"])
     assert told in Page((tmp_path / "comparison.html").read_text("utf-8")).text
 
 
-def test_the_same_pixels_are_the_same_pictures_whatever_else_differs(tmp_path):
+def test_the_same_pixels_are_the_same_images_whatever_else_differs(tmp_path):
     write_run(tmp_path / "one", named=True)
     write_run(tmp_path / "two", changes={"data": {"name": "elsewhere"}}, data_fingerprint="e" * 64)
     compared = report.compare([tmp_path / "one", tmp_path / "two"], tmp_path / "comparison.html")
     (told,) = compared["warnings"]
-    assert "on the same pictures, but learned from others: that may be" in told
+    assert "on the same images, but trained on different ones" in told
     assert [test["same"] for test in compared["tests"]] == [True]
 
 
@@ -137,7 +135,7 @@ def test_holms_correction_rejects_what_his_procedure_rejects():
     generator = np.random.default_rng(0)
     for tests in (1, 2, 3, 7):
         p = generator.random(tests) ** 3
-        corrected = significance.holm(p.tolist())
+        corrected = significance.holm_correction(p.tolist())
         for level in (0.001, 0.01, 0.05, 0.2, 0.7):
             rejected = set()
             for step, index in enumerate(np.argsort(p)):
@@ -159,11 +157,11 @@ def test_what_else_weakens_a_comparison_is_told(tmp_path):
     folders = [tmp_path / name for name in ("one", "validation", "unfinished", "old")]
     compared = report.compare(folders, tmp_path / "comparison.html")
     unfinished, validation, old, chosen, device = compared["warnings"]
-    assert "unfinished is not finished, 4 of 4 epochs" in unfinished and "not measured on the same" in validation
+    assert "unfinished is not finished, 4 of 4 epochs" in unfinished and "not evaluated on the same" in validation
     assert "without predictions.csv" in old and "different devices" in device
-    assert chosen.startswith(f"{tmp_path}/validation: the epoch was chosen on these pictures")
+    assert chosen.startswith(f"{tmp_path}/validation: the epoch was selected on the evaluated images")
     assert compared["tests"] == [] and compared["runs"][2]["finished"] is False
-    with pytest.raises(ZooError, match="is named twice"):
+    with pytest.raises(ZooError, match="is given twice"):
         report.compare([tmp_path / "one", tmp_path / "old" / ".." / "one"], tmp_path / "comparison.html")
 
 
@@ -175,7 +173,7 @@ def test_the_command_compares_in_any_width(tmp_path, zoo_in_process, monkeypatch
         monkeypatch.setenv("COLUMNS", columns)
         done = zoo_in_process("report", *[folder.name for folder in folders], "--out", "comparison.html", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert "[red]second" in done.stdout and "can be chance" in done.stdout
+        assert "[red]second" in done.stdout and "significant" in done.stdout
         assert done.stdout.splitlines()[-2:][0] == "the page is comparison.html"
         header = next(line for line in done.stdout.splitlines() if line.startswith("run "))
         assert ("validation error" in header) == (columns == "300")

@@ -1,3 +1,5 @@
+"""The contact sheet of a recipe: seen.png and `zoo show --augmented`."""
+
 import keras
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ class_name = "{layer}"
 
 @pytest.fixture(scope="module")
 def samples():
-    """Of three classes the second has two pictures, the others five."""
+    """Of three classes the second has two images, the others five."""
     generator = np.random.default_rng(0)
     return Samples(generator.integers(0, 256, (12, 28, 28, 1), "uint8"), np.repeat([0, 1, 2], [5, 2, 5]).astype("int32"))
 
@@ -39,14 +41,14 @@ def tile(path, row, column):
     ]
 
 
-def enlarged(picture):
-    return np.repeat(picture.repeat(4, axis=0).repeat(4, axis=1), 3, axis=-1)
+def enlarged(image):
+    return np.repeat(image.repeat(4, axis=0).repeat(4, axis=1), 3, axis=-1)
 
 
-def test_a_row_a_class_of_what_is_read_evaluated_and_learned_from(samples, tmp_path):
+def test_each_row_shows_an_image_as_read_in_evaluation_and_in_training(samples, tmp_path):
     layers = [RandomCrop(24, seed=1)]
     contact_sheet.draw(layers, samples, ["a", "b", "c"], (24, 24, 1), tmp_path / "seen.png", "title")
-    following = np.stack(contact_sheet.distorted(layers, samples.images[[0, 5, 7]]))
+    following = np.stack(contact_sheet.augmented_batches(layers, samples.images[[0, 5, 7]]))
     for row, first in enumerate((7, 5, 0)):  # from below
         np.testing.assert_array_equal(tile(tmp_path / "seen.png", row, 0), enlarged(samples.images[first]))
         inner = np.s_[8:104, 8:104]  # 24 pixels of four, in a tile of 28
@@ -58,14 +60,14 @@ def test_a_row_a_class_of_what_is_read_evaluated_and_learned_from(samples, tmp_p
             np.testing.assert_array_equal(shown, enlarged(batch[2 - row].astype("uint8")))
 
 
-def test_of_many_classes_eight_are_drawn_from_the_first_to_the_last(tmp_path):
+def test_eight_of_many_classes_are_drawn(tmp_path):
     many = Samples(np.zeros((20, 8, 8, 3), "uint8"), np.arange(20, dtype="int32"))
     contact_sheet.draw([], many, [str(each) for each in range(20)], (8, 8, 3), tmp_path / "seen.png", "title")
     height = Image.open(tmp_path / "seen.png").height
     assert 8 * (contact_sheet.TILE + contact_sheet.GAP) < height < 9 * (contact_sheet.TILE + contact_sheet.GAP)
 
 
-def test_drawing_moves_nothing_random(samples, tmp_path):
+def test_drawing_does_not_change_random_states(samples, tmp_path):
     layers = [AffineDistortion(seed=1), BatchShift(seed=2), keras.layers.RandAugment(seed=3)]
     keras.utils.set_random_seed(4)
     expected = keras.random.uniform((3,)), np.random.uniform(size=3)
@@ -78,8 +80,8 @@ def test_drawing_moves_nothing_random(samples, tmp_path):
         np.testing.assert_array_equal(variable, before)
 
 
-def test_what_is_drawn_is_what_the_next_batches_will_be(samples):
-    drawn = contact_sheet.distorted([AffineDistortion(seed=1)], samples.images)
+def test_drawn_augmentations_are_those_of_the_next_batches(samples):
+    drawn = contact_sheet.augmented_batches([AffineDistortion(seed=1)], samples.images)
     layer = AffineDistortion(seed=1)
     for each in drawn:
         np.testing.assert_array_equal(each, layer(samples.images.astype("float32"), training=True))
@@ -88,7 +90,7 @@ def test_what_is_drawn_is_what_the_next_batches_will_be(samples):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Wide colour pictures in two class folders."""
+    """Wide colour images in two class folders."""
     generator = np.random.default_rng(0)
     for name in ("bolt", "nut"):
         (tmp_path / "photos" / name).mkdir(parents=True)
@@ -104,7 +106,7 @@ def recipe_of(folder, layer="training>BatchShift"):
     return path
 
 
-def test_of_a_folder_the_files_themselves_stand_first(folder, tmp_path, zoo_in_process):
+def test_the_first_column_shows_the_files_of_a_folder(folder, tmp_path, zoo_in_process):
     recipe = recipe_of(folder)
     child = zoo_in_process("show", str(recipe), "--augmented", "--out", "sheet.png", cwd=tmp_path)
     said = child.stdout
@@ -117,36 +119,36 @@ def test_of_a_folder_the_files_themselves_stand_first(folder, tmp_path, zoo_in_p
     assert (first[:20] == contact_sheet.GREY).all()
 
 
-def test_the_seed_changes_the_distortions_and_a_run_folder_is_a_recipe(folder, tmp_path):
+def test_the_seed_changes_the_augmentation_and_a_run_directory_is_a_recipe(folder, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     recipe_of(folder).rename(run / "recipe.toml")
     for name, seed in (("a.png", None), ("b.png", 3), ("c.png", 4)):
         contact_sheet.show_augmented(str(run), str(folder), seed, tmp_path / name)
-    pictures = [(tmp_path / name).read_bytes() for name in ("a.png", "b.png", "c.png")]
-    assert pictures[0] == pictures[1] != pictures[2]
+    images = [(tmp_path / name).read_bytes() for name in ("a.png", "b.png", "c.png")]
+    assert images[0] == images[1] != images[2]
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("lenet5.mnist", "is a model, .* recipes are lenet5-mnist, lenet5-mnist-affine"),
-        ("alexnet-owt", "is a model, .* it has no recipe"),
+        ("lenet5.mnist", "is a model; .* recipes are lenet5-mnist, lenet5-mnist-affine"),
+        ("alexnet-owt", "is a model; .* it has no recipe"),
         ("lenet5-mnst", "did you mean 'lenet5-mnist'"),
-        ("finetune", "leaves its data open"),
-        (".", "no run folder"),
+        ("finetune", "does not specify its data"),
+        (".", "not a run directory"),
     ],
 )
-def test_what_is_no_recipe(name, words, tmp_path, monkeypatch):
+def test_names_that_are_not_recipes_are_refused(name, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ZooError, match=words):
         contact_sheet.show_augmented(name, "", None, None)
     assert not list(tmp_path.iterdir())
 
 
-def test_layers_that_do_not_fit_the_pictures_are_named(folder, tmp_path):
+def test_layers_that_cannot_process_the_images_are_named(folder, tmp_path):
     recipe = recipe_of(folder, layer="RandomHue")
     recipe.write_text(recipe.read_text("utf-8") + "config = { factor = 0.1 }\n", "utf-8")
-    with pytest.raises(ZooError, match=r"RandomHue does not fit pictures of 28x28x1: .*channel"):
+    with pytest.raises(ZooError, match=r"RandomHue cannot process images of 28x28x1: .*channel"):
         contact_sheet.show_augmented(str(recipe), "", None, tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()

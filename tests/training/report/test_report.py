@@ -23,7 +23,7 @@ def page_of(folder):
     return Page((folder / "report.html").read_text("utf-8"))
 
 
-def test_predictions_are_the_answer_to_each_picture(tmp_path):
+def test_predictions_are_the_answer_to_each_image(tmp_path):
     evaluation, samples = evaluated(HOSTILE, named=True)
     report.write_predictions(evaluation, samples, tmp_path / "predictions.csv")
     with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as file:
@@ -40,10 +40,10 @@ def test_predictions_are_the_answer_to_each_picture(tmp_path):
 def test_what_is_read_back_is_what_was_measured(tmp_path):
     evaluation = write_run(tmp_path / "run", HOSTILE)
     run = report.read_run(tmp_path / "run")
-    np.testing.assert_array_equal(run.answers.labels, evaluation.labels)
-    np.testing.assert_array_equal(run.answers.predictions, evaluation.predictions)
-    assert run.answers.by_class() == evaluation.by_class() and run.answers.class_names == HOSTILE
-    worst = [int(picture) for picture, *_ in run.answers.worst(12)]
+    np.testing.assert_array_equal(run.evaluation.labels, evaluation.labels)
+    np.testing.assert_array_equal(run.evaluation.predictions, evaluation.predictions)
+    assert run.evaluation.per_class() == evaluation.per_class() and run.evaluation.class_names == HOSTILE
+    worst = [int(image) for image, *_ in run.evaluation.most_confident_mistakes(12)]
     assert worst == evaluation.wrong[:12].tolist() and len(worst) > 3
 
 
@@ -54,19 +54,17 @@ def test_the_page_is_one_file_that_tells_the_result_and_how_to_get_it_again(tmp_
     evaluation = write_run(out, named=True, command=command, class_counts=counts, left_out=["b/9.png is no picture"])
     Image.new("RGB", (40, 20), "red").save(out / "seen.png")
     page = page_of(out)
-    assert page.addresses and all(re.match(r"data:image/png;base64,[\w+/]+=*$|#left-out$", each) for each in page.addresses)
+    assert page.addresses and all(re.match(r"data:image/png;base64,[\w+/]+=*$|#skipped$", each) for each in page.addresses)
     assert page.tags.count("img") == 4  # curves, confusion, mistakes, what the net is shown
     assert "script" not in page.tags and "link" not in page.tags
-    assert f"{100 - evaluation.error:.1f} % right" in page.text
-    low, high = evaluation.interval
-    assert f"the true number lies between {100 - high:.0f} and {100 - low:.0f} %" in page.text.replace(
-        "the true", "the true"
-    )
+    assert f"{100 - evaluation.error:.1f} % accuracy" in page.text
+    low, high = evaluation.confidence_interval
+    assert f"95 % confidence interval: {100 - high:.0f} to {100 - low:.0f} %" in page.text
     for words in (command, "f" * 64, "a processor, 2 cores", "1,234", "b/9.png is no picture", "Linear classifier (1998)"):
         assert words in page.text, words
     assert "0:01:15" in page.text and "learning_rate = 0.001" in page.text
-    assert f"zoo export {out}/best.keras --to onnx" in page.text and f"zoo predict {out}/best.keras PICTURE" in page.text
-    for name, each in evaluation.by_class().items():
+    assert f"zoo export {out}/best.keras --to onnx" in page.text and f"zoo predict {out}/best.keras IMAGE" in page.text
+    for name, each in evaluation.per_class().items():
         assert f"{name} {each['pictures']} {each['precision']:.1f}" in page.text
     for index in evaluation.wrong[:12]:
         assert f"{evaluation.class_names[evaluation.labels[index]]}/{index:03}.png" in page.text
@@ -75,12 +73,12 @@ def test_the_page_is_one_file_that_tells_the_result_and_how_to_get_it_again(tmp_
 
 
 def test_what_was_left_out_is_told_without_a_count_of_messages(tmp_path):
-    several = "list.json: 9 pictures are of several classes: 0.png (bolt, nut)"
+    several = "list.json: 9 images are of several classes: 0.png (bolt, nut)"
     write_run(tmp_path / "one", left_out=[several])
     write_run(tmp_path / "many", left_out=[several, *(f"{number}.png is no picture" for number in range(60))])
     one, many = page_of(tmp_path / "one"), page_of(tmp_path / "many")
-    assert f"Left out: {several} How it learned" in one.text and "1 file" not in one.text
-    assert "1.png is no picture; and more" in many.text and "and 11 more; metrics.json names all" in many.text
+    assert f"Skipped: {several} Learning curves" in one.text and "1 file" not in one.text
+    assert "1.png is no picture; and more" in many.text and "and 11 more; metrics.json lists all" in many.text
 
 
 def test_names_of_strangers_stay_text(tmp_path):
@@ -107,40 +105,40 @@ def test_a_run_that_is_not_finished_is_shown_as_far_as_it_is(tmp_path):
     write_run(tmp_path / "run", epochs=2)
     (tmp_path / "run" / "metrics.json").unlink()  # the rest may be of an earlier time
     page = page_of(tmp_path / "run")
-    assert "Not finished: 2 of 4 epochs" in page.text and "epoch 2, 25.00 % of the validation pictures wrong" in page.text
-    assert page.tags.count("img") == 1 and "% right" not in page.text
+    assert "Not finished: 2 of 4 epochs" in page.text and "Best epoch so far: 2, validation error 25.00 %" in page.text
+    assert page.tags.count("img") == 1 and "% accuracy" not in page.text
 
 
 def test_a_run_of_before_there_were_predictions_has_a_page(tmp_path):
     write_run(tmp_path / "run")
     (tmp_path / "run" / "predictions.csv").unlink()
     page = page_of(tmp_path / "run")
-    assert "% right" in page.text and page.tags.count("img") == 2
+    assert "% accuracy" in page.text and page.tags.count("img") == 2
 
 
 def test_of_many_classes_the_worst_come_first_and_pairs_replace_the_matrix(tmp_path):
     write_run(tmp_path / "run", tuple(f"class {number:03}" for number in range(40)))
     page = page_of(tmp_path / "run")
-    by_class = report.read_run(tmp_path / "run").answers.by_class()
-    worst = min(by_class.values(), key=lambda each: each["f1"] or 0)
-    first = re.search(r"Worst first\..*?(class \d{3})", page.text)[1]
-    assert (by_class[first]["f1"] or 0) == (worst["f1"] or 0) < 50
-    with Image.open(tmp_path / "run" / "confusion.png") as picture:
-        assert picture.width > picture.height
+    per_class = report.read_run(tmp_path / "run").evaluation.per_class()
+    worst = min(per_class.values(), key=lambda each: each["f1"] or 0)
+    first = re.search(r"Lowest F1 first\..*?(class \d{3})", page.text)[1]
+    assert (per_class[first]["f1"] or 0) == (worst["f1"] or 0) < 50
+    with Image.open(tmp_path / "run" / "confusion.png") as image:
+        assert image.width > image.height
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("metrics.json", '{"error": ', r"metrics.json is damaged: .*with --resume writes it again"),
-        ("metrics.json", "[]", "metrics.json is damaged: it should hold part, pictures"),
+        ("metrics.json", '{"error": ', r"metrics.json is damaged: .*with --resume to write it again"),
+        ("metrics.json", "[]", "metrics.json is damaged: expected the keys part, pictures"),
         ("history.csv", "epoch,loss\n1,abc\n", "history.csv is damaged: could not convert"),
-        ("history.csv", "epoch,loss\n", "history.csv is damaged: it should hold epoch, loss and error"),
+        ("history.csv", "epoch,loss\n", "history.csv is damaged: expected the columns epoch, loss and error"),
         ("predictions.csv", "", "predictions.csv is damaged"),
-        ("predictions.csv", "picture,true\n1,a\n", "its columns should be picture, true, answer"),
+        ("predictions.csv", "picture,true\n1,a\n", "expected the columns picture, true, answer"),
         ("predictions.csv", "picture,true,answer,margin,sha256\n0,a,z,1,0\n", "predictions.csv is damaged: 'z'"),
-        ("predictions.csv", "picture,true,answer,margin,sha256\n0,a,a,1,0\n", "it is of another result than metrics.json"),
-        ("recipe.toml", "model = ", "recipe.toml is damaged: .*nothing of the run can be told without it"),
+        ("predictions.csv", "picture,true,answer,margin,sha256\n0,a,a,1,0\n", "it does not match metrics.json"),
+        ("recipe.toml", "model = ", "recipe.toml is damaged: .*a run cannot be reported without it"),
     ],
 )
 def test_a_damaged_run_is_refused_in_words_and_gets_no_page(tmp_path, name, content, message):
@@ -152,9 +150,9 @@ def test_a_damaged_run_is_refused_in_words_and_gets_no_page(tmp_path, name, cont
 
 
 def test_what_is_no_run_is_refused_in_words(tmp_path):
-    with pytest.raises(ZooError, match=r"no folder .*; a run folder is what"):
+    with pytest.raises(ZooError, match=r"no folder .*; expected a run directory"):
         report.write(tmp_path / "nowhere")
-    with pytest.raises(ZooError, match=r"is no run folder: it has no recipe\.toml"):
+    with pytest.raises(ZooError, match=r"is not a run directory: it has no recipe\.toml"):
         report.write(tmp_path)
     write_run(tmp_path / "run")
     (tmp_path / "run" / "history.csv").unlink()
@@ -172,9 +170,9 @@ def test_curves_of_any_history_are_drawn(rows, tmp_path):
     report.plot_curves(changing, tmp_path / "rate.png")
     widths = {}
     for file in tmp_path.iterdir():
-        with Image.open(file) as picture:
-            widths[file.stem] = picture.width
-            assert picture.convert("L").getextrema()[0] < 128
+        with Image.open(file) as image:
+            widths[file.stem] = image.width
+            assert image.convert("L").getextrema()[0] < 128
     assert widths["rate"] > 1.4 * widths["plain"]
     assert (tmp_path / "marked.png").read_bytes() != (tmp_path / "plain.png").read_bytes()
 
@@ -187,8 +185,8 @@ def test_mistakes_of_any_number_are_drawn(tmp_path, recwarn):
         for index in evaluation.wrong[:right]:
             scores[index, evaluation.labels[index]] = 99
         report.plot_mistakes(replace(evaluation, scores=scores), samples, tmp_path / f"{name}.png")
-        with Image.open(tmp_path / f"{name}.png") as picture:
-            heights[name] = picture.height
+        with Image.open(tmp_path / f"{name}.png") as image:
+            heights[name] = image.height
     assert heights["many"] > 1.5 * heights["one"] == 1.5 * heights["none"]
     report.plot_confusion_matrix(evaluation, tmp_path / "confusion.png")
     assert not recwarn.list  # the font lacks 猫
@@ -219,13 +217,13 @@ def real(few, tmp_path_factory):
 def test_real_runs_can_be_read_back_and_compared(real, tmp_path):
     path, out, metrics = real
     run = report.read_run(out)
-    assert run.answers.error == pytest.approx(metrics["error"], abs=1e-3) and run.best["epoch"] == metrics["best_epoch"]
+    assert run.evaluation.error == pytest.approx(metrics["error"], abs=1e-3) and run.best["epoch"] == metrics["best_epoch"]
     page = Page((out / "report.html").read_text("utf-8"))
-    assert metrics["data_fingerprint"] in page.text and f"{100 - metrics['error']:.1f} % right" in page.text
+    assert metrics["data_fingerprint"] in page.text and f"{100 - metrics['error']:.1f} % accuracy" in page.text
     fit(path, tmp_path / "lazy", **{"optimizer.config.learning_rate.config.initial_learning_rate": 0.0})
     compared = report.compare([out, tmp_path / "lazy"], tmp_path / "comparison.html")
     assert compared["settings"] == {"initial_learning_rate": [0.003, 0.0]} and compared["warnings"] == []
-    assert compared["tests"][0]["p"] < 0.05 and f"{out} is better" in compared["tests"][0]["words"]
+    assert compared["tests"][0]["p"] < 0.05 and f"{out} is significantly better" in compared["tests"][0]["words"]
 
 
 def test_tensorboard_reads_what_the_history_says(real):

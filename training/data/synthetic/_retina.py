@@ -1,15 +1,10 @@
 """The retina of the Mark I: 20x20 photocells, white figures on black."""
 
-from zoo.errors import ZooError
+from training.data.synthetic import _image_size
 
 SIDE = 20
 
 
-def check(picture):
-    """Raise `ZooError` if pictures of another size than the retina are asked for."""
-    asked = picture["height"], picture["width"], picture["channels"]
-    drawn = SIDE, SIDE, 1
-    if asked != drawn:
-        raise ZooError(
-            f"these figures are pictures of {'x'.join(map(str, drawn))}; asked for was {'x'.join(map(str, asked))}"
-        )
+def check(image_spec: dict) -> None:
+    """Raise `ZooError` if images of another size than the retina are requested."""
+    _image_size.check(image_spec, (SIDE, SIDE, 1), "figures on the retina of the Mark I")

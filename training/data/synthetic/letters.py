@@ -1,4 +1,4 @@
-"""The letters A to H, upright in twenty-two fonts, a few pixels off the middle of a 20x20 retina."""
+"""The letters A to H in twenty-two fonts, upright, up to two pixels from the center of a 20x20 retina."""
 
 import itertools
 from pathlib import Path
@@ -7,15 +7,15 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from training.data import Samples, Source
+from training.data.samples import Samples, Source
 from training.data.synthetic import _retina
 
 LETTERS = "ABCDEFGH"
 SIDE = _retina.SIDE
-SHIFT = 2  # each letter is shown at every place up to so many pixels from the middle
+SHIFT = 2  # each letter is drawn at every position up to this many pixels from the center
 
-# The fonts that matplotlib brings and that have capitals. Those of the test are never seen while learning: a picture of
-# another place alone would have a near copy among the others.
+# The fonts of matplotlib that have capitals. The splits use different fonts: a test image that differs from a training image
+# only in its position would be a near copy of it.
 TEST = ("DejaVuSansMono-Oblique", "DejaVuSerif-Bold", "STIXGeneralBol", "cmss10")
 VALIDATION = ("DejaVuSans-Bold", "cmr10")
 TRAIN = (
@@ -27,36 +27,36 @@ TRAIN = (
 )
 
 
-def make(picture):
-    """Return the letters, white on black, as a `training.data.Source`: 25 places of each letter in each font.
+def make(image_spec: dict) -> Source:
+    """Return the letters, white on black: each letter of each font at 25 positions.
 
-    The parts have different fonts: 3,200 pictures of 16 to train, 400 of 2 to validate, 800 of 4 to test.
+    The splits have different fonts: 3,200 training images of 16 fonts, 400 validation images of 2, 800 test images of 4.
 
     Args:
-        picture: dict of height, width and channels, which must be 20, 20 and 1.
+        image_spec: height, width and channels, which must be 20, 20 and 1.
 
     Raises:
-        ZooError: if pictures of another size are asked for.
+        ZooError: if images of another size are requested.
     """
-    _retina.check(picture)
-    parts = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-    return Source(tuple(LETTERS), {part: _shifted(fonts) for part, fonts in parts.items()})
+    _retina.check(image_spec)
+    splits = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+    return Source(tuple(LETTERS), {split: _shifted(fonts) for split, fonts in splits.items()})
 
 
 def _shifted(fonts):
-    """Return every letter of some fonts at every place, as `training.data.Samples`."""
+    """Return every letter of the given fonts at every position, as `Samples`."""
     glyphs = np.stack([glyph for font in fonts for glyph in _glyphs(font)])
-    places = itertools.product(range(2 * SHIFT + 1), repeat=2)
-    room = 2 * SHIFT
-    pictures = [np.pad(glyphs, ((0, 0), (down, room - down), (right, room - right))) for down, right in places]
-    labels = np.tile(np.arange(len(LETTERS), dtype="int32"), len(fonts) * len(pictures))
-    return Samples(np.concatenate(pictures)[..., None], labels)
+    positions = itertools.product(range(2 * SHIFT + 1), repeat=2)
+    margin = 2 * SHIFT
+    images = [np.pad(glyphs, ((0, 0), (down, margin - down), (right, margin - right))) for down, right in positions]
+    labels = np.tile(np.arange(len(LETTERS), dtype="int32"), len(fonts) * len(images))
+    return Samples(np.concatenate(images)[..., None], labels)
 
 
 def _glyphs(name):
-    """Return the letters of a font in the middle of squares that leave room for the shifts, (8, 16, 16) uint8.
+    """Return the centered letters of a font, (8, 16, 16) uint8, in the largest font size in which every letter fits.
 
-    The font is as large as lets every letter fit.
+    The squares are smaller than the retina by the range of the shifts.
     """
     side = SIDE - 2 * SHIFT
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"

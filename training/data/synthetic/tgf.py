@@ -1,6 +1,6 @@
-"""The letters of the Adaline demonstration of 1960: T, G and F on a field of 4x4 switches, each also shifted by a column.
+"""The letters of the Adaline demonstration of 1960: T, G and F on 4x4 switches, each also shifted by one column.
 
-All parts are the six pictures: the demonstration asked for no more than to learn them.
+Every split contains the same six images: the demonstration only showed that they can be learned.
 """
 
 import json
@@ -8,28 +8,23 @@ from importlib import resources
 
 import numpy as np
 
-from training.data import Samples, Source
-from zoo.errors import ZooError
+from training.data.samples import Samples, Source
+from training.data.synthetic import _image_size
 
 
-def make(picture):
-    """Return the six pictures, (4, 4, 1), 255 where a switch is on.
+def make(image_spec: dict) -> Source:
+    """Return the six images, 255 where a switch is on, with the classes T, G and F.
 
     Args:
-        picture: dict of height, width and channels, which must be 4, 4 and 1.
-
-    Returns:
-        `training.data.Source` with the classes T, G and F.
+        image_spec: height, width and channels, which must be 4, 4 and 1.
 
     Raises:
-        ZooError: if another size is asked for.
+        ZooError: if images of another size are requested.
     """
-    size = picture["height"], picture["width"], picture["channels"]
-    if size != (4, 4, 1):
-        raise ZooError(f"the letters T, G and F are of 4x4 switches, 1 channel; asked for was {size}: set picture.*")
+    _image_size.check(image_spec, (4, 4, 1), "the letters T, G and F")
     letters = json.loads(resources.files("training.data.synthetic").joinpath("tgf.json").read_text("utf-8"))
     drawn = [(letter, variant) for letter, variants in letters.items() for variant in variants]
-    pictures = np.array([[[255 * (cell == "#") for cell in row] for row in rows] for _, rows in drawn], "uint8")
+    images = np.array([[[255 * (cell == "#") for cell in row] for row in rows] for _, rows in drawn], "uint8")
     names = tuple(letters)
-    samples = Samples(pictures[..., None], np.array([names.index(letter) for letter, _ in drawn], "int32"))
-    return Source(names, {part: samples for part in ("train", "validation", "test")})
+    samples = Samples(images[..., None], np.array([names.index(letter) for letter, _ in drawn], "int32"))
+    return Source(names, {split: samples for split in ("train", "validation", "test")})

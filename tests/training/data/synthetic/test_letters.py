@@ -17,7 +17,7 @@ def named(request):
 
 
 def rows(samples):
-    return {picture.tobytes() for picture in samples.images}
+    return {image.tobytes() for image in samples.images}
 
 
 def test_source(named):
@@ -39,7 +39,7 @@ def test_the_same_every_time(named):
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_another_retina_is_refused(name):
-    with pytest.raises(ZooError, match="pictures of 20x20x1; asked for was 28x28x1"):
+    with pytest.raises(ZooError, match="images of 20x20x1; requested 28x28x1"):
         synthetic.load(f"drawn:{name}", {**RETINA, "height": 28, "width": 28})
 
 
@@ -48,20 +48,20 @@ def parts_of(name):
 
 
 def test_letters_of_the_test_were_never_shown():
-    parts = parts_of("letters")
-    sizes = {part: len(samples) for part, samples in parts.items()}
+    splits = parts_of("letters")
+    sizes = {split: len(samples) for split, samples in splits.items()}
     assert sizes == {"train": 3200, "validation": 400, "test": 800}
-    assert len(rows(parts["train"]) | rows(parts["validation"]) | rows(parts["test"])) == sum(sizes.values())
+    assert len(rows(splits["train"]) | rows(splits["validation"]) | rows(splits["test"])) == sum(sizes.values())
 
 
 def test_each_letter_is_at_25_places():
     """Five by five, each a pixel from the next; all but the place is the same."""
     samples = parts_of("letters")["test"]
     boxes = {}
-    for picture, label in zip(samples.images[..., 0], samples.labels, strict=True):
-        down, right = (int(np.flatnonzero(picture.any(axis=axis))[0]) for axis in (1, 0))
-        assert picture[[0, -1]].any() + picture[:, [0, -1]].any() <= 2
-        boxes.setdefault((label, np.trim_zeros(picture).tobytes()), set()).add((down, right))
+    for image, label in zip(samples.images[..., 0], samples.labels, strict=True):
+        down, right = (int(np.flatnonzero(image.any(axis=axis))[0]) for axis in (1, 0))
+        assert image[[0, -1]].any() + image[:, [0, -1]].any() <= 2
+        boxes.setdefault((label, np.trim_zeros(image).tobytes()), set()).add((down, right))
     assert len(boxes) == 8 * 4
     for places in boxes.values():
         least = min(places)
@@ -75,8 +75,8 @@ def test_letters_have_the_holes_of_their_class():
     expected = {"A": 1, "B": 2, "D": 1}
     for samples in parts_of("letters").values():
         right = []
-        for picture, label in zip(samples.images[::25, ..., 0], samples.labels[::25], strict=True):
-            holes = ndimage.label(np.pad(picture < 30, 1, constant_values=True))[1] - 1
+        for image, label in zip(samples.images[::25, ..., 0], samples.labels[::25], strict=True):
+            holes = ndimage.label(np.pad(image < 30, 1, constant_values=True))[1] - 1
             right.append(holes == expected.get("ABCDEFGH"[label], 0))
         assert np.mean(right) > 0.9
 
@@ -98,10 +98,10 @@ def test_squares_and_circles():
 
 
 def test_e_and_f_are_tested_where_they_were_never_shown():
-    parts = parts_of("ef")
-    assert {part: len(samples) for part, samples in parts.items()} == {"train": 60, "test": 94}
-    assert not rows(parts["train"]) & rows(parts["test"])
-    for samples in parts.values():
+    splits = parts_of("ef")
+    assert {split: len(samples) for split, samples in splits.items()} == {"train": 60, "test": 94}
+    assert not rows(splits["train"]) & rows(splits["test"])
+    for samples in splits.values():
         e, f = (samples.images[samples.labels == label, ..., 0] > 0 for label in (0, 1))
         assert (e.sum(axis=(1, 2)) == 72).all()
         # An E without the rest of its lowest bar is the F at the same place.
