@@ -14,7 +14,7 @@ from zoo.errors import ZooError
 from zoo.images import batch_size_for, center_crop, without_crop
 
 if TYPE_CHECKING:
-    from zoo import Classifier
+    from zoo.classifier import Classifier
 
 MANY_CLASSES = 20  # with more classes the top-5 error is reported too, as for ImageNet
 VIEWS = (1, 10)  # views that can be averaged: the image itself, or the crops of `ten_views`

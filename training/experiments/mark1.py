@@ -24,7 +24,7 @@ from zoo import console, registry
 from zoo.files import atomic
 
 if TYPE_CHECKING:
-    from zoo import Classifier
+    from zoo.classifier import Classifier
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def numbers(samples):
     return samples.images[:, 0, 0, 0].tolist()
 
 
-def test_a_list_beside_its_images_and_what_has_no_class_or_two(tmp_path):
+def test_a_list_beside_its_images_and_images_with_no_class_or_two(tmp_path):
     classes = {"a.png": ["nut"], "b.png": ["bolt", "bolt"], "c.png": [], "d.png": ["nut", "bolt"], "e.png": ["bolt"]}
     path = coco(tmp_path / "list.json", classes, tmp_path)
     source = data.load(path, GREY)
@@ -50,14 +50,14 @@ def test_a_list_beside_its_images_and_what_has_no_class_or_two(tmp_path):
         data.load(path, GREY, strict=True)
 
 
-def test_many_images_of_two_classes_are_counted(tmp_path):
+def test_many_images_with_two_classes_are_counted(tmp_path):
     classes = {"a.png": ["nut"], **{f"{row}.png": ["nut", "bolt"] for row in range(9)}}
     (problem,) = data.load(coco(tmp_path / "list.json", classes, tmp_path), GREY).problems
     assert "9 images with several classes: 0.png (bolt, nut), 1.png (bolt, nut), 2.png (bolt, nut) and 6 more" in problem
 
 
 @pytest.mark.parametrize("images", ["{split}2017", "images/{split}2017", "images", "annotations"])
-def test_a_folder_as_cocos(tmp_path, images):
+def test_a_folder_in_the_layout_of_coco(tmp_path, images):
     """With the images where people have them."""
     for number, split in enumerate(("val", "train")):
         path = tmp_path / "annotations" / f"instances_{split}2017.json"
@@ -73,7 +73,7 @@ def test_a_folder_as_cocos(tmp_path, images):
     assert list(alone.splits) == ["all"] and numbers(alone.splits["all"]) == [0, 1]
 
 
-def test_a_folder_of_parts_with_a_list_in_each(tmp_path):
+def test_split_folders_with_a_list_in_each(tmp_path):
     for number, split in enumerate(("train", "valid", "test")):
         coco(tmp_path / split / "_annotations.coco.json", {"a.png": ["x"]}, tmp_path / split, first=number)
     source = data.load(str(tmp_path), GREY)
@@ -85,7 +85,7 @@ def test_a_folder_of_parts_with_a_list_in_each(tmp_path):
     assert source.splits["validation"].names.tolist() == ["valid/a.png"]
 
 
-def test_lists_of_unknown_or_double_parts_are_refused(tmp_path):
+def test_lists_with_an_unknown_or_duplicate_split_are_refused(tmp_path):
     for name in ("instances_train.json", "instances_rest.json"):
         coco(tmp_path / "annotations" / name, {"a.png": ["x"]}, tmp_path / "images")
     with pytest.raises(ZooError, match=r"instances_rest\.json: the name does not give a split"):
@@ -95,7 +95,7 @@ def test_lists_of_unknown_or_double_parts_are_refused(tmp_path):
         data.load(str(tmp_path), GREY)
 
 
-def test_missing_images_are_left_out_and_named_and_where_all_are_missing_the_folders_are(tmp_path):
+def test_missing_images_are_skipped_and_named_and_if_all_are_missing_the_searched_folders_are(tmp_path):
     path = coco(tmp_path / "list.json", {"a.png": ["x"], "b.png": ["y"]}, tmp_path / "images")
     (tmp_path / "images" / "a.png").unlink()
     source = data.load(path, GREY)
@@ -119,7 +119,7 @@ def test_a_file_that_is_listed_twice(tmp_path):
 
 
 @pytest.mark.parametrize(("table", "name"), [("images", "file_name"), ("categories", "name")])
-def test_an_id_of_two_is_refused(tmp_path, table, name):
+def test_duplicate_ids_are_refused(tmp_path, table, name):
     path = tmp_path / "list.json"
     coco(path, {"a.png": ["nut"], "b.png": ["bolt"]}, tmp_path)
     listed = json.loads(path.read_text())
@@ -129,7 +129,7 @@ def test_an_id_of_two_is_refused(tmp_path, table, name):
         data.load(str(path), GREY)
 
 
-def test_images_are_where_the_most_of_them_are(tmp_path):
+def test_the_image_folder_is_the_one_with_most_images(tmp_path):
     """A folder nearer to the list that holds one of the same name is not theirs."""
     path = coco(tmp_path / "list.json", {f"{number}.png": ["x"] for number in range(5)}, tmp_path / "images", first=10)
     Image.new("L", (5, 6), 99).save(tmp_path / "3.png")
@@ -152,7 +152,7 @@ def test_images_are_where_the_most_of_them_are(tmp_path):
         ('{"images": [{"id": 1, "file_name": "a"}], "annotations": [], "categories": []}', "images not found"),
     ],
 )
-def test_files_that_are_no_such_list(tmp_path, text, message):
+def test_invalid_lists_are_refused(tmp_path, text, message):
     (tmp_path / "list.json").write_text(text)
     with pytest.raises(ZooError, match=message):
         data.load(str(tmp_path / "list.json"), GREY)

@@ -48,7 +48,7 @@ def test_a_list(photos, encoding):
     assert [source.class_names[label] for label in samples.labels] == ["nut", "bolt", "7", "bolt"]
 
 
-def test_a_list_without_a_first_line_of_columns(photos):
+def test_a_list_without_a_header_line(photos):
     place, names = photos
     path = write(place / "list.csv", (names[3], "x"), (names[0], "y"))
     assert numbers(data.load(path, GREY).splits["all"]) == [3, 0]
@@ -108,7 +108,7 @@ def test_the_column_of_the_split_has_two_names(photos, column):
         ([("path", "label", "part"), ("photos/a.png", "x", "test")], "a split test, but no split train"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(photos, lines, message):
+def test_errors_give_the_line(photos, lines, message):
     place, _ = photos
     with pytest.raises(ZooError, match=message):
         data.load(write(place / "list.csv", *lines), GREY)
@@ -125,7 +125,7 @@ def test_broken_quotes_and_other_encodings_are_refused(photos):
         data.load(str(path), GREY)
 
 
-def test_missing_and_unreadable_files_are_left_out_and_named(photos):
+def test_missing_and_unreadable_files_are_skipped_and_named(photos):
     place, names = photos
     (place / "text.png").write_text("I am a text")
     lines = [("path", "label"), (names[0], "x"), ("gone.png", "x"), ("text.png", "y"), (9999 * "x", "x"), (names[1], "y")]
@@ -139,7 +139,7 @@ def test_missing_and_unreadable_files_are_left_out_and_named(photos):
         data.load(path, GREY, strict=True)
 
 
-def test_where_nothing_can_be_read_the_first_reasons_are_told_and_the_others_counted(tmp_path):
+def test_if_nothing_can_be_read_the_error_gives_the_first_reasons_and_counts_the_others(tmp_path):
     path = write(tmp_path / "list.csv", ("path", "label"), *((f"{row}.png", "x") for row in range(40)))
     with pytest.raises(ZooError, match=r"no image in .* can be read: .*0\.png; .*1\.png; .*2\.png and 37 more"):
         data.load(path, GREY)
@@ -154,7 +154,7 @@ def test_a_list_that_is_too_long_is_not_read(photos, monkeypatch):
         data.load(str(path), GREY)
 
 
-def test_other_files_and_lists_that_are_not_there(tmp_path):
+def test_other_files_and_missing_lists_are_refused(tmp_path):
     (tmp_path / "list.txt").write_text("a.png,x")
     with pytest.raises(ZooError, match=r"list\.txt is not a list of images; expected a \.csv or \.json file"):
         data.load(str(tmp_path / "list.txt"), GREY)
@@ -167,7 +167,7 @@ TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1)
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(TEXT, TEXT, st.sampled_from(data.SPLITS)), unique_by=lambda row: os.path.normpath(row[0])))
-def test_rows_are_what_the_csv_module_wrote(tmp_path, rows):
+def test_rows_equal_those_written_by_the_csv_module(tmp_path, rows):
     path = tmp_path / "list.csv"
     write(path, ("path", "label", "part"), *rows)
     assert [tuple(row.values()) for _, row in csv_list.rows(path)] == rows

@@ -15,7 +15,7 @@ MNIST = {"height": 28, "width": 28, "channels": 1, "resize": "pad"}
 
 
 @pytest.mark.mnist
-def test_mnist_is_decoded_as_tfds_does_and_comes_from_the_cache_the_second_time(monkeypatch, tmp_path):
+def test_mnist_equals_tfds_and_is_read_from_the_cache_the_second_time(monkeypatch, tmp_path):
     import tensorflow_datasets as tfds
 
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
@@ -37,7 +37,7 @@ def test_mnist_is_decoded_as_tfds_does_and_comes_from_the_cache_the_second_time(
 
 
 @pytest.mark.skipif(any(key.lower() == "https_proxy" for key in os.environ), reason="behind a proxy TFDS finds its own way")
-def test_data_that_are_not_prepared_and_cannot_be_fetched_are_an_error_in_seconds(monkeypatch, tmp_path):
+def test_data_that_cannot_be_downloaded_fail_within_seconds(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(data.tfds, "HOST", "no-such-host.invalid")  # for a machine with a network
     start = time.monotonic()
@@ -46,7 +46,7 @@ def test_data_that_are_not_prepared_and_cannot_be_fetched_are_an_error_in_second
     assert time.monotonic() - start < 30
 
 
-def test_a_wrong_data_set_name_suggests(monkeypatch, tmp_path):
+def test_an_unknown_data_set_is_refused_with_a_suggestion(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with pytest.raises(ZooError, match="no folder and no TFDS data set 'mnits'; did you mean 'mnist'"):
         data.load("mnits", MNIST)
@@ -76,13 +76,13 @@ def without_answers(monkeypatch, tmp_path):
     return pixels
 
 
-def test_a_part_without_answers_is_no_part(without_answers):
+def test_a_split_without_labels_is_skipped(without_answers):
     source = data.load("without_answers", {"height": 10, "width": 14, "channels": 3, "resize": "crop"})
     assert list(source.splits) == ["train"] and source.splits["train"].labels.tolist() == [0, 1, 1, 0]
     np.testing.assert_array_equal(source.splits["train"].images, without_answers)
 
 
-def test_the_middle_and_what_it_is_cut_out_of_are_kept_apart(without_answers):
+def test_different_crops_are_cached_separately(without_answers):
     """In the cache, where the first must not stand for the second."""
     whole = {"height": 10, "width": 10, "channels": 3, "resize": "crop"}
     middle = {**whole, "height": 6, "width": 6, "crop_from": 10}
@@ -100,7 +100,7 @@ WHOLE = {"height": 10, "width": 14, "channels": 3, "resize": "crop"}
 
 
 @pytest.mark.parametrize("share", [0, 1])
-def test_what_is_large_for_the_memory_stays_in_the_files_of_the_cache(without_answers, monkeypatch, share):
+def test_large_arrays_stay_in_the_files_of_the_cache(without_answers, monkeypatch, share):
     monkeypatch.setattr(decoding, "MEMORY_FRACTION", share)
     decoded, stored = (data.load("without_answers", WHOLE).splits["train"] for _ in range(2))
     for samples in (decoded, stored):
@@ -109,7 +109,7 @@ def test_what_is_large_for_the_memory_stays_in_the_files_of_the_cache(without_an
     np.testing.assert_array_equal(stored[np.array([3, 0])].images, without_answers[[3, 0]])
 
 
-def test_a_cache_that_was_not_written_to_its_end_is_written_again(without_answers, tmp_path):
+def test_an_incomplete_cache_is_written_again(without_answers, tmp_path):
     data.load("without_answers", WHOLE)
     (kept,) = (tmp_path / "cache" / "data").iterdir()
     assert {path.name for path in kept.iterdir()} == {"class_names.npy", "train_pictures.npy", "train_labels.npy"}
@@ -121,7 +121,7 @@ def test_a_cache_that_was_not_written_to_its_end_is_written_again(without_answer
 
 @pytest.mark.parametrize("share", [0, 1])
 @pytest.mark.parametrize("left", [0, 20, 500])
-def test_a_damaged_cache_is_refused_with_what_mends_it(without_answers, tmp_path, monkeypatch, share, left):
+def test_a_damaged_cache_is_refused_with_the_remedy(without_answers, tmp_path, monkeypatch, share, left):
     monkeypatch.setattr(decoding, "MEMORY_FRACTION", share)
     data.load("without_answers", WHOLE)
     (kept,) = (tmp_path / "cache" / "data").iterdir()

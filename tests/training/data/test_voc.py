@@ -31,7 +31,7 @@ def voc(tmp_path):
     return tmp_path
 
 
-def test_a_folder_as_of_voc(voc):
+def test_a_folder_in_the_layout_of_voc(voc):
     source = data.load(str(voc), GREY)
     assert source.class_names == ("bolt", "train") and list(source.splits) == ["train", "validation"]
     assert {split: samples.names.tolist() for split, samples in source.splits.items()} == {
@@ -54,14 +54,14 @@ def test_a_missing_image_is_named(voc):
 
 
 @pytest.mark.parametrize("line", ["2008_0", "2008_0 2", "2008_0 1 1", "2008 0 1"])
-def test_a_line_that_is_none_of_theirs_is_told_with_its_number(voc, line):
+def test_an_invalid_line_is_refused_with_its_number(voc, line):
     path = voc / "ImageSets" / "Main" / "bolt_train.txt"
     path.write_text(f"2008_1 1\n\n{line}\n")
     with pytest.raises(ZooError, match=rf"bolt_train\.txt line 3 is '{line}'; expected the name of an image and 1,"):
         data.load(str(voc), GREY)
 
 
-def test_lists_of_no_class_are_refused(voc):
+def test_a_folder_without_class_lists_is_refused(voc):
     for name in LISTS:
         (voc / "ImageSets" / "Main" / f"{name}.txt").unlink()
     with pytest.raises(ZooError, match=r"has no class lists; expected files such as bolt_train\.txt"):

@@ -249,13 +249,13 @@ def test_unreadable_files_are_skipped_and_named_or_refused_if_strict(classifier,
         training.evaluate(classifier, str(tmp_path), strict=True)
 
 
-def test_the_command_prints_the_same_as_json(zoo_in_process, classifier, tmp_path):
+def test_the_command_prints_the_same_as_json(zoo_command, classifier, tmp_path):
     write(tmp_path / "data", "d", 1)
     write(tmp_path / "data", "b", 3)
     (tmp_path / "data" / "b" / "text.png").write_text("I am a text")
     classifier.set_weights([np.zeros((784, 4)), np.array([0.0, 1.0, 0.0, 0.0])])
     classifier.save(tmp_path / "mine.keras")
-    done = zoo_in_process("evaluate", tmp_path / "mine.keras", "--data", tmp_path / "data", "--json")
+    done = zoo_command("evaluate", tmp_path / "mine.keras", "--data", tmp_path / "data", "--json")
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert (answer["pictures"], answer["wrong"], answer["error"], answer["accuracy"]) == (4, 1, 25.0, 75.0)

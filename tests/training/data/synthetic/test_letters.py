@@ -38,7 +38,7 @@ def test_the_same_every_time(named):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_another_retina_is_refused(name):
+def test_another_size_is_refused(name):
     with pytest.raises(ZooError, match="images of 20x20x1; requested 28x28x1"):
         synthetic.load(f"drawn:{name}", {**RETINA, "height": 28, "width": 28})
 
@@ -47,14 +47,14 @@ def parts_of(name):
     return synthetic.load(f"drawn:{name}", RETINA).splits
 
 
-def test_letters_of_the_test_were_never_shown():
+def test_test_letters_are_not_training_letters():
     splits = parts_of("letters")
     sizes = {split: len(samples) for split, samples in splits.items()}
     assert sizes == {"train": 3200, "validation": 400, "test": 800}
     assert len(rows(splits["train"]) | rows(splits["validation"]) | rows(splits["test"])) == sum(sizes.values())
 
 
-def test_each_letter_is_at_25_places():
+def test_each_letter_has_25_positions():
     """Five by five, each a pixel from the next; all but the place is the same."""
     samples = parts_of("letters")["test"]
     boxes = {}
@@ -97,7 +97,7 @@ def test_squares_and_circles():
             assert set(np.unique(first)) >= {0, 1, 2, 3, 4, 5, 6, 7}
 
 
-def test_e_and_f_are_tested_where_they_were_never_shown():
+def test_e_and_f_are_tested_at_other_positions():
     splits = parts_of("ef")
     assert {split: len(samples) for split, samples in splits.items()} == {"train": 60, "test": 94}
     assert not rows(splits["train"]) & rows(splits["test"])

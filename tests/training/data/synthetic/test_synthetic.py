@@ -37,13 +37,13 @@ def fingerprint(name):
     return synthetic.load(f"drawn:{name}", {"height": height, "width": width, "channels": 1}).fingerprint()
 
 
-def test_every_drawn_set_is_checked():
+def test_every_synthetic_data_set_has_a_fingerprint():
     assert synthetic.names() == [f"drawn:{name}" for name in SIZES]
     assert set(SIZES) - set(FINGERPRINTS) == {"letters"}
 
 
 @pytest.mark.parametrize("name", FINGERPRINTS)
-def test_drawn_to_the_bit(name):
+def test_pixels_are_bit_identical(name):
     assert fingerprint(name) == FINGERPRINTS[name]
 
 

@@ -1,4 +1,4 @@
-"""Images that are large for the memory: they are in a file, and all that is done with them goes on as before."""
+"""Images that do not fit in memory are memory-mapped, with the same results."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def test_mapped_images_are_those_in_memory(photos, cache, monkeypatch):
+def test_memory_mapped_images_equal_those_in_memory(photos, cache, monkeypatch):
     mapped = data.load(photos, GREY)
     splits = data.split(mapped, 0.2, 0.3, seed=1)
     assert isinstance(mapped.splits["all"].images, np.memmap) and list(cache.iterdir()) == []  # the file has no name
@@ -55,7 +55,7 @@ def test_mapped_images_are_those_in_memory(photos, cache, monkeypatch):
         assert lazy.names.tolist() == read.names.tolist()
 
 
-def test_a_selection_is_indexed_like_the_array_that_it_stands_for(cache):
+def test_a_memmap_subset_is_indexed_like_an_array(cache):
     store = decoding.allocate_images((30, 8, 7, 3))
     store[:] = np.random.default_rng(0).integers(0, 256, store.shape, "uint8")
     rows = np.random.default_rng(1).permutation(30)[:20]
@@ -74,7 +74,7 @@ def test_a_selection_is_indexed_like_the_array_that_it_stands_for(cache):
     np.testing.assert_array_equal(again[:], plain[[7, 1]])
 
 
-def test_a_choice_of_rows_reads_nothing(cache):
+def test_selecting_rows_reads_nothing(cache):
     """A tebibyte of images that are not there: a hole in a file."""
     cache.mkdir()
     with (cache / "hole").open("wb") as file:
@@ -85,7 +85,7 @@ def test_a_choice_of_rows_reads_nothing(cache):
     assert len(few) == 50 and few.images.nbytes == 50 * 2**20 and few.labels.tolist() == [3] * 50
 
 
-def test_a_disk_without_room_is_told_before_anything_is_written(cache):
+def test_a_full_disk_is_reported_before_anything_is_written(cache):
     with pytest.raises(ZooError, match=r"take 1048576\.0 GiB, too much for the memory.*no room for them \(.* free"):
         decoding.allocate_images((2**20, 2**15, 2**15, 1))
     assert list(cache.iterdir()) == []
@@ -104,7 +104,7 @@ def test_a_killed_process_leaves_nothing(cache):
     assert killed.returncode == -signal.SIGKILL and list(cache.iterdir()) == []
 
 
-def test_a_run_on_mapped_images_equals_one_on_images_in_memory(photos, cache, tmp_path, monkeypatch):
+def test_a_run_on_memory_mapped_images_equals_one_in_memory(photos, cache, tmp_path, monkeypatch):
     """Also where they are never copied into the backend's memory."""
     monkeypatch.setattr(fused_steps, "RESIDENT_BYTES", 0)
     changes = {"data.name": photos, "data.validation": 0.2, "data.test": 0.2, "epochs": 1, "batch_size": 5}
