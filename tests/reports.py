@@ -1,4 +1,4 @@
-"""Run folders of made-up scores for tests of what is reported, and a strict reader of pages."""
+"""Run directories with random scores for tests of reports, and a strict HTML parser."""
 
 import csv
 import json
@@ -17,17 +17,17 @@ OPTIONAL = {"th", "td"}
 
 
 class Page(HTMLParser):
-    """Reads a page strictly: every element is closed, and in order; keeps text, attributes and tags."""
+    """Parses a page strictly: every element must be closed in order. Collects tags, texts and URLs."""
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.words, self.tags, self.addresses = [], [], [], []
+        self.open, self.words, self.tags, self.urls = [], [], [], []
         self.feed(text)
         assert not self.open
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
-        self.addresses += [value for name, value in attributes if name in ("src", "href", "action", "data", "srcset")]
+        self.urls += [value for name, value in attributes if name in ("src", "href", "action", "data", "srcset")]
         if tag not in VOID:
             if tag in OPTIONAL and self.open[-1] in OPTIONAL:
                 self.open.pop()
@@ -47,6 +47,7 @@ class Page(HTMLParser):
 
 
 def history(epochs=4, validated=True):
+    """Return the rows of a history."""
     return [
         {
             "epoch": epoch,
@@ -61,6 +62,7 @@ def history(epochs=4, validated=True):
 
 
 def evaluated(class_names, images=60, seed=0, named=False):
+    """Return a random evaluation and its samples."""
     generator = np.random.default_rng(seed)
     labels = np.arange(images, dtype="int32") % len(class_names)
     scores = generator.normal(size=(images, len(class_names)))
@@ -72,7 +74,7 @@ def evaluated(class_names, images=60, seed=0, named=False):
 
 
 def write_run(folder, class_names=("a", "b", "c"), seed=0, named=False, changes=None, epochs=4, **more):
-    """A run folder such as training leaves, of made-up scores."""
+    """Write a run directory like one of training, with random scores. `more` changes metrics.json."""
     folder.mkdir(parents=True)
     evaluation, samples = evaluated(class_names, seed=seed, named=named)
     recipe = {

@@ -1,4 +1,4 @@
-"""Small runs for tests: how they are written and made, and what they leave."""
+"""Small training runs for tests: recipes, runs, and comparisons of their files."""
 
 import csv
 
@@ -42,7 +42,7 @@ def rows_of(out):
 
 
 def left(out):
-    """What a run leaves, less the times that a row of its history states: the state, the best weights, the history."""
+    """Return the last checkpoint, the best weights and the history of a run, without its measured times."""
     with np.load(out / "last.npz") as stored:
         arrays = {name: stored[name] for name in stored.files if name != "notes"}
     rows = [
@@ -54,6 +54,6 @@ def left(out):
 def assert_bit_equal(first, second):
     (arrays, best, rows), (other_arrays, other_best, other_rows) = first, second
     assert rows == other_rows
-    # Keras counts optimizers and generators in their names; their order is what a checkpoint goes by.
+    # Keras numbers optimizers and seed generators in their names, so arrays are compared in order, not by name.
     for one, two in zip([*arrays.values(), *best], [*other_arrays.values(), *other_best], strict=True):
         assert one.tobytes() == two.tobytes()

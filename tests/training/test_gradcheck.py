@@ -17,7 +17,7 @@ from zoo import ZooError, layers, losses
 
 LIMIT = 1e-7
 rng = np.random.default_rng(8)
-PICTURES = rng.uniform(size=(2, 4, 5, 3))
+IMAGES = rng.uniform(size=(2, 4, 5, 3))
 ROWS = rng.normal(size=(3, 4))
 LABELS = np.array([2, 0, 3])
 
@@ -27,9 +27,9 @@ def adapted(layer):
     return layer
 
 
-def taught(layer):
+def trained(layer):
     """Trained S-cells: both excitation and inhibition contribute."""
-    layer.build(PICTURES.shape)
+    layer.build(IMAGES.shape)
     layer.a.assign(rng.uniform(0.5, 1, layer.a.shape))
     layer.b.assign(rng.uniform(0.5, 1, layer.b.shape))
     return layer
@@ -37,24 +37,24 @@ def taught(layer):
 
 # For each class what to check, and its inputs.
 LAYERS = {
-    "CCells": (layers.CCells(3, stride=2, padding=(1, 2)), PICTURES),
-    "Deskew": (layers.Deskew(), PICTURES),
+    "CCells": (layers.CCells(3, stride=2, padding=(1, 2)), IMAGES),
+    "Deskew": (layers.Deskew(), IMAGES),
     "FixedLogic": (layers.FixedLogic(2), ROWS),
     "GroupedConv2D": (layers.GroupedConv2D(4, 3, groups=2, padding="same"), rng.uniform(size=(2, 4, 5, 4))),
     "HingeLoss": (layers.HingeLoss(), [ROWS, LABELS]),
     "LocalResponseNormalization": (layers.LocalResponseNormalization(3, 0.5, groups=2), rng.uniform(size=(2, 4, 5, 6))),
-    "LocallyConnected2D": (layers.LocallyConnected2D(2, 3, "tanh"), PICTURES),
-    "MaskedConv2D": (layers.MaskedConv2D([[0, 2], [1]], 2), PICTURES),
-    "MaxNormConv2D": (layers.MaxNormConv2D(2, 2), PICTURES),
+    "LocallyConnected2D": (layers.LocallyConnected2D(2, 3, "tanh"), IMAGES),
+    "MaskedConv2D": (layers.MaskedConv2D([[0, 2], [1]], 2), IMAGES),
+    "MaxNormConv2D": (layers.MaxNormConv2D(2, 2), IMAGES),
     "MaxNormDense": (layers.MaxNormDense(2), ROWS),
     "Maxout": (layers.Maxout(3, 2), ROWS),
     "PCAWhitening": (adapted(layers.PCAWhitening(3)), ROWS),
     "RBFOutput": (layers.RBFOutput(rng.choice([-1.0, 1.0], (3, 4))), ROWS),
-    "SCells": (taught(layers.SCells(2, window=3)), PICTURES),
+    "SCells": (trained(layers.SCells(2, window=3)), IMAGES),
     "ScaledTanh": (layers.ScaledTanh(), ROWS),
     "StochasticDepth": (layers.StochasticDepth(0.3), [ROWS, ROWS[::-1]]),
-    "TrainableSubsampling": (layers.TrainableSubsampling(2), PICTURES[:, :, :4]),
-    "WithinMapNormalization": (layers.WithinMapNormalization(3, 0.5), PICTURES),
+    "TrainableSubsampling": (layers.TrainableSubsampling(2), IMAGES[:, :, :4]),
+    "WithinMapNormalization": (layers.WithinMapNormalization(3, 0.5), IMAGES),
     "ZCAWhitening": (adapted(layers.ZCAWhitening()), ROWS),
     "ZeroCenter": (adapted(layers.ZeroCenter()), ROWS),
 }
@@ -97,9 +97,9 @@ def test_layer(name):
 
 def test_cells_with_zero_input_have_a_gradient():
     """A window may be all zero, where the root has no slope. The gradients of the other windows do not change."""
-    x = PICTURES[:1].copy()
+    x = IMAGES[:1].copy()
     x[:, :, :3] = 0
-    layer = taught(layers.SCells(2, window=3))
+    layer = trained(layers.SCells(2, window=3))
     gradients = []
     for each in (x, x[:, :, 2:]):
         image = tf.Variable(each, dtype="float32")
@@ -132,7 +132,7 @@ def net():
 def test_network_with_loss_and_regularizer():
     model = net()
     before = model.get_weights()
-    errors = gradcheck(model, PICTURES.astype("float32"), losses.LMS(), np.array([1, 3]))
+    errors = gradcheck(model, IMAGES.astype("float32"), losses.LMS(), np.array([1, 3]))
     assert set(errors) == {"c/kernel", "c/bias", "f/kernel", "f/bias", "input 0"}
     assert max(errors.values()) < LIMIT
     # What was given is as it was.

@@ -93,7 +93,7 @@ def test_an_empty_folder_is_refused_with_the_expected_layout(tmp_path):
 
 
 def test_one_class_can_be_read(folder):
-    """It can be evaluated on; that it cannot be learned is for training to say."""
+    """Enough to evaluate a classifier; training refuses it."""
     place, _ = folder
     shutil.rmtree(place / "dog")
     assert data.load(str(place), GREY).class_names == ("cat",)

@@ -85,5 +85,5 @@ def test_a_training_split_without_a_readable_image_is_refused(tmp_path):
 
 def test_images_have_the_requested_size_and_channels(folder):
     place, _ = folder
-    colour = data.load(str(place), {"height": 9, "width": 7, "channels": 3, "resize": "stretch"})
-    assert colour.splits["all"].images.shape == (6, 9, 7, 3)
+    color = data.load(str(place), {"height": 9, "width": 7, "channels": 3, "resize": "stretch"})
+    assert color.splits["all"].images.shape == (6, 9, 7, 3)

@@ -54,8 +54,8 @@ def test_changed_images_are_described(run):
     (photos / "a" / "2.png").rename(photos / "a" / "two.png")
     for number in range(4):
         write_image(photos / "b" / f"new{number}.png", 100 + number)
-    told = data.describe_changes(path, data.load(str(photos), GREY))
-    assert told.split("; ") == [
+    described = data.describe_changes(path, data.load(str(photos), GREY))
+    assert described.split("; ") == [
         "5 images added (a/two.png, b/new0.png, b/new1.png and 2 more)",
         "2 images removed (a/2.png, b/1.png)",
         "1 image with other pixels (a/0.png)",

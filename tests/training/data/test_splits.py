@@ -125,11 +125,11 @@ def test_duplicates_across_splits_are_named(tmp_path):
     write_image(tmp_path / "test" / "b" / "new.png", 77)
     write_image(tmp_path / "val" / "a" / "4.png", 4)
     splits = data.load(str(tmp_path), GREY).splits
-    told = data.duplicates_across_splits(splits["train"], splits["validation"], splits["test"])
-    assert len(told) == 2
-    assert "1 image of validation with the same pixels in an earlier split" in told[0]
-    assert "val/a/4.png as train/a/4.png of train" in told[0]
-    assert "test/a/0.bmp as train/a/0.png of train" in told[1]
+    messages = data.duplicates_across_splits(splits["train"], splits["validation"], splits["test"])
+    assert len(messages) == 2
+    assert "1 image of validation with the same pixels in an earlier split" in messages[0]
+    assert "val/a/4.png as train/a/4.png of train" in messages[0]
+    assert "test/a/0.bmp as train/a/0.png of train" in messages[1]
     assert data.duplicates_across_splits(splits["train"], None, None) == []
 
 

@@ -53,15 +53,15 @@ def test_an_unknown_data_set_is_refused_with_a_suggestion(monkeypatch, tmp_path)
 
 
 @pytest.fixture
-def without_answers(monkeypatch, tmp_path):
-    """A TFDS data set as ImageNet is: colour images of 10x14, and a test split whose labels are not told. Its pixels."""
+def without_labels(monkeypatch, tmp_path):
+    """The pixels of a TFDS data set like ImageNet: color images of 10x14, and a test split without labels."""
     import tensorflow_datasets as tfds
 
     pixels = np.random.default_rng(0).integers(0, 256, (4, 10, 14, 3), "uint8")
     about = {"image": tfds.features.Image(shape=(None, None, 3)), "label": tfds.features.ClassLabel(names=["cat", "dog"])}
     labels = {"train": (0, 1, 1, 0), "test": (-1, -1, -1, -1)}
     tfds.dataset_builders.store_as_tfds_dataset(
-        "without_answers",
+        "without_labels",
         "1.0.0",
         features=tfds.features.FeaturesDict(about),
         split_datasets={
@@ -76,23 +76,23 @@ def without_answers(monkeypatch, tmp_path):
     return pixels
 
 
-def test_a_split_without_labels_is_skipped(without_answers):
-    source = data.load("without_answers", {"height": 10, "width": 14, "channels": 3, "resize": "crop"})
+def test_a_split_without_labels_is_skipped(without_labels):
+    source = data.load("without_labels", {"height": 10, "width": 14, "channels": 3, "resize": "crop"})
     assert list(source.splits) == ["train"] and source.splits["train"].labels.tolist() == [0, 1, 1, 0]
-    np.testing.assert_array_equal(source.splits["train"].images, without_answers)
+    np.testing.assert_array_equal(source.splits["train"].images, without_labels)
 
 
-def test_different_crops_are_cached_separately(without_answers):
+def test_different_crops_are_cached_separately(without_labels):
     """In the cache, where the first must not stand for the second."""
     whole = {"height": 10, "width": 10, "channels": 3, "resize": "crop"}
     middle = {**whole, "height": 6, "width": 6, "crop_from": 10}
     small = {**middle, "crop_from": None}
     read = {}
     for name, image_spec in (("whole", whole), ("middle", middle), ("small", small), ("middle again", middle)):
-        read[name] = data.load("without_answers", image_spec).splits["train"].images
-    np.testing.assert_array_equal(read["whole"], without_answers[:, :, 2:12])
+        read[name] = data.load("without_labels", image_spec).splits["train"].images
+    np.testing.assert_array_equal(read["whole"], without_labels[:, :, 2:12])
     for name in ("middle", "middle again"):
-        np.testing.assert_array_equal(read[name], without_answers[:, 2:8, 4:10])
+        np.testing.assert_array_equal(read[name], without_labels[:, 2:8, 4:10])
     assert not np.array_equal(read["small"], read["middle"])
 
 
@@ -100,31 +100,31 @@ WHOLE = {"height": 10, "width": 14, "channels": 3, "resize": "crop"}
 
 
 @pytest.mark.parametrize("share", [0, 1])
-def test_large_arrays_stay_in_the_files_of_the_cache(without_answers, monkeypatch, share):
+def test_large_arrays_stay_in_the_files_of_the_cache(without_labels, monkeypatch, share):
     monkeypatch.setattr(decoding, "MEMORY_FRACTION", share)
-    decoded, stored = (data.load("without_answers", WHOLE).splits["train"] for _ in range(2))
+    decoded, stored = (data.load("without_labels", WHOLE).splits["train"] for _ in range(2))
     for samples in (decoded, stored):
         assert isinstance(samples.images, np.memmap) == (share == 0)
-        np.testing.assert_array_equal(samples.images, without_answers)
-    np.testing.assert_array_equal(stored[np.array([3, 0])].images, without_answers[[3, 0]])
+        np.testing.assert_array_equal(samples.images, without_labels)
+    np.testing.assert_array_equal(stored[np.array([3, 0])].images, without_labels[[3, 0]])
 
 
-def test_an_incomplete_cache_is_written_again(without_answers, tmp_path):
-    data.load("without_answers", WHOLE)
+def test_an_incomplete_cache_is_written_again(without_labels, tmp_path):
+    data.load("without_labels", WHOLE)
     (kept,) = (tmp_path / "cache" / "data").iterdir()
     assert {path.name for path in kept.iterdir()} == {"class_names.npy", "train_pictures.npy", "train_labels.npy"}
     (kept / "class_names.npy").unlink()  # written last
     (kept / "train_labels.npy").unlink()
-    assert data.load("without_answers", WHOLE).splits["train"].labels.tolist() == [0, 1, 1, 0]
+    assert data.load("without_labels", WHOLE).splits["train"].labels.tolist() == [0, 1, 1, 0]
     assert len(list(kept.iterdir())) == 3
 
 
 @pytest.mark.parametrize("share", [0, 1])
 @pytest.mark.parametrize("left", [0, 20, 500])
-def test_a_damaged_cache_is_refused_with_the_remedy(without_answers, tmp_path, monkeypatch, share, left):
+def test_a_damaged_cache_is_refused_with_the_remedy(without_labels, tmp_path, monkeypatch, share, left):
     monkeypatch.setattr(decoding, "MEMORY_FRACTION", share)
-    data.load("without_answers", WHOLE)
+    data.load("without_labels", WHOLE)
     (kept,) = (tmp_path / "cache" / "data").iterdir()
     os.truncate(kept / "train_pictures.npy", left)
-    with pytest.raises(ZooError, match=rf"without_answers-.* is damaged .*remove it: rm -r '{kept}'"):
-        data.load("without_answers", WHOLE)
+    with pytest.raises(ZooError, match=rf"without_labels-.* is damaged .*remove it: rm -r '{kept}'"):
+        data.load("without_labels", WHOLE)

@@ -1,4 +1,4 @@
-"""The experiment of 1986: what it counts, and that it finds what was published."""
+"""The experiment of 1986: how it counts sweeps, and that it reproduces the published results."""
 
 import itertools
 import json
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=
 
 @pytest.mark.parametrize("name", ["xor", "parity", "symmetry", "encoder"])
 def test_drawn_table(name):
-    """Every pattern once, in each split; the labels follow from the bits."""
+    """Every split has every pattern once, with the label computed from its bits."""
     source = data.load(f"drawn:{name}", zoo.card(name).picture.model_dump())
     bits = {"xor": 2, "parity": 4, "symmetry": 6, "encoder": 8}[name]
     samples = source.splits["train"]
@@ -44,7 +44,7 @@ def test_a_drawn_table_has_one_size():
 
 
 def test_sweeps_are_those_of_keras_step_by_step():
-    """The compiled graph counts what train_on_batch does from the same start, sweep by sweep, also from the second start."""
+    """The compiled graph counts the same sweeps as train_on_batch, for a first and a second random initialization."""
     task = Task("", "xor", 0.5, options={"hidden": 8})
     samples = data.load("drawn:xor", zoo.card("xor").picture.model_dump()).splits["train"]
     x = samples.images / np.float32(255)

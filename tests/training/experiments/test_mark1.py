@@ -1,4 +1,4 @@
-"""The experiment on the Mark I, its smallest task."""
+"""The experiment on the Mark I: its smallest task."""
 
 import json
 
@@ -13,7 +13,7 @@ from training.experiments import mark1
 
 
 def test_e_and_f(tmp_path, monkeypatch, capsys):
-    """60 images are learned without error; at other places more than 70 % are right, by machines of different wirings."""
+    """60 training images without error, and more than 70 % at other positions, with two wirings."""
     (task,) = (each for each in mark1.TASKS if each.name.startswith("E or F"))
     source = task.source()
     first, second = (mark1.train(task, source, seed) for seed in (1, 2))
@@ -34,15 +34,15 @@ def drawn(name):
     return data.load(f"drawn:{name}", zoo.card("mark1").picture.model_dump()).splits
 
 
-def test_a_quarter_of_the_units_fire_for_a_letter():
+def test_a_quarter_of_the_units_are_active_for_a_letter():
     net = zoo.build("mark1")
     association = keras.Model(net.inputs, net.get_layer("association").output)
     fires = association.predict(drawn("letters")["train"].images / 255, verbose=0)
     assert set(np.unique(fires)) == {0, 1} and fires.mean() == pytest.approx(0.25, abs=0.01)
 
 
-def test_most_squares_of_the_test_are_among_those_to_train():
-    """As the card says: 54 %, 99 % of the squares and 8 % of the circles."""
+def test_most_test_squares_are_training_images():
+    """As the card says: 54 %, and 99 % of the squares and 8 % of the circles."""
     parts = drawn("square-circle")
     shown = {image.tobytes() for image in parts["train"].images}
     seen = np.array([image.tobytes() in shown for image in parts["test"].images])

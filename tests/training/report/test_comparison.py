@@ -36,7 +36,7 @@ def test_a_comparison_shows_only_differences(tmp_path):
     _, columns = comparison.table_columns(compared)
     assert columns["augmentation"] == ["none", "none", "RandomFlip()"]
     page = Page((tmp_path / "comparison.html").read_text("utf-8"))
-    assert all(each.startswith("data:image/png;base64,") for each in page.addresses) and page.tags.count("img") == 1
+    assert all(each.startswith("data:image/png;base64,") for each in page.urls) and page.tags.count("img") == 1
     assert "batch_size" not in page.text and page.text.count("photos") == page.text.count("a processor") == 1
     for each in compared["runs"]:
         assert f"{each['error']:.2f} %" in page.text and each["run"] in page.text
@@ -71,18 +71,18 @@ def test_other_pixels_are_reported_and_tested_only_if_the_image_size_may_be_the_
     write_run(tmp_path / "two", named=named, changes=changes)
     write_other_images(tmp_path / "two", renamed)
     compared = report.compare([tmp_path / "one", tmp_path / "two"], tmp_path / "comparison.html")
-    (told,) = compared["warnings"]
-    assert warning in told and bool(compared["tests"]) == tested
+    (message,) = compared["warnings"]
+    assert warning in message and bool(compared["tests"]) == tested
     assert all("assumed to be the same" in test["words"] and not test["same"] for test in compared["tests"])
-    assert told in Page((tmp_path / "comparison.html").read_text("utf-8")).text
+    assert message in Page((tmp_path / "comparison.html").read_text("utf-8")).text
 
 
 def test_the_same_pixels_are_the_same_images(tmp_path):
     write_run(tmp_path / "one", named=True)
     write_run(tmp_path / "two", changes={"data": {"name": "elsewhere"}}, data_fingerprint="e" * 64)
     compared = report.compare([tmp_path / "one", tmp_path / "two"], tmp_path / "comparison.html")
-    (told,) = compared["warnings"]
-    assert "on the same images, but trained on different ones" in told
+    (message,) = compared["warnings"]
+    assert "on the same images, but trained on different ones" in message
     assert [test["same"] for test in compared["tests"]] == [True]
 
 
@@ -119,7 +119,7 @@ def test_the_command_prints_a_table_in_any_width(tmp_path, zoo_in_process, monke
         header = next(line for line in done.stdout.splitlines() if line.startswith("run "))
         assert ("validation error" in header) == (columns == "300")
     done = zoo_in_process("report", *[folder.name for folder in folders], "--json", cwd=tmp_path)
-    told = json.loads(done.stdout)
-    assert told["file"] == "comparison.html" and [each["run"] for each in told["runs"]] == [
+    printed = json.loads(done.stdout)
+    assert printed["file"] == "comparison.html" and [each["run"] for each in printed["runs"]] == [
         folder.name for folder in folders
     ]

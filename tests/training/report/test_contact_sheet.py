@@ -90,7 +90,7 @@ def test_drawn_augmentations_are_those_of_the_next_batches(samples):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Wide colour images in two class folders."""
+    """Wide color images in two class folders."""
     generator = np.random.default_rng(0)
     for name in ("bolt", "nut"):
         (tmp_path / "photos" / name).mkdir(parents=True)
@@ -109,8 +109,8 @@ def recipe_of(folder, layer="training>BatchShift"):
 def test_the_first_column_shows_the_files_of_a_folder(folder, tmp_path, zoo_in_process):
     recipe = recipe_of(folder)
     child = zoo_in_process("show", str(recipe), "--augmented", "--out", "sheet.png", cwd=tmp_path)
-    said = child.stdout
-    assert child.returncode == 0 and "sheet.png" in said and "mine.toml: BatchShift()" in said
+    printed = child.stdout
+    assert child.returncode == 0 and "sheet.png" in printed and "mine.toml: BatchShift()" in printed
     first = tile(tmp_path / "sheet.png", 0, 0)
     wide = first[28:84]  # 40x20 twice enlarged, in the middle of its tile
     originals = [np.asarray(Image.open(path)) for path in sorted((folder / "nut").iterdir())]

@@ -22,7 +22,7 @@ def test_the_report_is_one_file_with_the_result_and_its_reproduction(tmp_path):
     evaluation = write_run(out, named=True, command=command, class_counts=counts, left_out=["b/9.png is no picture"])
     Image.new("RGB", (40, 20), "red").save(out / "seen.png")
     page = page_of(out)
-    assert page.addresses and all(re.match(r"data:image/png;base64,[\w+/]+=*$|#skipped$", each) for each in page.addresses)
+    assert page.urls and all(re.match(r"data:image/png;base64,[\w+/]+=*$|#skipped$", each) for each in page.urls)
     assert page.tags.count("img") == 4  # curves, confusion, mistakes, what the net is shown
     assert "script" not in page.tags and "link" not in page.tags
     assert f"{100 - evaluation.error:.1f} % accuracy" in page.text
@@ -55,7 +55,7 @@ def test_untrusted_names_are_escaped(tmp_path):
     write_run(tmp_path / "<b>run", HOSTILE, named=True, changes=changes, command=hostile, device=hostile, left_out=[hostile])
     page = page_of(tmp_path / "<b>run")
     assert {"script", "b"} & set(page.tags) <= {"b"} and page.tags.count("img") == 3
-    assert all(each.startswith(("data:image/png;base64,", "#")) for each in page.addresses)
+    assert all(each.startswith(("data:image/png;base64,", "#")) for each in page.urls)
     for name in HOSTILE:
         assert " ".join(name.split()) in page.text
     assert page.text.count(hostile) >= 4
@@ -102,8 +102,8 @@ def test_the_command_prints_the_report_and_the_next_command(tmp_path, zoo_in_pro
     *_, where, following = done.stdout.splitlines()
     assert where == f"the page is {tmp_path}/run/report.html" and following.startswith("next: zoo export ")
     done = zoo_in_process("report", tmp_path / "run", "--json", "--out", tmp_path / "page.html")
-    told = json.loads(done.stdout)
-    assert told["finished"] and told["metrics"]["pictures"] == 60 and (tmp_path / "page.html").is_file()
+    printed = json.loads(done.stdout)
+    assert printed["finished"] and printed["metrics"]["pictures"] == 60 and (tmp_path / "page.html").is_file()
     shutil.rmtree(tmp_path / "run")
     done = zoo_in_process("report", tmp_path / "run")
     assert done.returncode == 2 and done.stderr.startswith("zoo: no folder ")

@@ -1,4 +1,4 @@
-"""The figures that the Mark I learned from: drawn the same every time, in shapes that can be checked from outside."""
+"""The training figures of the Mark I: always the same, with shapes that the tests check."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Drawn data are the same everywhere: what was measured on them elsewhere was measured on these."""
+"""Synthetic data sets are the same on every machine, so results measured elsewhere apply."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ SIZES = {
     "tgf": (4, 4),
     "xor": (1, 2),
 }
-# Of all but the letters, which are those of the fonts that are installed.
+# Not of the letters, which depend on the installed fonts.
 FINGERPRINTS = {
     "digits04": "515cce040ff0a5f9845dcb767d92c1c355a08c1c0f26716886c7f4bbb5c46211",
     "ef": "af32aac6d1dc6ef4ed06ea39b264cfbf2eb909257dd751715e59a737b9f45730",
