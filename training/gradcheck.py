@@ -44,9 +44,7 @@ def gradcheck(
     if keras.backend.backend() != "tensorflow":
         raise ZooError("gradcheck needs the TensorFlow backend; set KERAS_BACKEND=tensorflow")
     if isinstance(model, keras.losses.Loss):
-        raise ZooError(
-            "expected a layer or model; check a loss with gradcheck(keras.layers.Identity(), scores, loss=..., labels=...)"
-        )
+        raise ZooError("check a loss alone with gradcheck(keras.layers.Identity(), scores, loss=..., labels=...)")
     inputs = [np.asarray(each) for each in (x if isinstance(x, list | tuple) else [x])]
     is_float = [np.issubdtype(each.dtype, np.floating) for each in inputs]
     with _double_precision():
@@ -65,9 +63,7 @@ def gradcheck(
             return sum(added, keras.ops.sum(outputs * weighting) if loss is None else loss(labels, outputs))
 
         arrays = {variable.path: variable.numpy() for variable in model.trainable_variables}
-        for number, each in enumerate(inputs):
-            if is_float[number]:
-                arrays[f"input {number}"] = each.astype("float64")
+        arrays |= {f"input {number}": x.astype("float64") for number, x in enumerate(inputs) if is_float[number]}
         value, gradients = _compiled(objective)
         every = list(arrays.values())
         return {

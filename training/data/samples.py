@@ -58,10 +58,12 @@ class MemmapSubset:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of the selected rows."""
         return len(self.rows), *self.array.shape[1:]
 
     @property
     def nbytes(self) -> int:
+        """Size of the selected rows in bytes."""
         return len(self.rows) * self.array[:1].nbytes
 
     def __len__(self):
