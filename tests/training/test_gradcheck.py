@@ -214,7 +214,7 @@ def test_another_backend_is_refused():
     )
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     child = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
-    assert "TensorFlow alone" in child.stdout, child.stderr
+    assert "needs the TensorFlow backend" in child.stdout, child.stderr
 
 
 class Unregistered(keras.layers.Layer):
