@@ -125,7 +125,7 @@ def test_to_resume_with_other_pictures_is_refused(few, tmp_path):
     before = (tmp_path / "run" / "last.npz").read_bytes()
     next((tmp_path / "digits" / "3").iterdir()).unlink()
     with pytest.raises(
-        ZooError, match=r"the pictures have changed since .*run was begun: 1 picture is gone .*; put them back"
+        ZooError, match=r"the pictures have changed since .*run was begun: 1 image removed .*; put them back"
     ):
         fit(path, tmp_path / "run", resume=True, epochs=1)
     assert (tmp_path / "run" / "last.npz").read_bytes() == before
