@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # training.py beside this file would hide the package
+
 CHUNK = 1000
 
 
@@ -48,7 +50,7 @@ def main():
     ratios = seconds["zoo"] / seconds["scikit-learn"]
     rows = [
         *((f"{name}, seconds", "{:.1f}", values) for name, values in seconds.items()),
-        ("zoo / scikit-learn, pair by pair", "{:.2f}", ratios),
+        ("zoo / scikit-learn, per pair", "{:.2f}", ratios),
         *((f"{name}, GB above the imports", "{:.2f}", values) for name, values in gigabytes.items()),
     ]
     cores = len(os.sched_getaffinity(0))
