@@ -1,12 +1,12 @@
-"""Lower precision: files of half the size in float16, of a quarter in INT8, and what that costs in accuracy.
+"""Quantization to INT8 (a quarter of the size) and conversion to float16 (half the size), with the loss in accuracy.
 
-exporters.quantization.quantize("lenet5.mnist", "lenet5-int8.onnx", calibration="photos")    writes the file, or nothing
-exporters.quantization.rank_layers("lenet5.mnist", calibration="photos")                     tells which layers lose most
+exporters.quantization.quantize("lenet5.mnist", "lenet5-int8.onnx", calibration="photos")    writes a verified file
+exporters.quantization.rank_layers("lenet5.mnist", calibration="photos")                     ranks the layers by their loss
 """
 
 
 def __getattr__(name):
-    # onnxruntime takes a second to import; a name that is not asked for costs nothing.
+    # Imported lazily: onnxruntime takes a second to import.
     if name in ("quantize", "rank_layers"):
         from exporters.quantization import pipeline
 

@@ -1,102 +1,112 @@
-"""Ranges of activations, from what a net computes of pictures: which magnitudes shall INT8 still tell apart?
+"""Calibration: the ranges of activations that INT8 covers, from the activations of sample images.
 
-Two passes over the pictures, a batch at a time: the first finds the largest magnitude of each tensor, the second counts how
-often each magnitude is met. The methods differ in how much of the rare, large ones they give up for finer steps.
+Two passes over the images: the first finds the largest magnitude of each tensor, the second collects a histogram of
+magnitudes. The methods differ in how many large outliers they clip in return for a smaller quantization step.
 """
 
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
 import numpy as np
+import onnx_ir as ir
 
 from exporters.quantization import run
 from zoo.errors import ZooError, did_you_mean
 
 METHODS = ("percentile", "entropy", "minmax")
-DEFAULT = "percentile"  # which loses least, all in all: entropy fails where most of a map is one value, as the paper's white
-BINS, LEVELS = 2048, 128  # of the histogram of magnitudes, and of those the ones that INT8 has
-EMPTY = 1e-4  # of a count: a group that is empty but for what was clipped into it
-PERCENTILE = 99.99  # of all values, those that "percentile" keeps in range
-BATCH = 32  # pictures at a time, whose activations are in memory
+DEFAULT = "percentile"  # the smallest loss overall; entropy fails if most activations have one value, like white paper
+BINS, LEVELS = 2048, 128  # bins of the histogram of magnitudes, and magnitudes that INT8 represents
+EMPTY = 1e-4  # count of a quantized bin that is empty except for clipped values
+PERCENTILE = 99.99  # of the values stay in range with the method "percentile"
+BATCH = 32  # images whose activations are in memory at a time
 
 
-def ranges(model, tensors, pictures, method=DEFAULT, advance=lambda pictures: None):
-    """Return the largest magnitude of each tensor that is to stay in range.
+def ranges(
+    model: str | Path | ir.Model,
+    tensors: Iterable[str],
+    images: np.ndarray,
+    method: str = DEFAULT,
+    advance: Callable[[int], object] = lambda images: None,
+) -> dict[str, float]:
+    """Return the calibration range of each tensor: the largest magnitude that is not clipped.
 
     Args:
-        model: path of a float32 ONNX file, or an `onnx_ir.Model`.
-        tensors: names of float32 tensors within it.
-        pictures: (n, height, width, channels) uint8, such as the net will see.
-        method: "minmax" keeps the largest magnitude met; "percentile" 99.99 % of the values; "entropy" those for which the
-            quantized distribution of magnitudes tells most about the true one.
-        advance: called with a number of pictures, each of which counts once a pass; for a progress bar. See `passes`.
+        model: path of a float32 ONNX file, or a float32 model.
+        tensors: names of float32 tensors in it.
+        images: (n, height, width, channels) uint8 images like those in use later.
+        method: "minmax" covers all values, "percentile" 99.99 % of them, and "entropy" minimizes the Kullback-Leibler
+            divergence between the quantized and the original distribution of magnitudes.
+        advance: called with a number of processed images; each image counts once per pass. See `passes`.
 
     Returns:
-        dict, name -> float.
+        Name of a tensor -> largest magnitude in range.
 
     Raises:
-        ZooError: if there is no such method, no picture, or a tensor is not finite.
+        ZooError: if the method is unknown, there are no images, or a tensor is not finite.
 
     References:
         S. Migacz, "8-bit Inference with TensorRT", GPU Technology Conference 2017, for "entropy".
     """
-    check(method)
-    if not len(pictures):
-        raise ZooError("there is no picture to calibrate with; give some hundred such as the net will see")
+    check_method(method)
+    if not len(images):
+        raise ZooError("there are no images to calibrate with; give a few hundred images like those in use later")
     tensors = list(tensors)
     session = run.session(model, tensors)
     largest = np.zeros(len(tensors))
-    for arrays in _batches(session, tensors, pictures, advance):
+    for arrays in _batches(session, tensors, images, advance):
         largest = np.maximum(largest, [np.abs(array).max() for array in arrays])
-    for name, found in zip(tensors, largest, strict=True):
-        if not np.isfinite(found):
-            raise ZooError(f"the tensor {name} is not finite on these pictures, so that it has no range")
+    for name, magnitude in zip(tensors, largest, strict=True):
+        if not np.isfinite(magnitude):
+            raise ZooError(f"the tensor {name} is not finite for these images, so it has no range")
     if method == "minmax":
         return dict(zip(tensors, largest.tolist(), strict=True))
     counts = np.zeros((len(tensors), BINS), "int64")
-    for arrays in _batches(session, tensors, pictures, advance):
-        for row, (array, most) in enumerate(zip(arrays, largest, strict=True)):
-            counts[row] += np.histogram(np.abs(array), BINS, (0, most or 1))[0]
-    choose = {"percentile": percentile, "entropy": entropy}[method]
-    return {name: most * choose(row) for name, most, row in zip(tensors, largest.tolist(), counts, strict=True)}
+    for arrays in _batches(session, tensors, images, advance):
+        for row, (array, magnitude) in enumerate(zip(arrays, largest, strict=True)):
+            counts[row] += np.histogram(np.abs(array), BINS, (0, magnitude or 1))[0]
+    share = {"percentile": percentile, "entropy": entropy}[method]
+    return {name: magnitude * share(row) for name, magnitude, row in zip(tensors, largest.tolist(), counts, strict=True)}
 
 
-def check(method):
-    """Refuse what is no method of calibration."""
+def check_method(method: str) -> None:
+    """Raise `ZooError` for an unknown calibration method."""
     if method not in METHODS:
-        raise ZooError(f"no method of calibration '{method}'{did_you_mean(method, METHODS)} There are {', '.join(METHODS)}")
+        raise ZooError(f"no calibration method '{method}'{did_you_mean(method, METHODS)} Choose from {', '.join(METHODS)}")
 
 
-def passes(method):
-    """Return how many times `ranges` looks at each picture."""
+def passes(method: str) -> int:
+    """Return the number of passes of `ranges` over the images."""
     return 1 if method == "minmax" else 2
 
 
-def percentile(counts, share=PERCENTILE):
-    """Return the part of the range of a histogram below which a share of its values lie.
+def percentile(counts: np.ndarray, share: float = PERCENTILE) -> float:
+    """Return the fraction of a histogram's range below which a percentage of its values lie.
 
     Args:
-        counts: (bins,) int, of magnitudes from 0 to the largest.
-        share: in percent.
+        counts: (bins,) int histogram of magnitudes from 0 to the largest.
+        share: percentage of the values.
 
     Returns:
-        float in (0, 1], an upper edge of a bin.
+        Fraction in (0, 1], the upper edge of a bin.
     """
     total = np.cumsum(counts)
     return float(np.searchsorted(total, total[-1] * share / 100) + 1) / len(counts)
 
 
-def entropy(counts, levels=LEVELS):
-    """Return the part of the range of a histogram that, quantized, tells most about it.
+def entropy(counts: np.ndarray, levels: int = LEVELS) -> float:
+    """Return the fraction of a histogram's range that loses the least information when quantized.
 
-    For each number of bins from `levels` on: what lies above is clipped, that is counted in the last of them; the bins are
-    joined to `levels` groups, over whose bins that are not empty a group's count is spread evenly. The number is chosen for
-    which the Kullback-Leibler divergence from the clipped histogram to that one is least. Zeros, of which ReLU gives
-    many and which any scale holds exactly, count as often as the next smallest magnitudes.
+    For each number of bins from `levels` on, larger values are clipped, which adds them to the last bin. The bins are merged
+    into `levels` groups, and the count of each group is spread evenly over its non-empty bins. The result is the number of
+    bins with the smallest Kullback-Leibler divergence from the clipped histogram to the merged one. The first bin, in which
+    ReLU puts many zeros that every scale represents exactly, counts as often as the second.
 
     Args:
-        counts: (bins,) int, of magnitudes from 0 to the largest.
-        levels: magnitudes that the quantized tensor has.
+        counts: (bins,) int histogram of magnitudes from 0 to the largest.
+        levels: magnitudes that the quantized tensor represents.
 
     Returns:
-        float in (0, 1], an upper edge of a bin.
+        Fraction in (0, 1], the upper edge of a bin.
 
     References:
         S. Migacz, "8-bit Inference with TensorRT", GPU Technology Conference 2017, pp. 34-38.
@@ -110,19 +120,19 @@ def entropy(counts, levels=LEVELS):
 
 
 def _divergence(counts, bins, levels):
-    """Return the divergence, in nats, from the first bins, the rest in the last of them, to what so many levels keep."""
+    """Return the divergence in nats from the histogram clipped to the first bins to its quantization."""
     clipped = counts[:bins].copy()
     clipped[-1] += counts[bins:].sum()
-    some = clipped > 0
+    filled = clipped > 0
     group = np.arange(bins) * levels // bins
-    spread = np.bincount(group, counts[:bins], levels) / np.maximum(np.bincount(group, some, levels), 1)
-    quantized = np.maximum(spread[group[some]], EMPTY)
-    true = clipped[some] / clipped.sum()
+    spread = np.bincount(group, counts[:bins], levels) / np.maximum(np.bincount(group, filled, levels), 1)
+    quantized = np.maximum(spread[group[filled]], EMPTY)
+    true = clipped[filled] / clipped.sum()
     return float((true * np.log(true / (quantized / quantized.sum()))).sum())
 
 
-def _batches(session, tensors, pictures, advance):
-    for start in range(0, len(pictures), BATCH):
-        batch = pictures[start : start + BATCH]
+def _batches(session, tensors, images, advance):
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
         yield run.outputs(session, batch, tensors)
         advance(len(batch))

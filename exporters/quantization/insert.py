@@ -1,8 +1,10 @@
-"""Quantized layers as TensorRT and onnxruntime take them: QuantizeLinear and DequantizeLinear around what runs in 8 bits.
+"""Explicit INT8 quantization with QuantizeLinear and DequantizeLinear, as TensorRT and onnxruntime read it.
 
-INT8, symmetric about a zero point of 0: weights with a scale for each output channel, activations with one for the tensor.
+Quantization is symmetric with a zero point of 0: one scale per output channel for weights, one per tensor for activations.
 Biases stay float32.
 """
+
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -20,104 +22,104 @@ from exporters.onnx.graph.squares import DATA_MOVEMENT, is_square
 from exporters.precision import Precision
 from zoo.errors import ZooError, did_you_mean
 
-LARGEST = 127  # of INT8 about 0, whose smallest is then -127
+INT8_MAX = 127  # symmetric about 0, so the smallest value is -127
 LINEAR = ("Conv", "Gemm", "MatMul")
-FUSED = ("Tanh", "Sigmoid", "LeakyRelu", "Elu", "HardSigmoid")  # besides Relu, with a product to one operator in float32
+FUSED = ("Tanh", "Sigmoid", "LeakyRelu", "Elu", "HardSigmoid")  # besides Relu, fused with a product in float32
 
 
-def layers(model):
-    """Return the layers that can be quantized, those with constant weights, by name and in order.
+def layers(model: ir.Model) -> dict[str, list[ir.Node]]:
+    """Return the layers that can be quantized, which are those with constant weights, in order.
 
     Args:
-        model: `onnx_ir.Model` of float32.
+        model: float32 model.
 
     Returns:
-        dict, name -> list of `onnx_ir.Node`: several where a layer is called more than once.
+        Name of a layer -> its nodes; several if the layer is called more than once.
     """
-    found = {}
+    nodes_of = {}
     for node in model.graph:
         if _is_layer(node):
-            found.setdefault(node.inputs[1].name.rpartition("/")[0] or node.name, []).append(node)
-    return found
+            nodes_of.setdefault(node.inputs[1].name.rpartition("/")[0] or node.name, []).append(node)
+    return nodes_of
 
 
-def tensors(model, exclude=()):
-    """Return the names of the activations whose ranges `quantize` needs, in order.
+def tensors(model: ir.Model, exclude: Iterable[str] = ()) -> list[str]:
+    """Return the names of the activations whose calibration ranges `quantize` needs, in order.
 
     Args:
-        model: `onnx_ir.Model` of float32.
+        model: float32 model.
         exclude: names of layers that stay float32.
 
     Raises:
-        ZooError: if there is no layer of such a name, or none is left.
+        ZooError: if there is no layer of such a name, or no layer remains.
     """
-    return list(dict.fromkeys(_places(_chosen(model, exclude)).values()))
+    return list(dict.fromkeys(_range_sources(_selected_nodes(model, exclude)).values()))
 
 
-def quantize(model, ranges, exclude=()):
-    """Return a model whose layers multiply 8-bit integers; a tensor keeps its name and, but for rounding, its values.
+def quantize(model: ir.Model, ranges: Mapping[str, float], exclude: Iterable[str] = ()) -> ir.Model:
+    """Quantize a model to INT8. Each tensor keeps its name and, except for rounding, its values.
 
     Args:
-        model: `onnx_ir.Model` of float32; it stays as it is.
-        ranges: dict, name -> largest magnitude, of all `tensors`.
+        model: float32 model; not modified.
+        ranges: calibration range, the largest magnitude, of each of `tensors`.
         exclude: names of layers that stay float32.
 
     Returns:
-        `onnx_ir.Model`.
+        The model with QuantizeLinear and DequantizeLinear around its layers.
 
     Raises:
-        ZooError: if there is no layer of such a name, or none is left, or the model's opset is too old.
+        ZooError: if there is no layer of such a name, no layer remains, or the model's opset is too old.
     """
     if model.graph.opset_imports[""] < Precision.INT8.oldest_opset:
         raise ZooError(f"INT8 needs opset {Precision.INT8.oldest_opset} or later; given was {model.graph.opset_imports['']}")
     model = model.clone()
-    graph, chosen = model.graph, _chosen(model, exclude)
-    places = _places(chosen)
-    _quantize_weights(graph, [node if node.outputs[0] in places else _bias_behind(node) for node in chosen])
+    graph, nodes = model.graph, _selected_nodes(model, exclude)
+    sources = _range_sources(nodes)
+    _quantize_weights(graph, [node if node.outputs[0] in sources else _split_bias(node) for node in nodes])
     zero = _constant(graph, "zero_point", np.zeros((), "int8"))
-    scales = {name: _constant(graph, f"{name}/scale", scale(ranges[name])) for name in dict.fromkeys(places.values())}
-    for value, source in places.items():
+    scales = {name: _constant(graph, f"{name}/scale", scale(ranges[name])) for name in dict.fromkeys(sources.values())}
+    for value, source in sources.items():
         _quantize_activation(graph, value, scales[source], zero)
     return model
 
 
-def scale(largest):
-    """Return the float32 scale with which INT8 reaches a magnitude; of an array, the array of theirs.
+def scale(largest: float | np.ndarray) -> np.ndarray:
+    """Return the float32 scale with which INT8 covers a magnitude, or an array of magnitudes.
 
-    It is never 0: what is always 0 is so with any scale.
+    The scale is never 0: a tensor of zeros is represented exactly with any scale.
     """
-    found = np.asarray(largest, "float32") / np.float32(LARGEST)
-    return np.where(found > 0, found, np.float32(1 / LARGEST)).astype("float32")
+    scales = np.asarray(largest, "float32") / np.float32(INT8_MAX)
+    return np.where(scales > 0, scales, np.float32(1 / INT8_MAX)).astype("float32")
 
 
-def to_int8(weight, scales, axis):
-    """Return a weight as int8 multiples of the scales along an axis, each rounded to the nearest, halves to the even.
+def to_int8(weight: np.ndarray, scales: np.ndarray, axis: int | None) -> np.ndarray:
+    """Return a weight as int8 multiples of scales, rounded to nearest, ties to even.
 
     Args:
         weight: float32 array.
-        scales: (channels,), or () for the axis None, one scale for all.
+        scales: float32 scales, (channels,) along the axis, or () for a single scale.
+        axis: axis of the output channels, None for a single scale.
     """
     if axis is not None:
         scales = scales.reshape([-1 if each == axis else 1 for each in range(weight.ndim)])
-    return np.clip(np.rint(weight / scales), -LARGEST, LARGEST).astype("int8")
+    return np.clip(np.rint(weight / scales), -INT8_MAX, INT8_MAX).astype("int8")
 
 
-def _chosen(model, exclude):
-    """Return the nodes of all layers that are not left out, in order."""
-    found = layers(model)
+def _selected_nodes(model, exclude):
+    """Return the nodes of all layers that are not excluded, in order."""
+    available = layers(model)
     for name in exclude:
-        if name not in found:
-            raise ZooError(
-                f"there is no layer '{name}' to leave out{did_you_mean(name, found)} There are {', '.join(found)}"
-            )
-    nodes = [node for name, nodes in found.items() if name not in exclude for node in nodes]
+        if name not in available:
+            hint = did_you_mean(name, available)
+            raise ZooError(f"no layer '{name}' to exclude{hint} Choose from {', '.join(available)}")
+    nodes = [node for name, nodes in available.items() if name not in exclude for node in nodes]
     if not nodes:
-        raise ZooError("no layer with constant weights is left to quantize; leave fewer out, or choose the precision fp16")
+        raise ZooError("no layer with constant weights remains to quantize; exclude fewer, or choose the precision fp16")
     return nodes
 
 
 def _is_layer(node):
-    """Tell whether a node is a product with a constant weight, but not one of squares, whose range INT8 has not."""
+    """Return whether a node is a product with a constant weight. Products of squares exceed the range of INT8."""
     if node.domain or node.op_type not in LINEAR or constant(node.inputs[0]) is not None or is_square(node.inputs[0]):
         return False
     weight = constant(node.inputs[1])
@@ -125,49 +127,49 @@ def _is_layer(node):
 
 
 def _channel_axis(node):
-    """Return the axis of the output channels in a layer's weight; None for a stack of matrices, which has one scale."""
+    """Return the output channel axis of a layer's weight, or None for a batch of matrices, which has a single scale."""
     if node.op_type == "Conv" or attribute(node, "transB", 0):
         return 0
     return 1 if constant(node.inputs[1]).ndim == 2 else None
 
 
-def _places(nodes):
-    """Return the values to quantize, in order, each with the name of the tensor whose range it gets.
+def _range_sources(nodes):
+    """Return the values to quantize, in order, each with the name of the tensor whose calibration range it gets.
 
-    They are what a layer takes and gives. Where values only move on their way from one layer to the next, what is moved is
-    quantized too, with the same scale, so that 8 bits move. Between a layer and a ReLU, which onnxruntime makes one only in
-    float32, values have the scale of the ReLU's: what it clips, the ReLU clips too, so that nothing more is lost.
+    These are the inputs and outputs of the layers. If data movement operators are between two layers, all values between
+    them are quantized with the same scale, so that 8-bit data is moved. A value between a layer and a ReLU, which
+    onnxruntime only fuses in float32, gets the scale of the ReLU's output: it only clips values that the ReLU clips, too.
     """
-    places = {}
+    sources = {}
     for node in nodes:
         chain = [node.inputs[0]]
         while moved := producer_of_type(chain[-1], *DATA_MOVEMENT):
             chain.append(moved.inputs[0])
         source = chain[-1]
-        if not _gives(nodes, source):  # a pool of float32 stays so
-            last = next((place for place, value in enumerate(chain) if producer_of_type(value, "MaxPool")), len(chain))
+        if not _computed_by(nodes, source):  # a float32 pool stays float32
+            last = next((index for index, value in enumerate(chain) if producer_of_type(value, "MaxPool")), len(chain))
             chain = chain[: last + 1]
-        places.update({value: source.name for value in reversed(chain)})
+        sources.update({value: source.name for value in reversed(chain)})
     for node in nodes:
         (value,) = node.outputs
         reader = value.uses()[0].node if has_single_reader(value) else None
         if reader and reader.op_type == "Relu":
-            places[value] = reader.outputs[0].name
+            sources[value] = reader.outputs[0].name
         elif (node.op_type == "Conv" and not value.is_graph_output()) or (reader and reader.op_type in FUSED):
-            places.setdefault(value, value.name)
-    return places
+            sources.setdefault(value, value.name)
+    return sources
 
 
-def _gives(nodes, value):
-    """Tell whether one of some layers computes a value, with a ReLU or without."""
+def _computed_by(nodes, value):
+    """Return whether one of the nodes computes a value, optionally followed by a ReLU."""
     above = value.producer()
     if above is not None and above.op_type == "Relu":
         above = above.inputs[0].producer()
     return above in nodes
 
 
-def _bias_behind(node):
-    """Return a layer without its bias, which is added behind it: where a Gemm gives float32, onnxruntime wants it so."""
+def _split_bias(node):
+    """Split a Gemm into a product and an Add, as onnxruntime requires for a Gemm with float32 output; return the product."""
     if node.op_type != "Gemm" or len(node.inputs) < 3 or attribute(node, "beta", 1.0) != 1:
         return node
     (value,) = node.outputs
@@ -182,13 +184,13 @@ def _bias_behind(node):
 
 
 def _quantize_weights(graph, nodes):
-    """Let layers read their weights as INT8 with a scale for each output channel.
+    """Quantize the weights of layers to INT8 with one scale per output channel.
 
-    What several layers share is written for each: onnxruntime refuses shared ones where its session is to sum exactly.
+    A weight that several layers share is duplicated: onnxruntime does not support shared ones with exact sums.
     """
     for node in nodes:
         value, axis = node.inputs[1], _channel_axis(node)
-        names = (value.name + end for end in ("", *(f"_{number}" for number in range(2, len(nodes) + 2))))
+        names = (value.name + suffix for suffix in ("", *(f"_{number}" for number in range(2, len(nodes) + 2))))
         name = next(name for name in names if f"{name}_quantized" not in graph.initializers)
         weight = constant(value)
         others = tuple(each for each in range(weight.ndim) if each != axis)
@@ -206,23 +208,22 @@ def _quantize_weights(graph, nodes):
 
 
 def _quantize_activation(graph, value, scale, zero):
-    """Let all that read a value read the multiples of a scale that are nearest to it.
+    """Insert QuantizeLinear and DequantizeLinear between a value and its readers.
 
-    A pool of float32 is clipped first, which changes nothing but the one integer that is beyond the range on one side: else
-    onnxruntime would quantize above the pool, and its pools of INT8 are slower than those of float32, the more so by the
-    number of pictures.
+    The output of a float32 pool is clipped first, which only excludes -128. Otherwise onnxruntime would move the
+    quantization above the pool, and its INT8 pools are slower than its float32 pools, even more so with large batches.
     """
-    readers, name, given = value.uses(), value.name, value
+    readers, name, source = value.uses(), value.name, value
     pool = producer_of_type(value, "MaxPool")
     if pool and not producer_of_type(pool.inputs[0], "DequantizeLinear"):
-        largest = LARGEST * constant(scale)
-        ends = [_constant(graph, f"{name}/{end}", limit) for end, limit in (("smallest", -largest), ("largest", largest))]
-        given = _output("Clip", (value, *ends), f"{name}/clipped", value, ir.DataType.FLOAT)
-    quantized = _output("QuantizeLinear", (given, scale, zero), f"{name}/quantized", value, ir.DataType.INT8)
+        largest = INT8_MAX * constant(scale)
+        bounds = [_constant(graph, f"{name}/{end}", limit) for end, limit in (("smallest", -largest), ("largest", largest))]
+        source = _output("Clip", (value, *bounds), f"{name}/clipped", value, ir.DataType.FLOAT)
+    quantized = _output("QuantizeLinear", (source, scale, zero), f"{name}/quantized", value, ir.DataType.INT8)
     result = _output("DequantizeLinear", (quantized, scale, zero), f"{name}/dequantized", value, ir.DataType.FLOAT)
-    for node, place in readers:
-        node.replace_input_with(place, result)
-    nodes = [each.producer() for each in dict.fromkeys((given, quantized, result)) if each is not value]
+    for node, index in readers:
+        node.replace_input_with(index, result)
+    nodes = [each.producer() for each in dict.fromkeys((source, quantized, result)) if each is not value]
     if value.is_graph_input():
         graph.insert_before(graph[0], nodes)
     else:
@@ -237,7 +238,7 @@ def _constant(graph, name, array):
 
 
 def _output(op_type, inputs, name, like, dtype, axis=None):
-    """Return the output of a new node, of its name and of the shape of another value."""
+    """Return the output of a new node, with the shape of another value."""
     attributes = None if axis is None else {"axis": axis}
     output = ir.Value(name=name, shape=like.shape, type=ir.TensorType(dtype))
     ir.node(op_type, inputs, attributes, outputs=[output], name=name)

@@ -127,7 +127,7 @@ def _check(path, precision, method, calibration, data, max_drop, exclude):
     if path is not None and path.suffix != ".onnx":
         raise ZooError(f"an ONNX file is named .onnx; given was {path}. Give {path}.onnx")
     Precision.parse(precision, PRECISIONS)
-    calibrate.check(method)
+    calibrate.check_method(method)
     if precision == Precision.INT8 and calibration is None:
         raise ZooError("INT8 needs pictures such as the net will see; give some hundred with --calibration FOLDER")
     if precision == Precision.FP16 and (calibration is not None or max_drop is not None or exclude):
@@ -154,7 +154,7 @@ def table(full, calibration, method=calibrate.DEFAULT):
     about = metadata.find(full)
     with console.progress() as bars:
         some = _to_calibrate(calibration, about, bars)
-        return _calibrated(full, some, method, bars, run.floats(full)).ranges
+        return _calibrated(full, some, method, bars, run.float_tensors(full)).ranges
 
 
 def _float32(model, runtime, against, opset=OPSET):
@@ -188,15 +188,15 @@ def _describe(made, about, precision, found, exclude):
 def _to_calibrate(given, about, bars):
     if isinstance(given, np.ndarray):
         return given
-    with console.counting(bars, "reading pictures", labelled.MOST) as advance:
-        return labelled.to_calibrate(given, about["picture"], lambda: advance(1))
+    with console.counting(bars, "reading pictures", labelled.MAX_IMAGES) as advance:
+        return labelled.load_calibration_images(given, about["picture"], lambda: advance(1))
 
 
 def _to_measure(given, about, bars):
     if isinstance(given, tuple):
         return given
     with console.counting(bars, "reading labelled pictures", None) as advance:
-        return labelled.to_measure(given, about, lambda: advance(1))
+        return labelled.load_labelled_images(given, about, lambda: advance(1))
 
 
 def _calibrated(full, pictures, method, bars, tensors=None):

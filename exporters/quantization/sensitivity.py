@@ -1,8 +1,11 @@
-"""Which layers lose most in 8 bits, and which to leave in float32 so that a net loses no more than it may."""
+"""Sensitivity of layers to INT8, and the search for the layers that must stay float32 to limit the loss in accuracy."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 from exporters.quantization import insert, run
 from zoo.errors import ZooError
@@ -10,12 +13,12 @@ from zoo.errors import ZooError
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What quantizing one layer alone changes.
+    """The effect of quantizing a single layer.
 
     Attributes:
-        layer: its name.
-        accuracy: share of right answers, in percent; None without labels.
-        difference: mean absolute difference of the scores to those in float32, relative to the mean absolute score.
+        layer: name of the layer.
+        accuracy: top-1 accuracy in percent; None without labels.
+        difference: mean absolute difference of the scores from float32, relative to the mean absolute score.
     """
 
     layer: str
@@ -25,18 +28,18 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class Table:
-    """The sensitivity of all layers, the worst first.
+    """The sensitivity of all layers, most sensitive first.
 
     Attributes:
-        accuracy: of float32, in percent; None without labels.
-        layers: tuple of `Sensitivity`.
+        accuracy: top-1 accuracy in float32 in percent; None without labels.
+        layers: one entry per layer.
     """
 
     accuracy: float | None
-    layers: tuple
+    layers: tuple[Sensitivity, ...]
 
-    def plain(self):
-        """Return it as a dict that JSON can hold."""
+    def plain(self) -> dict[str, Any]:
+        """Return the table as a JSON-serializable dict."""
         return asdict(self)
 
     def __rich_console__(self, console, options):
@@ -46,73 +49,82 @@ class Table:
         for name in ("layer", "accuracy, %", "drop, points", "difference of scores, %"):
             shown.add_column(name, justify="left" if name == "layer" else "right")
         for each in self.layers:
-            told = ("-", "-") if each.accuracy is None else (f"{each.accuracy:.2f}", f"{self.accuracy - each.accuracy:.2f}")
-            shown.add_row(each.layer, *told, f"{100 * each.difference:.3f}")
+            cells = ("-", "-") if each.accuracy is None else (f"{each.accuracy:.2f}", f"{self.accuracy - each.accuracy:.2f}")
+            shown.add_row(each.layer, *cells, f"{100 * each.difference:.3f}")
         yield shown
 
 
-def measure(model, ranges, pictures, labels=None, advance=lambda pictures: None):
-    """Return what each layer alone loses, the worst first: by accuracy, and where that is equal by the difference of scores.
+def measure(
+    model: ir.Model,
+    ranges: Mapping[str, float],
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    advance: Callable[[int], object] = lambda images: None,
+) -> Table:
+    """Quantize each layer alone and rank the layers by accuracy, then by the difference of the scores.
 
     Args:
-        model: `onnx_ir.Model` of float32.
-        ranges: dict, name -> largest magnitude, of all `insert.tensors`.
-        pictures: (n, height, width, channels) uint8.
-        labels: (n,) int indices of the classes, or None: then by the difference alone.
-        advance: called with a number of pictures, of which each counts once for float32 and once a layer.
-
-    Returns:
-        `Table`.
+        model: float32 model.
+        ranges: calibration range of each of `insert.tensors`.
+        images: (n, height, width, channels) uint8.
+        labels: (n,) int class indices. Default: rank by the difference of the scores alone.
+        advance: called with a number of processed images; each counts once for float32 and once per layer.
     """
     layers = list(insert.layers(model))
-    reference = run.scores(run.session(model), pictures, advance=advance)
-    found = []
+    reference = run.scores(run.session(model), images, advance=advance)
+    sensitivities = []
     for layer in layers:
         alone = insert.quantize(model, ranges, [name for name in layers if name != layer])
-        scores = run.scores(run.session(alone), pictures, advance=advance)
+        scores = run.scores(run.session(alone), images, advance=advance)
         difference = float(np.abs(scores - reference).mean() / (np.abs(reference).mean() or 1))
-        found.append(Sensitivity(layer, accuracy(scores, labels), difference))
-    found.sort(key=lambda each: (0 if each.accuracy is None else each.accuracy, -each.difference))
-    return Table(accuracy(reference, labels), tuple(found))
+        sensitivities.append(Sensitivity(layer, accuracy(scores, labels), difference))
+    sensitivities.sort(key=lambda each: (0 if each.accuracy is None else each.accuracy, -each.difference))
+    return Table(accuracy(reference, labels), tuple(sensitivities))
 
 
-def accuracy(scores, labels):
-    """Return the share of right answers, in percent; None without labels."""
+def accuracy(scores: np.ndarray, labels: np.ndarray | None) -> float | None:
+    """Return the top-1 accuracy in percent, or None without labels."""
     return None if labels is None else 100 * float(np.mean(scores.argmax(axis=1) == labels))
 
 
-def search(model, ranges, evaluate, order, max_drop, exclude=()):
-    """Leave out as few layers, the worst first, as it takes to lose no more accuracy than is allowed.
+def search(
+    model: ir.Model,
+    ranges: Mapping[str, float],
+    evaluate: Callable[[ir.Model], float],
+    order: Callable[[], Sequence[str]],
+    max_drop: float,
+    exclude: Sequence[str] = (),
+) -> tuple[ir.Model, tuple[str, ...]]:
+    """Quantize a model, keeping layers in float32, most sensitive first, until the drop in accuracy is small enough.
 
     Args:
-        model: `onnx_ir.Model` of float32.
-        ranges: dict, name -> largest magnitude, of all `insert.tensors`.
-        evaluate: function of an `onnx_ir.Model` that returns its accuracy in percent.
-        order: function without arguments that returns the names of layers, the worst first; called only where a layer has to
-            be left out.
-        max_drop: percentage points that may be lost against float32.
-        exclude: names of layers that are left out in any case.
+        model: float32 model.
+        ranges: calibration range of each of `insert.tensors`.
+        evaluate: function that returns the accuracy of a model in percent.
+        order: function that returns the names of the layers, most sensitive first; only called if it is needed.
+        max_drop: largest accepted drop from the accuracy in float32, in percentage points.
+        exclude: names of layers that always stay float32.
 
     Returns:
-        (`onnx_ir.Model`, tuple of the names of all layers left out).
+        (quantized model, names of all layers that stay float32).
 
     Raises:
-        ZooError: if the last layer left loses more still.
+        ZooError: if even a single quantized layer loses more.
     """
     expected = evaluate(model)
-    left_out, waiting, smallest = list(exclude), None, np.inf
+    excluded, remaining, smallest = list(exclude), None, np.inf
     while True:
-        candidate = insert.quantize(model, ranges, left_out)
+        candidate = insert.quantize(model, ranges, excluded)
         drop = expected - evaluate(candidate)
         if drop <= max_drop:
-            return candidate, tuple(left_out)
+            return candidate, tuple(excluded)
         smallest = min(smallest, drop)
-        if waiting is None:
-            waiting = [name for name in order() if name not in left_out]
-        if len(waiting) < 2:
+        if remaining is None:
+            remaining = [name for name in order() if name not in excluded]
+        if len(remaining) < 2:
             raise ZooError(
-                f"no INT8 file loses {max_drop:g} points of accuracy or less: {smallest:.2f} is the smallest drop, from "
-                f"{expected:.2f} %, before nothing is left to quantize. Allow more with --max-drop, give more pictures to "
+                f"no INT8 model loses {max_drop:g} points of accuracy or less: {smallest:.2f} is the smallest drop, from "
+                f"{expected:.2f} %, with at least one layer in INT8. Allow more with --max-drop, give more images to "
                 "--calibration, or choose --precision fp16"
             )
-        left_out.append(waiting.pop(0))
+        excluded.append(remaining.pop(0))

@@ -77,7 +77,7 @@ def test_a_tensor_that_is_not_finite_is_named(pictures):
 
 
 def test_without_a_picture_or_with_another_method_there_is_an_error(pictures):
-    with pytest.raises(ZooError, match="no picture to calibrate with"):
+    with pytest.raises(ZooError, match="no images to calibrate with"):
         calibrate.ranges(net(), ["double"], pictures[:0])
     with pytest.raises(ZooError, match="'minimax'; did you mean 'minmax'"):
         calibrate.ranges(net(), ["double"], pictures, "minimax")

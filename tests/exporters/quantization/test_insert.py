@@ -223,7 +223,7 @@ def test_layers_that_are_left_out_keep_their_weights(ranges):
 def test_what_cannot_be_quantized_is_an_error(ranges):
     with pytest.raises(ZooError, match=r"no layer 'conv'.*did you mean 'conv2' or 'conv1'"):
         insert.quantize(net(), ranges, ["conv"])
-    with pytest.raises(ZooError, match="no layer with constant weights is left"):
+    with pytest.raises(ZooError, match="no layer with constant weights remains"):
         insert.quantize(net(), ranges, list(insert.layers(net())))
     with pytest.raises(ZooError, match="opset 13 or later; given was 12"):
         insert.quantize(net(opset=12), ranges)

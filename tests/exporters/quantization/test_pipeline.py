@@ -38,7 +38,7 @@ def scores(path, pictures):
 def test_a_folder_is_calibrated_with_and_measured_on(full, digits, about, tmp_path):
     report = quantization.quantize(full, tmp_path / "int8.onnx", calibration=digits, data=digits)
     onnx.checker.check_model(report.file, full_check=True)
-    assert (report.precision, report.excluded, report.calibration.pictures) == ("int8", (), labelled.MOST)
+    assert (report.precision, report.excluded, report.calibration.pictures) == ("int8", (), labelled.MAX_IMAGES)
     assert [each.precision for each in report.comparison.files] == ["fp32", "fp16", "int8"]
     sizes = [each.size for each in report.comparison.files]
     assert sizes[0] * 0.55 > sizes[1] > sizes[2]
@@ -50,7 +50,7 @@ def test_a_folder_is_calibrated_with_and_measured_on(full, digits, about, tmp_pa
     assert told["precision"] == "int8"
     assert told["quantization"] == {
         "method": "percentile",
-        "pictures": labelled.MOST,
+        "pictures": labelled.MAX_IMAGES,
         "calibration": report.calibration.key,
         "excluded": [],
     }
@@ -146,7 +146,7 @@ def test_what_does_not_fit_together_is_an_error_and_leaves_no_file(full, digits,
         "--data FOLDER": dict(max_drop=1.0),
         "0 to 100 percentage points; given was -1": dict(max_drop=-1.0, data=digits),
         "float16 needs no calibration": dict(precision="fp16"),
-        "no layer 'c2' to leave out; did you mean": dict(exclude=["c2"]),
+        "no layer 'c2' to exclude; did you mean": dict(exclude=["c2"]),
         "no folder": dict(calibration=tmp_path / "nowhere"),
     }
     for message, changed in wrong.items():
@@ -167,24 +167,24 @@ def test_only_files_of_the_zoo_in_float32_are_taken(full, digits, tmp_path):
 
 
 def test_labels_are_places_among_the_class_names_or_ids(digits, about, tmp_path):
-    found, labels = labelled.to_measure(digits, about)
+    found, labels = labelled.load_labelled_images(digits, about)
     assert found.shape == (1797, 28, 28, 1)
     assert np.bincount(labels).tolist() == [len(list((digits / str(digit)).iterdir())) for digit in range(10)]
     names = [f"n{digit}" for digit in range(9, -1, -1)]
     ids = {**about, "class_names": names, "class_ids": [str(digit) for digit in range(9, -1, -1)]}
-    _, others = labelled.to_measure(str(digits), ids)
+    _, others = labelled.load_labelled_images(str(digits), ids)
     np.testing.assert_array_equal(others, 9 - labels)
     (tmp_path / "zero").mkdir()
     with pytest.raises(ZooError, match="a class 'zero' that the model lacks; did you mean 'zeros'"):
-        labelled.to_measure(tmp_path, {**about, "class_names": ["zeros", "ones"]})
+        labelled.load_labelled_images(tmp_path, {**about, "class_names": ["zeros", "ones"]})
     with pytest.raises(ZooError, match="no class folders; expected"):
-        labelled.to_measure(tmp_path / "zero", about)
+        labelled.load_labelled_images(tmp_path / "zero", about)
 
 
 def test_pictures_to_calibrate_are_spread_over_a_folder(digits, about):
     paths = zoo.images.find(digits)
-    found = labelled.to_calibrate(digits, about["picture"])
-    assert len(found) == labelled.MOST
+    found = labelled.load_calibration_images(digits, about["picture"])
+    assert len(found) == labelled.MAX_IMAGES
     for place, index in ((0, 0), (-1, -1)):
         np.testing.assert_array_equal(found[place], zoo.images.read(paths[index], about["picture"]))
 
@@ -194,14 +194,14 @@ def test_a_data_set_by_name_is_calibrated_with_its_training_part(about):
     import training.data
 
     parts = training.data.load("mnist", about["picture"]).splits
-    pictures, labels = labelled.to_measure("mnist", about)
+    pictures, labels = labelled.load_labelled_images("mnist", about)
     np.testing.assert_array_equal(pictures, parts["test"].images)
     np.testing.assert_array_equal(labels, parts["test"].labels)
-    found = labelled.to_calibrate("mnist", about["picture"])
-    assert len(found) == labelled.MOST
+    found = labelled.load_calibration_images("mnist", about["picture"])
+    assert len(found) == labelled.MAX_IMAGES
     np.testing.assert_array_equal(found[[0, -1]], parts["train"].images[[0, -1]])
     with pytest.raises(ZooError, match="'minst'; did you mean 'mnist'"):
-        labelled.to_measure("minst", about)
+        labelled.load_labelled_images("minst", about)
 
 
 @pytest.mark.mnist
