@@ -141,7 +141,7 @@ def test_what_does_not_fit_together_is_an_error_and_leaves_no_file(full, digits,
     wrong = {
         "is named .onnx": dict(path=tmp_path / "int8.plan"),
         "no precision 'int7'; did you mean 'int8'": dict(precision="int7"),
-        "no method of calibration 'kl'": dict(method="kl"),
+        "no calibration method 'kl'": dict(method="kl"),
         "--calibration FOLDER": dict(calibration=None),
         "--data FOLDER": dict(max_drop=1.0),
         "0 to 100 percentage points; given was -1": dict(max_drop=-1.0, data=digits),
