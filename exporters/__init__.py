@@ -1,28 +1,29 @@
-"""How a model leaves: to a file that has been proved to compute what the model computes.
+"""Export models to files that are verified to compute what the model computes.
 
-exporters.to_onnx("lenet5.mnist", "lenet5.onnx")               writes the file, or nothing
-exporters.quantize("lenet5.onnx", "small.onnx", calibration=FOLDER)   in INT8 or float16
-exporters.to_tensorrt("lenet5.mnist", "lenet5", target="nano") writes a folder for a board, or nothing
-exporters.verify("lenet5.onnx")                                proves a file, or that of such a folder, again
-exporters.to_tflite, exporters.to_savedmodel                   through Keras' own exporters
+exporters.to_onnx("lenet5.mnist", "lenet5.onnx")                        writes an ONNX file
+exporters.quantize("lenet5.onnx", "small.onnx", calibration=FOLDER)     writes an INT8 or float16 file
+exporters.to_tensorrt("lenet5.mnist", "lenet5", target="nano")          writes a bundle for a board
+exporters.to_tflite, exporters.to_savedmodel                            use Keras' own exporters
+exporters.verify("lenet5.onnx")                                         verifies an ONNX file or a bundle again
 """
 
 import importlib
+from typing import Any
 
-# TensorFlow and onnxruntime take seconds to import; a name that is not asked for costs nothing.
-HOMES = {
+# TensorFlow and onnxruntime take seconds to import, so each module is imported when its function is first used.
+MODULES = {
     "to_onnx": "exporters.onnx.export",
-    "verify": "exporters.onnx.export",
     "to_tensorrt": "exporters.tensorrt.export",
-    "quantize": "exporters.quantization.pipeline",
     "to_tflite": "exporters.keras_formats",
     "to_savedmodel": "exporters.keras_formats",
+    "quantize": "exporters.quantization.pipeline",
+    "verify": "exporters.verification",
 }
 
 
-def __getattr__(name):
-    if name in HOMES:
-        return getattr(importlib.import_module(HOMES[name]), name)
+def __getattr__(name: str) -> Any:
+    if name in MODULES:
+        return getattr(importlib.import_module(MODULES[name]), name)
     raise AttributeError(f"module 'exporters' has no attribute '{name}'")
 
 

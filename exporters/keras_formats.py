@@ -17,7 +17,7 @@ import numpy as np
 
 from exporters import parity, source
 from exporters.onnx import metadata
-from exporters.onnx.runtimes import _first_line
+from exporters.onnx.runtimes import first_line
 from zoo.errors import ZooError
 from zoo.files import PART, atomic
 
@@ -90,7 +90,7 @@ def to_savedmodel(model, path, data=None):
         except OSError:
             raise
         except Exception as error:  # TensorFlow raises whatever a trace does
-            raise ZooError(f"{found.model.name} cannot be a SavedModel: {_first_line(error)}; use --to onnx") from error
+            raise ZooError(f"{found.model.name} cannot be a SavedModel: {first_line(error)}; use --to onnx") from error
         about = temporary / ABOUT
         about.parent.mkdir()
         about.write_text(_about(found), "utf-8")
@@ -108,7 +108,7 @@ def _export(found, path, format, **options):
     """Let Keras write a model."""
     import tensorflow as tf
 
-    given = tf.TensorSpec((None, *found.shape), found.dtype, name=found.ends[0])
+    given = tf.TensorSpec((None, *found.shape), found.dtype, name=found.input_name)
     with _quiet():
         found.model.export(path, format=format, verbose=False, input_signature=[given], **options)
 
@@ -117,7 +117,7 @@ def _prove(found, path, runtime, open_file, data):
     """Compare what was written with the model; `open_file` returns a function of keyword arguments that gives a dict."""
 
     def opened():
-        run, name = open_file(), found.ends[0]
+        run, name = open_file(), found.input_name
         return lambda batch: np.asarray(next(iter(run(**{name: batch}).values())))
 
     inputs, real = found.inputs(data)
@@ -151,7 +151,7 @@ def _served(folder):
 
 def _about(found, **more):
     """Return what a file says about itself, as JSON."""
-    layout = "NHWC" if found.is_picture else None
+    layout = "NHWC" if found.is_image else None
     about = metadata.about(found, layout) | {"pixels": found.dtype} | more
     return json.dumps(about, indent=2, ensure_ascii=False) + "\n"
 
@@ -160,7 +160,7 @@ def _reason(error, found):
     """Return in one line why LiteRT's converter failed: the layer and the operator, where it says them."""
     missing = re.findall(r"(?:TF Select|Custom) ops: (.+)", str(error))
     if not missing:
-        return f"{_first_line(error)}; use --to onnx"
+        return f"{first_line(error)}; use --to onnx"
     layers = {layer.name for layer in found.model._flatten_layers()}
     scope = re.search(rf'fused\["{missing[0].split(", ")[0]}:", "([^"@]+)', str(error))
     # TensorFlow numbers the scopes, one of which is the layer.

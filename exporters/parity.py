@@ -1,8 +1,9 @@
-"""The gate: does a file compute what its model computes, in every runtime that reads it?"""
+"""The comparison that every exported file must pass: in each runtime, it computes what its model computes."""
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -11,46 +12,63 @@ from exporters.runner.board import gate
 from exporters.runner.board.gate import BATCHES, TOLERANCES, CannotRun, Tolerance  # noqa: F401
 from zoo.errors import CheckFailed
 
+JSON_KEYS = {"images": "pictures", "first_divergent_layer": "parted"}  # of `--json`, where they differ from the attributes
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """What runs the file.
+    """A runtime that runs a file.
 
     Attributes:
-        open: function without arguments that reads the file and returns a function (batch, ...) -> (batch, classes); both
+        open: function without arguments that reads the file and returns a function (batch, ...) -> (batch, classes). Both
             may raise `CannotRun`.
-        most: for a slow one, the largest batch that it is asked, and about how many pictures of each size; None for all.
-        binding: whether the file fails with it. What another one computes of a file that is right elsewhere is its own
-            mistake; it is told, and not held against the file.
+        most: for a slow runtime, the largest batch and about the number of images per batch size; None for all.
+        binding: whether a difference in this runtime fails the file. A difference in a runtime that is not binding is
+            that runtime's error: it is reported and does not fail the file.
     """
 
-    open: Callable
+    open: Callable[[], Callable]
     most: int | None = None
     binding: bool = True
 
 
 @dataclass(frozen=True)
-class Report:
-    """What the comparison of a file with its model found.
+class FileSpec:
+    """What the scores of a file must be like.
 
     Attributes:
-        pictures: how many different ones were compared.
-        batches: the numbers of pictures at a time.
-        largest_difference: of a score of any runtime from the model's.
-        flipped_labels: pictures that have another label in any runtime; those of `ignored_flips` are not counted.
-        problems: str each; the file passes if there is none.
-        file: its path.
-        precision: `exporters.precision.Precision`.
-        runtimes: names of those that were compared.
-        not_run: dict of the name of a runtime that cannot run the file -> why.
-        deviating: dict of the name of a runtime that is not binding and computes something else -> what.
-        ignored_flips: pictures with another label whose two best scores are a draw to the model, within tolerance.
-        agreement: share of the real pictures that have the model's label in every runtime; None if there is none.
-        noise: of an int8 file, its error on the real pictures as a part of how far their scores lie apart.
-        parted: the first layer whose output differs, if it was looked for.
+        precision: key of `TOLERANCES`.
+        dtype: type of the scores.
+        batches: batch sizes to run; for a file with a static batch only that one.
     """
 
-    pictures: int
+    precision: Precision = Precision.FP32
+    dtype: str = "float32"
+    batches: tuple[int, ...] = BATCHES
+
+
+@dataclass(frozen=True)
+class Report:
+    """Result of the comparison of a file with its model.
+
+    Attributes:
+        images: number of different images that were compared.
+        batches: batch sizes.
+        largest_difference: largest difference between a score in any runtime and the model's.
+        flipped_labels: images with another label in any runtime, without those of `ignored_flips`.
+        problems: str each; the file passes if there are none.
+        file: its path.
+        precision: of the file.
+        runtimes: names of the runtimes that were compared.
+        not_run: dict, name of a runtime that cannot run the file -> reason.
+        deviating: dict, name of a runtime that is not binding and computes something else -> difference.
+        ignored_flips: images with another label whose two best scores are equal to the model, within tolerance.
+        agreement: share of the real images that have the model's label in every runtime; None without real images.
+        noise: error of an int8 file on the real images, relative to the spread of their scores.
+        first_divergent_layer: the first layer whose output differs, if the comparison failed.
+    """
+
+    images: int
     batches: tuple
     largest_difference: float
     flipped_labels: int
@@ -63,75 +81,81 @@ class Report:
     ignored_flips: int = 0
     agreement: float | None = None
     noise: float | None = None
-    parted: str | None = None
+    first_divergent_layer: str | None = None
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
+        """Whether there is no problem."""
         return not self.problems
 
-    def lines(self):
-        """Return what a person reads of a passed proof, a line each."""
-        told = [gate.summary(self.pictures, self.batches, self.largest_difference, self.agreement, self.noise)]
-        told.append(f"in {', '.join(self.runtimes)}")
-        told += [f"not in {name}: {reason}" for name, reason in self.not_run.items()]
-        return told + [f"do not run it in {name}, which computes otherwise: {how}" for name, how in self.deviating.items()]
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """What was written."""
+        return (Path(self.file),)
 
-    def raise_if_failed(self):
+    def plain(self) -> dict:
+        """Return the report as a dict for JSON."""
+        return {JSON_KEYS.get(name, name): value for name, value in asdict(self).items()} | {"passed": self.passed}
+
+    def lines(self) -> list[str]:
+        """Return the lines that a command prints about a comparison that passed."""
+        summary = gate.summary(self.images, self.batches, self.largest_difference, self.agreement, self.noise)
+        lines = [summary, f"in {', '.join(self.runtimes)}"]
+        lines += [f"not in {name}: {reason}" for name, reason in self.not_run.items()]
+        return lines + [f"do not run it in {name}, which computes otherwise: {how}" for name, how in self.deviating.items()]
+
+    def raise_if_failed(self) -> None:
         """Raise `CheckFailed` with every problem, if there is one."""
         if self.problems:
-            parted = f"; they part at {self.parted}" if self.parted else ""
-            raise CheckFailed(f"the file does not compute what the model computes: {'; '.join(self.problems)}{parted}")
+            layer = f"; the first layer that differs is {self.first_divergent_layer}" if self.first_divergent_layer else ""
+            raise CheckFailed(f"the file does not compute what the model computes: {'; '.join(self.problems)}{layer}")
 
 
 def compare(
-    reference,
-    candidates,
-    pictures,
-    precision=Precision.FP32,
-    batches=BATCHES,
-    dtype="float32",
-    real=None,
-    advance=lambda: None,
-):
+    reference: Callable[[np.ndarray], np.ndarray],
+    candidates: dict[str, Candidate],
+    images: np.ndarray,
+    spec: FileSpec = FileSpec(),
+    real: int | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> Report:
     """Compare a model with its file in several runtimes.
 
-    Every picture is run in the largest batch, some are in the smaller ones too. Scores and labels of an "int8" file may
-    differ more, and are judged over all real pictures together; see `exporters.runner.board.gate`.
+    Every image is run in the largest batch, and some also in the smaller ones. Scores and labels of an INT8 file may differ
+    more, and are judged over all real images together; see `exporters.runner.board.gate`.
 
     Args:
         reference: the model, (batch, ...) -> (batch, classes).
-        candidates: dict of a runtime's name -> `Candidate`.
-        pictures: (n, ...) array of what the model takes; repeated where they fill no batch.
-        precision: key of `TOLERANCES`.
-        batches: numbers of pictures at a time; of a file with a static batch that one.
-        dtype: of the file's scores.
-        real: how many of the pictures, the first, are real ones; by default all.
-        advance: called once for the model and each candidate, for a progress bar.
+        candidates: dict, name of a runtime -> `Candidate`.
+        images: (n, ...) array of inputs of the model; repeated to fill a batch.
+        spec: what the scores of the file must be like.
+        real: number of real images, which come first. Default: all.
+        advance: called once for the model and once for each candidate, for a progress bar.
 
     Returns:
-        `Report`. It fails on another shape or dtype, on scores that are not finite, on a difference above tolerance, on a
-        picture that has another label though the model's two best scores are further apart than that, and if nothing was
-        compared.
+        `Report`. It has a problem if the shape or dtype differs, if scores are not finite, if a difference exceeds the
+        tolerance, if a label differs although the model's two best scores are further apart than the tolerance, or if
+        nothing was compared.
     """
-    nothing = Report(len(pictures), tuple(batches), 0.0, 0, ("there is no picture to compare them on",), precision=precision)
-    if not len(pictures):
-        return nothing
-    largest = max(batches)
-    order = gate.filled(len(pictures), batches)
+    failed = Report(len(images), tuple(spec.batches), 0.0, 0, ("there is no image to compare",), precision=spec.precision)
+    if not len(images):
+        return failed
+    largest = max(spec.batches)
+    order = gate.filled(len(images), spec.batches)
     expected = np.concatenate(
-        [np.asarray(reference(pictures[order[at : at + largest]])) for at in range(0, len(order), largest)]
+        [np.asarray(reference(images[order[start : start + largest]])) for start in range(0, len(order), largest)]
     )
     if not np.isfinite(expected).all():
-        return replace(nothing, problems=("scores of the model are not finite",))
+        return replace(failed, problems=("scores of the model are not finite",))
     advance()
-    comparison = gate.Comparison(expected, order, precision, dtype, len(pictures) if real is None else real)
+    comparison = gate.Comparison(expected, order, spec.precision, spec.dtype, len(images) if real is None else real)
     problems, runtimes, not_run, deviating = [], [], {}, {}
     for name, candidate in candidates.items():
         before = copy.deepcopy(comparison)
         try:
-            if candidate.most and candidate.most < min(batches):
-                raise CannotRun(f"too slow for batches of {min(batches)}")
-            found = comparison.ask(candidate.open(), pictures, batches, candidate.most)
+            if candidate.most and candidate.most < min(spec.batches):
+                raise CannotRun(f"too slow for batches of {min(spec.batches)}")
+            found = comparison.ask(candidate.open(), images, spec.batches, candidate.most)
             if found and not candidate.binding:
                 deviating[name], comparison = "; ".join(found), before
                 continue
@@ -145,12 +169,12 @@ def compare(
         problems.append("no runtime has run the file")
     problems += comparison.flips()
     return Report(
-        pictures=len(pictures),
-        batches=tuple(batches),
+        images=len(images),
+        batches=tuple(spec.batches),
         largest_difference=comparison.largest_difference,
         flipped_labels=len(comparison.flipped),
         problems=tuple(problems),
-        precision=precision,
+        precision=spec.precision,
         runtimes=tuple(runtimes),
         not_run=not_run,
         deviating=deviating,

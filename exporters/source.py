@@ -1,4 +1,4 @@
-"""What is exported: a classifier of the zoo, with or without its preprocessing, or anybody's Keras model."""
+"""The model to export: a classifier of the zoo, with or without its preprocessing, or any other Keras model."""
 
 import importlib
 import os
@@ -15,18 +15,20 @@ from zoo.classifier import Classifier
 from zoo.errors import ZooError, did_you_mean
 from zoo.weights import fingerprint
 
+PREPROCESSED_AT_A_TIME = 64  # images
+
 
 @dataclass(frozen=True)
 class Source:
-    """A Keras model on its way out.
+    """A Keras model to export.
 
     Attributes:
-        model: Keras model with one input and one output: what is traced, and what a file is compared with.
-        shape: of one input, the batch left out, channels last.
-        dtype: of the input that the file takes.
-        classifier: the `zoo.Classifier` that the model is, or is the bare net of; None for anybody's model.
-        raw_input: the model takes raw 0-255 pictures.
-        origin: name of the model or of its file, for the file's metadata.
+        model: Keras model with one input and one output, which is traced and compared with the file.
+        shape: of one input, without the batch, channels last.
+        dtype: type of the file's input.
+        classifier: the `zoo.Classifier` that the model is, or whose network it is; None for any other model.
+        raw_input: whether the model takes raw 0-255 images.
+        origin: name of the model or of its file, for the metadata.
     """
 
     model: keras.Model
@@ -37,86 +39,88 @@ class Source:
     origin: str
 
     @property
-    def ends(self):
-        """Names of the file's input and output."""
-        return ("pictures" if self.raw_input else "input"), ("scores" if self.classifier else "output")
+    def input_name(self) -> str:
+        """Name of the file's input."""
+        return "pictures" if self.raw_input else "input"
 
     @property
-    def is_picture(self):
+    def output_name(self) -> str:
+        """Name of the file's output."""
+        return "scores" if self.classifier else "output"
+
+    @property
+    def is_image(self) -> bool:
         """Whether an input has rows, columns and channels."""
         return len(self.shape) == 3
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """Return the hex sha256 of all weights."""
         return fingerprint((self.classifier or self.model).weights)
 
-    def predict(self, batch):
-        """Return the model's output for a (batch, ...) array, a NumPy array."""
+    def predict(self, batch: np.ndarray) -> np.ndarray:
+        """Return the model's output for a (batch, ...) array."""
         return np.asarray(keras.ops.convert_to_numpy(self.model(batch, training=False)))
 
-    def inputs(self, folder=None):
-        """Return inputs to compare a file with the model on, and how many of them, the first, are real ones.
+    def inputs(self, folder: str | Path | None = None) -> tuple[np.ndarray, int]:
+        """Return inputs on which a file is compared with the model, and the number of real images, which come first.
 
         Args:
-            folder: of pictures; by default real ones that ship with scikit-learn. Behind them come black, white, noise and
-                others that no camera takes.
+            folder: of images. Default: images that scikit-learn ships. Synthetic images follow: black, white, noise ...
+
+        Raises:
+            ZooError: if a folder is given for a model without image metadata.
         """
         if not self.classifier:
             if folder:
-                raise ZooError(
-                    f"{self.origin} says nothing of how pictures are read, so --data is only for classifiers of the zoo"
-                )
-            tables = [each for each in self.model._flatten_layers() if isinstance(each, keras.layers.Embedding)]
-            smallest = min((table.input_dim for table in tables), default=2)
-            return samples.inputs(self.shape, self.dtype, smallest), 0
-        picture = self.classifier.image_spec
-        real = samples.read(folder, picture) if folder else samples.shipped(picture)
-        every = np.concatenate([real, samples.adversarial(picture)])
+                raise ZooError(f"--data needs a classifier of the zoo; {self.origin} does not describe the images it takes")
+            embeddings = [each for each in self.model._flatten_layers() if isinstance(each, keras.layers.Embedding)]
+            bound = min((each.input_dim for each in embeddings), default=2)
+            return samples.inputs(self.shape, self.dtype, bound), 0
+        spec = self.classifier.image_spec
+        real = samples.read(folder, spec) if folder else samples.shipped(spec)
+        images = np.concatenate([real, samples.adversarial(spec)])
         if not self.raw_input:
-            every = np.concatenate(
-                [
-                    keras.ops.convert_to_numpy(self.classifier.preprocessing(every[at : at + 64]))
-                    for at in range(0, len(every), 64)
-                ]
-            )
-        return every, len(real)
+            batches = np.split(images, range(PREPROCESSED_AT_A_TIME, len(images), PREPROCESSED_AT_A_TIME))
+            images = np.concatenate([keras.ops.convert_to_numpy(self.classifier.preprocessing(each)) for each in batches])
+        return images, len(real)
 
 
-def check_backend():
-    """Raise `ZooError` on another backend than TensorFlow, which alone the exporters can trace."""
+def check_backend() -> None:
+    """Raise `ZooError` unless Keras uses TensorFlow, the only backend that the exporters can trace."""
     if keras.backend.backend() != "tensorflow":
         raise ZooError(f"export needs the TensorFlow backend, not {keras.backend.backend()}; set KERAS_BACKEND=tensorflow")
 
 
-def find(model, raw_input=True, pixels="uint8"):
-    """Return what is to be exported as a `Source`.
+def find(model: keras.Model | str | os.PathLike, raw_input: bool = True, pixels: str = "uint8") -> Source:
+    """Return the model to export as a `Source`.
 
     Args:
-        model: `zoo.Classifier`, any Keras model that has been called or built, what `zoo.load` takes, the path of any
+        model: `zoo.Classifier`, any Keras model that has been called or built, a name that `zoo.load` takes, path of a
             .keras file, or "module:attribute" of a Keras model or of a function without arguments that returns one.
-        raw_input: False to leave a classifier's preprocessing out.
+        raw_input: False to export a classifier without its preprocessing.
         pixels: type of the raw pixels that the file takes, "uint8" or "float32".
 
     Raises:
-        ZooError: if there is no such model, or it has not one input of a known shape and one output, a row an input.
+        ZooError: if there is no such model, or it does not have one input of a known shape and one output with one row per
+            input.
     """
     origin = model if isinstance(model, str) else str(model) if isinstance(model, os.PathLike) else None
     if origin is not None:
-        model = _imported(origin) if _names_attribute(origin) else _loaded(origin)
+        model = _import(origin) if _names_attribute(origin) else _load(origin)
         origin = Path(origin).name if registry.is_path(origin) else origin
     if not isinstance(model, keras.Model):
-        raise ZooError(f"a Keras model is exported; given was a {type(model).__name__}")
+        raise ZooError(f"only Keras models can be exported; given was a {type(model).__name__}")
     if isinstance(model, Classifier):
         origin = origin or model.card
         if raw_input:
             if pixels not in ("uint8", "float32"):
-                raise ZooError(f"the pixels of an exported file are uint8 or float32; given was '{pixels}'")
+                raise ZooError(f"pixels must be uint8 or float32; given was '{pixels}'")
             return Source(model, model.input_image_shape, pixels, model, True, origin)
         return Source(model.net, *_input_of(model.net), model, False, origin)
     return Source(model, *_input_of(model), None, False, origin or model.name)
 
 
-def _loaded(name):
+def _load(name):
     """Load a classifier, or any Keras model from its file."""
     return registry.load_file(name) if registry.is_path(name) else registry.load(name)
 
@@ -125,8 +129,8 @@ def _names_attribute(text):
     return ":" in text and not registry.is_path(text.partition(":")[0]) and not Path(text).exists()
 
 
-def _imported(text):
-    """Import module:attribute, from the working folder too, and call what is no model yet."""
+def _import(text):
+    """Import module:attribute, also from the working directory, and call it if it is a function."""
     name, _, attribute = text.partition(":")
     folder = os.getcwd()
     sys.path.insert(0, folder)
@@ -135,7 +139,7 @@ def _imported(text):
         if isinstance(found, keras.Model):
             return found
         if not callable(found):
-            raise ZooError(f"{text} is neither a Keras model nor a function that makes one, but a {type(found).__name__}")
+            raise ZooError(f"{text} must be a Keras model or a function that returns one; it is a {type(found).__name__}")
         try:
             return found()
         except Exception as error:  # whatever the user's function raises
@@ -163,8 +167,8 @@ def _attribute(found, attribute, text):
 
 
 def _input_of(model):
-    """Return shape and dtype of the one input of a model."""
-    # Of a subclassed model Keras knows the shapes that it was called with.
+    """Return the shape and dtype of the only input of a model."""
+    # For a subclassed model Keras knows only the shapes that it was called with.
     known = getattr(model, "inputs", None) or getattr(model, "_build_shapes_dict", None)
     if not model.built or not known:
         raise ZooError(f"{model.name} has never been called, so its input has no known shape; call it once on a batch")
@@ -175,8 +179,8 @@ def _input_of(model):
     outputs = getattr(model, "outputs", None) or [None]
     if len(shapes) != 1 or len(outputs) != 1 or not all(isinstance(size, int | None) for size in shapes[0]):
         raise ZooError(
-            f"{model.name} has {len(shapes)} inputs and {len(outputs)} outputs; a model with one of each is exported. Give "
-            "one that joins them, such as keras.Model(inputs, keras.layers.Concatenate()(outputs))"
+            f"{model.name} has {len(shapes)} inputs and {len(outputs)} outputs; models with one of each are exported. "
+            "Join them, as in keras.Model(inputs, keras.layers.Concatenate()(outputs))"
         )
     if None in shapes[0][1:]:
         raise ZooError(f"{model.name} takes inputs of {tuple(shapes[0])}; only the batch may vary. Build it for one size")
@@ -185,15 +189,15 @@ def _input_of(model):
 
 
 def _check_output(model, shape, dtype):
-    """Raise `ZooError` unless a model gives one tensor, a row an input; Keras knows that of no subclassed model."""
+    """Raise `ZooError` unless a model, when it is run, returns one tensor with one row per input."""
     inputs = getattr(model, "inputs", None)
     count = (inputs and inputs[0].shape[0]) or 2
     try:
         result = model(keras.ops.zeros((count, *shape), dtype), training=False)
     except Exception as error:  # whatever the user's model raises
         raise ZooError(f"{model.name} fails on a batch of {count} zeros: {type(error).__name__}: {error}") from error
-    wanted = "a model with one output, a row an input, is exported"
+    expected = "only models with one output, and one row per input in it, can be exported"
     if isinstance(result, dict | list | tuple):
-        raise ZooError(f"{model.name} gives a {type(result).__name__} of outputs ({len(result)}); {wanted}")
+        raise ZooError(f"{model.name} returns a {type(result).__name__} of {len(result)} outputs; {expected}")
     if tuple(result.shape[:1]) != (count,):
-        raise ZooError(f"{model.name} makes an output of {tuple(result.shape)} of a batch of {count}; {wanted}")
+        raise ZooError(f"{model.name} returns an output of {tuple(result.shape)} for a batch of {count}; {expected}")

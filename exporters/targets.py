@@ -4,7 +4,6 @@ import functools
 import re
 import tomllib
 from dataclasses import dataclass, field
-from enum import StrEnum
 from importlib import resources
 
 from zoo.errors import ZooError, did_you_mean
@@ -13,17 +12,8 @@ from zoo.errors import ZooError, did_you_mean
 OPSET = 13  # new enough for one scale per channel, old enough for the parsers of most boards
 NEWEST_IR = 8
 NEWEST_OPSET = 18  # that tf2onnx 1.17 knows
-WRITTEN_IR = (
-    14  # the newest that onnx 1.23 writes; not asked for here, as `zoo export` of a wrong name shall not wait for it
-)
+WRITTEN_IR = 14  # newest that onnx 1.23 writes; a constant, so that errors need not wait for the import of onnx
 OLDEST_IR = 4  # before it, weights count as inputs
-
-
-class Runtime(StrEnum):
-    """What a file is to be fast in; it runs in both."""
-
-    TENSORRT = "tensorrt"
-    ONNXRUNTIME = "onnxruntime"
 
 
 @dataclass(frozen=True)

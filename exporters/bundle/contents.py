@@ -1,9 +1,11 @@
-"""What lies in a bundle besides the model: its facts, samples with the model's own scores, and the files that run there."""
+"""The files of a bundle besides the model: metadata, samples with the model's scores, and the programs for the board."""
 
 import json
 import shutil
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -12,22 +14,27 @@ from exporters.bundle import header, readme, table
 from exporters.runner.board.files import FORMAT
 from zoo.errors import ZooError, printable
 
-REAL_SAMPLES = 32  # and behind them the pictures that no camera takes
-SHOWN = 3  # samples that lie there as PNG files too, to try infer.py on
-SKIPPED = ("__init__.py", "__pycache__")  # of the runner: what makes it a package here
+if TYPE_CHECKING:
+    from exporters.planner.plan import Plan
+    from exporters.planner.settings import Settings
+    from exporters.source import Source
+
+REAL_SAMPLES = 32  # synthetic images follow them
+PNG_SAMPLES = 3  # samples that are also written as PNG files, to try infer.py
+SKIPPED = ("__init__.py", "__pycache__")  # of the runner: they make it a package of this project
 
 
-def facts(found, about, settings, real):
-    """Return what the files on the board read, bundle.json, as a dict.
+def facts(source: "Source", about: dict, settings: "Settings", real: int) -> dict:
+    """Return the content of bundle.json, which the programs on the board read.
 
     Args:
-        found: `exporters.source.Source` of a classifier.
-        about: dict, what the ONNX file says about itself.
+        source: `exporters.source.Source` of a classifier.
+        about: metadata of the ONNX file.
         settings: `exporters.planner.settings.Settings`.
-        real: how many of the samples, the first, are real pictures.
+        real: number of samples that are real images, which come first.
     """
     target, jetpack = settings.target, settings.jetpack
-    height, width, channels = found.shape
+    height, width, channels = source.shape
     least, best, most = settings.profile
     return {
         "format": FORMAT,
@@ -35,8 +42,13 @@ def facts(found, about, settings, real):
         "title": f"{about['title']} ({about['year']})",
         "precision": settings.precision,
         "weights_sha256": about["weights_sha256"],
-        "input": {"name": found.ends[0], "dtype": settings.pixels, "layout": "NCHW", "shape": [channels, height, width]},
-        "output": {"name": found.ends[1], "dtype": "float32", "shape": [len(about["class_names"])]},
+        "input": {
+            "name": source.input_name,
+            "dtype": settings.pixels,
+            "layout": "NCHW",
+            "shape": [channels, height, width],
+        },
+        "output": {"name": source.output_name, "dtype": "float32", "shape": [len(about["class_names"])]},
         "picture": {key: value for key, value in about["picture"].items() if value is not None},
         "target": {
             "name": target.name,
@@ -55,26 +67,35 @@ def facts(found, about, settings, real):
     }
 
 
-def write(folder, name, found, about, settings, plan, data=None, ranges=None):
-    """Write all of a bundle but its model, card.json and its manifest.
+def write(
+    folder: Path,
+    name: str,
+    source: "Source",
+    about: dict,
+    plan: "Plan",
+    data: str | Path | None = None,
+    ranges: dict[str, float] | None = None,
+) -> dict:
+    """Write the files of a bundle, except its model, card.json and manifest.
 
     Args:
-        folder: path of the bundle, with model.onnx in it.
-        name: that the folder will have.
-        found, about, settings: as for `facts`.
+        folder: path of the bundle, which contains model.onnx.
+        name: final name of the folder.
+        source, about: as in `facts`.
         plan: `exporters.planner.plan.Plan`.
-        data: a folder of pictures for the samples; by default real ones that scikit-learn ships.
-        ranges: dict, name of a tensor -> largest magnitude, where a calibration table travels.
+        data: folder of images for the samples. Default: images that scikit-learn ships.
+        ranges: dict, name of a tensor -> largest magnitude, for a calibration table.
 
     Returns:
-        dict, what bundle.json holds.
+        Content of bundle.json.
 
     Raises:
-        ZooError: if a class name does not fit a line of labels.txt.
+        ZooError: if a class name is not one line of text.
     """
+    settings = plan.settings
     _write_labels(folder / "labels.txt", about["class_names"])
-    real = _write_samples(folder / "samples", found, data)
-    bundle = facts(found, about, settings, real)
+    real = _write_samples(folder / "samples", source, data)
+    bundle = facts(source, about, settings, real)
     _write_json(folder / "bundle.json", bundle)
     if settings.calibration_table:
         (folder / bundle["calibration"]).write_text(table.text(ranges, settings.tensorrt_version), "utf-8")
@@ -84,17 +105,17 @@ def write(folder, name, found, about, settings, plan, data=None, ranges=None):
     return bundle
 
 
-def _write_samples(folder, found, data):
-    """Write raw pictures and the model's scores of them; return how many are real."""
-    every, real = found.inputs(data)
-    chosen = np.linspace(0, real - 1, min(REAL_SAMPLES, real)).astype(int)
-    pictures = np.concatenate([every[chosen], every[real:]]).astype("uint8")
+def _write_samples(folder, source, data):
+    """Write raw images and the model's scores for them; return the number of real images."""
+    inputs, real = source.inputs(data)
+    selected = np.linspace(0, real - 1, min(REAL_SAMPLES, real)).astype(int)
+    images = np.concatenate([inputs[selected], inputs[real:]]).astype("uint8")
     folder.mkdir()
-    np.save(folder / "pictures.npy", pictures)
-    np.save(folder / "scores.npy", found.predict(pictures).astype("float32"))
-    for number, picture in enumerate(pictures[:SHOWN]):
-        Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture).save(folder / f"{number}.png")
-    return len(chosen)
+    np.save(folder / "pictures.npy", images)
+    np.save(folder / "scores.npy", source.predict(images).astype("float32"))
+    for number, image in enumerate(images[:PNG_SAMPLES]):
+        Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(folder / f"{number}.png")
+    return len(selected)
 
 
 def _write_labels(path, names):
@@ -108,8 +129,8 @@ def _write_json(path, content):
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def _copy(source, folder):
-    """Copy the files that travel; the package's own __init__.py stays, that of the scripts' package goes with them."""
+def _copy(source: Traversable, folder: Path) -> None:
+    """Copy the programs. The __init__.py of `exporters.runner` is not copied, that of its package `board` is."""
     for each in source.iterdir():
         if each.is_dir() and each.name not in SKIPPED:
             target = Path(folder) / each.name

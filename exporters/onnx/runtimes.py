@@ -85,7 +85,7 @@ def session(path: str | Path, optimized: bool = True) -> onnxruntime.InferenceSe
         except Exception as error:  # onnxruntime's errors share no public base class
             failure = error
     if opened is None:
-        raise ZooError(f"onnxruntime cannot read {path}: {_first_line(failure)}") from failure
+        raise ZooError(f"onnxruntime cannot read {path}: {first_line(failure)}") from failure
     if opened.get_providers() != ["CPUExecutionProvider"]:
         raise ZooError(f"onnxruntime runs {path} on {opened.get_providers()} instead of the CPU")
     return opened
@@ -215,10 +215,10 @@ def _raising_cannot_run():
     try:
         yield
     except Exception as error:
-        raise CannotRun(_first_line(error)) from error
+        raise CannotRun(first_line(error)) from error
 
 
-def _first_line(error):
+def first_line(error: Exception) -> str:
     """Return the first meaningful line of an error; OpenVINO's begin with source locations that end with a colon."""
     lines = [line.strip() for line in str(error).splitlines()]
     meaningful = [line for line in lines if line and not line.endswith(":")]

@@ -1,14 +1,14 @@
-"""What a model is to become on a target, settled before anything is loaded; what cannot be is refused with what can."""
+"""How a model is exported and built for a target, resolved before Keras loads. An error names options that do work."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exporters import targets
+from exporters.options import BATCHES_EXPECTED, EngineOptions
 from exporters.precision import Precision
 from exporters.targets import OPSET, JetPack, Target, TensorRT
 from zoo.errors import ZooError
 
 OLDEST_TENSORRT = "7.1"  # of which it is documented here what it reads
-PROFILE = "a batch is one number from 1, or smallest, best and largest, as in --batch 1,8,64"
 BATCHES = (1, 8, 64)
 DLA_BATCHES = (1, 1, 1)  # NVIDIA: on the DLA the smallest, best and largest shape of a profile are the same
 UNUSED = ("soc", "cpu")  # facts on which nothing here rests
@@ -33,7 +33,8 @@ class Settings:
         calibration_table: whether the model stays float32 and the ranges of INT8 travel beside it, which is all that most
             DLAs take.
         strongly_typed: whether types come from the model; otherwise the builder's flags allow them, too.
-        warnings: sentences about what is not verified.
+        warnings: sentences about facts that no document confirms.
+        options: `exporters.options.EngineOptions` that these settings were resolved from.
     """
 
     target: Target
@@ -50,6 +51,7 @@ class Settings:
     calibration_table: bool
     strongly_typed: bool
     warnings: tuple
+    options: EngineOptions = field(compare=False)
 
     @property
     def reader(self):
@@ -57,24 +59,24 @@ class Settings:
         return _reader(self.tensorrt_version, self.jetpack)
 
 
-def settings(target, precision=Precision.FP16, jetpack=None, tensorrt=None, dla=False, opset=None, batches=None):
-    """Return the `Settings` of a target.
+def resolve(options: EngineOptions) -> Settings:
+    """Return the settings of an engine, with every default filled in.
 
     Args:
-        target: its name.
-        precision: `exporters.precision.Precision`, or its name.
-        jetpack: version, for a board; by default the newest documented.
-        tensorrt: version, for a card; by default the newest whose operator set is documented.
-        dla: whether layers are to go to the DLA.
-        opset: ONNX operator set; by default 13, or the parser's newest where that is older.
-        batches: smallest, best and largest number of pictures at a time, or the one; by default 1, 8 and 64, on the DLA 1.
+        options: `exporters.options.EngineOptions`.
 
     Raises:
-        ZooError: if the target cannot do what is asked for, with what it can.
+        ZooError: if the target does not support an option; the message names what it supports.
     """
-    board = targets.target(target)
-    precision = Precision.parse(precision)
-    pack, version = _tensorrt_of(board, jetpack, tensorrt)
+    if options.target is None:
+        raise ZooError(
+            "an engine is built for one board or card; name it with --target, as in --target orin-nano. "
+            "`zoo targets` lists them"
+        )
+    board = targets.target(options.target)
+    precision = Precision.FP16 if options.precision is None else Precision.parse(options.precision)
+    dla = options.dla
+    pack, version = _tensorrt_of(board, options.jetpack, options.tensorrt)
     library = targets.tensorrt(version)
     reader = _reader(version, pack)
     if precision == Precision.INT8 and not board.int8_tops:
@@ -84,7 +86,7 @@ def settings(target, precision=Precision.FP16, jetpack=None, tensorrt=None, dla=
     if precision == Precision.INT8 and not library.explicit_quantization:
         newer = _newest(board, lambda each: each.explicit_quantization)
         raise ZooError(f"{reader} reads no QuantizeLinear, which INT8 here is made of; {newer} or --precision fp16")
-    opset = _opset(opset, library, precision, reader)
+    opset = _opset(options.opset, library, precision, reader)
     return Settings(
         target=board,
         jetpack=pack,
@@ -95,26 +97,13 @@ def settings(target, precision=Precision.FP16, jetpack=None, tensorrt=None, dla=
         ir=targets.NEWEST_IR,
         pixels="uint8" if library.uint8 else "float32",
         dla=dla,
-        profile=_profile(batches, dla),
+        profile=_profile(options.batches, dla),
         workspace_mb=min(board.memory_gb * 1024 // WORKSPACE_SHARE, MOST_WORKSPACE_MB),
         calibration_table=dla and precision == Precision.INT8 and not library.dla_strongly_typed,
         strongly_typed=library.dla_strongly_typed if dla else library.strongly_typed,
         warnings=tuple(_warnings(board, pack, library, dla)),
+        options=options,
     )
-
-
-def batches(text):
-    """Return the numbers of a profile that was given as a word, such as "1,8,64" or "8"; None for None.
-
-    Raises:
-        ZooError: if they are no numbers.
-    """
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ZooError(f"{PROFILE}; given was --batch {text}") from None
 
 
 def _reader(version, pack):
@@ -204,7 +193,7 @@ def _profile(batches, dla):
     given = ",".join(map(str, profile))
     profile = 3 * profile if len(profile) == 1 else profile
     if len(profile) != 3 or list(profile) != sorted(profile) or profile[0] < 1:
-        raise ZooError(f"{PROFILE}; given was --batch {given}")
+        raise ZooError(f"{BATCHES_EXPECTED}; given was --batch {given}")
     if dla and profile[0] != profile[2]:
         raise ZooError(f"on the DLA all batches are of one size; give --batch {profile[1]}, or leave --dla out")
     return profile

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from exporters.options import Method
 from exporters.quantization import run
 from zoo.errors import ZooError, did_you_mean
 
-METHODS = ("percentile", "entropy", "minmax")
-DEFAULT = "percentile"  # the smallest loss overall; entropy fails if most activations have one value, like white paper
+METHODS = tuple(each.value for each in Method)
+DEFAULT = Method.PERCENTILE  # the smallest loss overall; entropy fails if most activations have one value, like white paper
 BINS, LEVELS = 2048, 128  # bins of the histogram of magnitudes, and magnitudes that INT8 represents
 EMPTY = 1e-4  # count of a quantized bin that is empty except for clipped values
 PERCENTILE = 99.99  # of the values stay in range with the method "percentile"

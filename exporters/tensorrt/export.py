@@ -1,33 +1,40 @@
-"""From a model to a bundle for a board, proved here as far as it can be, and built at once where the GPU is here."""
+"""Write a bundle for a board, prove it as far as this machine can, and build its engine if the right GPU is here."""
 
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from exporters import parity, source
 from exporters.bundle import contents, folder
 from exporters.onnx import convert, export, files, metadata
+from exporters.options import BoardOptions
 from exporters.planner import plan as planner
-from exporters.planner import settings as planning
+from exporters.planner.settings import Settings
 from exporters.precision import Precision
 from exporters.tensorrt import local, rtx
+from exporters.tensorrt import settings as board
 from zoo.errors import CheckFailed, ZooError
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was written, and what is known of it.
+    """Result of `to_tensorrt`.
 
     Attributes:
         folder: path of the bundle.
-        archive: path of the same, packed.
+        archive: path of the packed bundle.
         plan: `exporters.planner.plan.Plan`.
-        proof: `exporters.parity.Report` of model.onnx against the Keras model.
-        on_cpu: what the bundle's own verify.py said of it here, with onnxruntime.
-        parsed: `exporters.tensorrt.rtx.Check` of NVIDIA's parser and builder; None where they are not installed.
-        engine: what the bundle's programs said when they built, verified and timed the engine here; None where they did not.
-        no_engine: why they did not.
+        proof: `exporters.parity.Report` of the comparison of model.onnx with the Keras model.
+        on_cpu: output of the bundle's own verify.py on this machine, with onnxruntime.
+        parsed: `exporters.tensorrt.rtx.Check` of NVIDIA's parser and builder; None if they are not installed.
+        engine: output of the bundle's programs that built, verified and timed the engine here; None if they did not run.
+        no_engine: reason why they did not run.
     """
 
     folder: str
@@ -39,121 +46,132 @@ class Report:
     engine: str | None
     no_engine: str | None
 
-    def plain(self):
-        """Return it as a dict that JSON can hold."""
-        return {**asdict(self), "plan": self.plan.plain()}
+    @property
+    def passed(self) -> bool:
+        """Whether model.onnx computes what the Keras model computes."""
+        return self.proof.passed
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """What was written."""
+        return Path(self.folder), Path(self.archive)
+
+    def plain(self) -> dict:
+        """Return the report as a dict for JSON."""
+        return {**asdict(self), "plan": self.plan.plain(), "proof": self.proof.plain()}
+
+    def lines(self) -> list[str]:
+        """Return the lines that a command prints about the bundle."""
+        lines = self.proof.lines()
+        if self.parsed:
+            lines.append(self.parsed.line())
+        if self.plan.placement:
+            taken = f"{len(self.plan.dla_layers)} of {len(self.plan.placement)} layers"
+            lines.append(f"according to NVIDIA's documentation the DLA takes {taken}; `zoo plan --dla` lists them")
+        if self.plan.settings.calibration_table:
+            lines.append("the ranges of INT8 are in calibration.cache; only verify.py on the board can prove them")
+        lines.append(self.engine or f"the engine must be built on the board: {self.no_engine}")
+        return [*lines, f"on the board, run the five commands of {self.folder}/README.md"]
 
 
 def to_tensorrt(
-    model,
-    out,
-    target,
-    precision=Precision.FP16,
-    calibration=None,
+    model: "keras.Model | str | Path",
+    out: str | Path,
+    target: str,
+    precision: str = Precision.FP16,
+    calibration: "str | Path | np.ndarray | None" = None,
     *,
-    jetpack=None,
-    tensorrt=None,
-    dla=False,
-    opset=None,
-    batches=None,
-    method=None,
-    exclude=(),
-    data=None,
-):
-    """Write a bundle that builds, verifies and times a model's engine on a board; where TensorRT and a GPU of the target's
-    compute capability are in this machine, do so at once.
+    data: str | Path | None = None,
+    **options: Any,
+) -> Report:
+    """Write a bundle that builds, verifies and times a model's TensorRT engine on a board.
+
+    If TensorRT and a GPU with the target's compute capability are in this machine, do so at once.
 
     Args:
-        model: `zoo.Classifier`, what `zoo.load` takes, a .keras file, or "module:attribute" of a classifier.
-        out: the folder to write, which is not there yet; it is packed to OUT.tar.gz beside it.
-        target: name of a board or GPU of `exporters.targets`.
+        model: `zoo.Classifier`, a name that `zoo.load` takes, a .keras file, or "module:attribute" of a classifier.
+        out: folder to write, which must not exist; it is also packed to OUT.tar.gz.
+        target: name of a board or card of `exporters.targets`.
         precision: `exporters.precision.Precision`, or its name: "fp32", "fp16" or "int8".
-        calibration: for INT8, a folder of some hundred pictures such as the net will see, the name of a data set, or
-            (n, height, width, channels) uint8.
-        jetpack: version on the board; by default the newest documented.
-        tensorrt: version, for a GPU that has no JetPack.
-        dla: run on the deep learning accelerator what it takes.
-        opset: ONNX operator set; by default one that this TensorRT reads.
-        batches: smallest, best and largest number of pictures at a time; by default 1, 8 and 64, on DLA 1.
-        method, exclude: for INT8, as for `exporters.quantize`.
-        data: a folder of pictures for the samples and the proof; by default the folder of the calibration, and without one
-            real pictures that scikit-learn ships.
+        calibration: for INT8: folder of some hundred typical images, name of a data set, or
+            (n, height, width, channels) uint8 array.
+        data: folder of images for the samples and the comparison. Default: the folder of the calibration, else images that
+            scikit-learn ships.
+        **options: other fields of `exporters.options.BoardOptions`: jetpack, tensorrt, dla, opset, batches, and for INT8
+            method and exclude.
 
     Returns:
         `Report`.
 
     Raises:
-        ZooError: if the board cannot run that, or what is given does not fit together; nothing is written.
-        CheckFailed: if what would be written does not compute what the model computes; nothing is left. Where the engine is
-            built here and fails, the bundle stays.
+        ZooError: if the target does not support an option, or options contradict each other; nothing is written.
+        CheckFailed: if the bundle does not compute what the model computes; nothing is written. If the engine is built here
+            and fails, the bundle stays.
+        TypeError: if there is no such option.
     """
+    options = BoardOptions.parse(target=target, precision=precision, calibration=calibration, **options)
+    return export_bundle(model, out, data, board.resolve(options))
+
+
+def export_bundle(model: "keras.Model | str | Path", out: str | Path, data: str | Path | None, settings: Settings) -> Report:
+    """Write a bundle as `to_tensorrt` does, with the settings of `exporters.tensorrt.settings.resolve`."""
     out = Path(out)
-    chosen = planning.settings(target, precision, jetpack, tensorrt, dla, opset, batches)
-    check(chosen, out, calibration, method, exclude)
-    found = source.find(model, pixels=chosen.pixels)
-    if not found.classifier:
+    folder.check(out)
+    exported = source.find(model, pixels=settings.pixels)
+    if not exported.classifier:
         raise ZooError(
-            f"{found.origin} is no classifier of the zoo, whose pictures and classes a bundle tells; "
+            f"a bundle needs a classifier of the zoo, with its images and classes, and {exported.origin} is another model; "
             "export it with --to onnx"
         )
+    calibration = settings.options.calibration
     if data is None and isinstance(calibration, str | Path) and Path(calibration).is_dir():
-        data = calibration  # pictures such as the net will see tell more than any that this machine has
+        data = calibration  # typical images prove more than those that this machine has
     with folder.writing(out) as temporary:
         path = temporary / "model.onnx"
-        proof, ranges = _write_model(found, path, chosen, calibration, method, exclude, data)
+        proof, ranges = _write_model(exported, path, settings, data)
         metadata.sidecar(path).rename(temporary / "card.json")
         graph = files.load(path)
-        planned = planner.plan(graph, chosen, str(model) if isinstance(model, str | Path) else None)
-        if chosen.dla and not planned.dla_layers:
-            raise ZooError(f"DLA takes no layer of {found.origin}; leave --dla out. zoo plan with --dla tells why")
-        contents.write(temporary, out.name, found, metadata.find(graph), chosen, planned, data, ranges)
+        plan = planner.plan(graph, settings, str(model) if isinstance(model, str | Path) else None)
+        if settings.dla and not plan.dla_layers:
+            raise ZooError(
+                f"the DLA takes no layer of {exported.origin}; omit --dla. `zoo plan` with --dla lists the reasons"
+            )
+        contents.write(temporary, out.name, exported, metadata.find(graph), plan, data, ranges)
         folder.seal(temporary)
         on_cpu = _verified(temporary)
-        parsed = rtx.check(path, chosen.profile) if rtx.available() else None
-    no_engine = local.reason(chosen.target)
+        parsed = rtx.check(path, settings.profile) if rtx.available() else None
+    no_engine = local.reason(settings.target)
     engine = None if no_engine else local.build(out)
     proof = replace(proof, file=str(out / path.name))
-    return Report(str(out), str(folder.archive(out)), planned, proof, on_cpu, parsed, engine, no_engine)
+    return Report(str(out), str(folder.archive(out)), plan, proof, on_cpu, parsed, engine, no_engine)
 
 
-def check(chosen, out, calibration, method, exclude):
-    """Refuse what cannot be written before anything is computed.
+def _write_model(exported, path, settings, data):
+    """Write and prove model.onnx; return the report, and the ranges if they are in a table beside the model."""
+    from exporters.quantization import pipeline
 
-    Args:
-        chosen: `exporters.planner.settings.Settings`.
-        out: path of the bundle's folder.
-        calibration, method, exclude: as for `to_tensorrt`.
-    """
-    folder.check(Path(out))
-    if chosen.precision == Precision.INT8 and calibration is None:
-        raise ZooError("INT8 needs pictures such as the net will see; give some hundred with --calibration FOLDER")
-    given = {"--calibration": calibration is not None, "--method": method is not None, "--exclude": bool(exclude)}
-    idle = [name for name, is_given in given.items() if is_given]
-    if chosen.precision != Precision.INT8 and idle:
-        raise ZooError(f"{idle[0]} is for --precision int8; {chosen.precision} needs no ranges")
-    if chosen.calibration_table and exclude:
-        raise ZooError("--exclude leaves layers out of Q/DQ; on this DLA the ranges travel in a table, of all layers")
-
-
-def _write_model(found, path, chosen, calibration, method, exclude, data):
-    """Write model.onnx behind the gate; return the proof, and the ranges where a table of them travels."""
-    from exporters.quantization import calibrate, pipeline
-
-    method = method or calibrate.DEFAULT
-    if chosen.precision == Precision.FP32 or chosen.calibration_table:
-        full = convert.convert(found, chosen.opset, chosen.ir)
-        proof = export.write(full, found, path, data)
-        return proof, pipeline.table(full, calibration, method) if chosen.calibration_table else None
-    how = {} if chosen.precision == Precision.FP16 else {"calibration": calibration, "method": method, "exclude": exclude}
-    report = pipeline.quantize(found, path, chosen.precision, **how, opset=chosen.opset, pictures=data)
+    options = settings.options
+    if settings.precision == Precision.FP32 or settings.calibration_table:
+        full = convert.convert(exported, settings.opset, settings.ir)
+        proof = export.write(full, exported, path, data)
+        return proof, pipeline.table(full, options.calibration, options.method) if settings.calibration_table else None
+    int8 = {"calibration": options.calibration, "method": options.method, "exclude": options.exclude}
+    report = pipeline.quantize(
+        exported,
+        path,
+        settings.precision,
+        opset=settings.opset,
+        pictures=data,
+        **(int8 if settings.precision == Precision.INT8 else {}),
+    )
     return report.proof, None
 
 
 def _verified(bundle):
-    """Run the bundle's own proof here, as the board would; return what it says."""
+    """Run verify.py of a bundle on this CPU and return the first line of its output."""
     done = subprocess.run(
         [sys.executable, "-B", str(bundle / "verify.py"), "--cpu"], capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
     if done.returncode:
-        raise CheckFailed(f"the bundle fails its own proof: {done.stderr.strip() or done.stdout.strip()}")
+        raise CheckFailed(f"verify.py of the bundle fails: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout.splitlines()[0]

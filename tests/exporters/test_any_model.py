@@ -179,14 +179,14 @@ def test_an_operator_that_onnx_has_not_is_named_with_its_layer(tmp_path):
 
 def test_what_has_no_one_input_of_a_known_size_is_refused(tmp_path):
     one, other = keras.Input((3,)), keras.Input((3,))
-    with pytest.raises(ZooError, match="has 2 inputs and 1 outputs; a model with one of each"):
+    with pytest.raises(ZooError, match="has 2 inputs and 1 outputs; models with one of each"):
         exporters.to_onnx(keras.Model([one, other], one + other), tmp_path / "model.onnx")
     with pytest.raises(ZooError, match=r"has never been called.*call it once on a batch"):
         exporters.to_onnx(Subclassed(), tmp_path / "model.onnx")
     image = keras.Input((None, None, 3))
     with pytest.raises(ZooError, match="only the batch may vary"):
         exporters.to_onnx(keras.Model(image, layers.Conv2D(2, 3)(image)), tmp_path / "model.onnx")
-    with pytest.raises(ZooError, match="a Keras model is exported; given was a list"):
+    with pytest.raises(ZooError, match="only Keras models can be exported; given was a list"):
         exporters.to_onnx([1], tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 

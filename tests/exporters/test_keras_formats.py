@@ -131,7 +131,7 @@ def test_a_failed_proof_leaves_nothing_and_keeps_an_older_one(kind, tmp_path, mo
 
 def test_a_users_pictures_are_the_proof_when_they_are_named(kind, digits, tmp_path):
     file, export = kind
-    few, more = (export("linear", tmp_path / file, digits / digit).pictures for digit in "34")
+    few, more = (export("linear", tmp_path / file, digits / digit).images for digit in "34")
     assert few - more == 2  # there are 183 and 181
     with pytest.raises(ZooError, match="no folder"):
         export("linear", tmp_path / f"other-{file}", tmp_path / "missing")

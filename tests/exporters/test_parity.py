@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from exporters import parity
-from exporters.parity import Candidate, CannotRun
+from exporters.parity import Candidate, CannotRun, FileSpec
 from zoo.errors import CheckFailed
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (70, 4, 3, 1), "uint8")
@@ -17,7 +17,8 @@ def compare(*runs, reference=model, pictures=PICTURES, **options):
     """Compare functions with a model, as runtimes "first", "second" and so on."""
     names = ("first", "second", "third")
     candidates = {name: Candidate(lambda run=run: run) for name, run in zip(names, runs, strict=False)}
-    return parity.compare(reference, candidates, pictures, **options)
+    spec = {name: options.pop(name) for name in ("precision", "dtype", "batches") if name in options}
+    return parity.compare(reference, candidates, pictures, FileSpec(**spec), **options)
 
 
 def refused(run, words, **options):
@@ -45,7 +46,7 @@ def wrong_at(numbers, change):
 def test_the_same_function_passes():
     report = compare(model, model)
     assert report.passed and report.problems == ()
-    assert (report.pictures, report.batches, report.runtimes) == (70, (1, 3, 64), ("first", "second"))
+    assert (report.images, report.batches, report.runtimes) == (70, (1, 3, 64), ("first", "second"))
     assert (report.flipped_labels, report.ignored_flips, report.agreement) == (0, 0, 1.0)
     assert report.largest_difference < 1e-6
     report.raise_if_failed()
@@ -214,7 +215,7 @@ def test_every_picture_is_compared_and_few_fill_a_batch_by_turns():
             return model(pictures)
 
         report = compare(run, pictures=PICTURES[:count])
-        assert report.passed and report.pictures == count and asked == {1, 3, 64}
+        assert report.passed and report.images == count and asked == {1, 3, 64}
         assert set(seen) == {picture.tobytes() for picture in PICTURES[:count]}
 
 
@@ -241,7 +242,7 @@ def test_a_slow_runtime_is_asked_a_few_pictures_and_fails_on_them_all_the_same()
     assert [len(pictures) for pictures in asked] == [3, 1, 1, 1]
     for pictures in (asked[0], np.concatenate(asked[1:])):  # from the first to the last, where the strange ones are
         np.testing.assert_array_equal(pictures, PICTURES[[0, 34, 69]])
-    report = parity.compare(model, candidates, PICTURES, batches=(64,))
+    report = parity.compare(model, candidates, PICTURES, FileSpec(batches=(64,)))
     assert report.passed and report.not_run == {"slow": "too slow for batches of 64"}
     wrong = {**candidates, "slow": Candidate(lambda: lambda pictures: model(pictures) + 1, most=3)}
     assert not parity.compare(model, wrong, PICTURES).passed
@@ -399,8 +400,12 @@ def test_nothing_compared_is_nothing_proved():
 
 
 def test_all_problems_and_the_first_layer_that_differs_are_in_one_error():
-    report = parity.Report(3, (1, 7), 0.0, 1, ("first", "second"), parted="conv3 (largest difference 0.3 of 2.4)")
-    with pytest.raises(CheckFailed, match=r"first; second; they part at conv3 \(largest difference 0\.3 of 2\.4\)"):
+    report = parity.Report(
+        3, (1, 7), 0.0, 1, ("first", "second"), first_divergent_layer="conv3 (largest difference 0.3 of 2.4)"
+    )
+    with pytest.raises(
+        CheckFailed, match=r"first; second; the first layer that differs is conv3 \(largest difference 0\.3 of 2\.4\)"
+    ):
         report.raise_if_failed()
     assert CheckFailed.exit_code == 1
 

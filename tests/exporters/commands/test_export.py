@@ -12,9 +12,10 @@ import typer
 from keras import layers
 from typer.testing import CliRunner
 
-from exporters import source, targets
-from exporters.commands import export
-from exporters.commands import quantize as quantization
+from exporters import formats, source, targets
+from exporters.commands.export import export
+from exporters.commands.quantize import quantize
+from exporters.commands.verify import verify
 from exporters.onnx import convert, files
 from zoo.errors import ZooError
 
@@ -37,11 +38,11 @@ def in_an_empty_folder(tmp_path, monkeypatch):
     ("words", "message"),
     [
         (("onnx", "--out", "noSuffix"), "Give --out noSuffix.onnx"),
-        (("tflite", "--out", "net.onnx"), "is to be named .tflite; given was --out net.onnx. Give --out net.onnx.tflite"),
+        (("tflite", "--out", "net.onnx"), "must end in .tflite; given was --out net.onnx. Give --out net.onnx.tflite"),
         (("tflite", "--layout", "nhwc"), "--layout is for --to onnx"),
         (("savedmodel", "--static-batch", "3"), "--static-batch is for --to onnx"),
-        (("tensorrt", "--target", "nano", "--layout", "nhwc"), "--layout is for --to onnx; a folder for a board follows"),
-        (("onnx", "--precision", "fp16"), "--precision is for --to tensorrt; onnx is float32, and zoo quantize"),
+        (("tensorrt", "--target", "nano", "--layout", "nhwc"), "--layout is for --to onnx; the target sets the input"),
+        (("onnx", "--precision", "fp16"), "--precision is for --to tensorrt; onnx is float32, and `zoo quantize`"),
         (("tensorrt",), "name it with --target"),
         (("tensorrt", "--target", "nano", "--precision", "int8"), "give --precision fp16"),
         (("tensorrt", "--target", "tk1"), "zoo export MODEL --to onnx --runtime onnxruntime"),
@@ -54,7 +55,7 @@ def in_an_empty_folder(tmp_path, monkeypatch):
     ],
 )
 def test_export_refuses_what_it_cannot_write(words, message, tmp_path):
-    assert message in refused(export.export, "linear", "--to", *words)
+    assert message in refused(export, "linear", "--to", *words)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -66,7 +67,7 @@ def test_the_newest_operator_set_is_that_of_the_converter(tmp_path):
 
 
 def test_verify_says_that_a_folder_is_one(tmp_path):
-    assert "is a folder" in refused(export.verify, tmp_path)
+    assert "is a folder" in refused(verify, tmp_path)
 
 
 NETS = """
@@ -89,13 +90,13 @@ def test_what_a_module_lacks_is_told_with_the_nearest_name_and_its_own_errors_as
     for text, message in {
         "somenets:mak": "there is no somenets:mak: somenets has no 'mak'; did you mean 'make'",
         "somenets:net.layrs": "Sequential has no 'layrs'; did you mean 'layers'",
-        "somenets:number": "somenets:number is neither a Keras model nor a function that makes one, but a int",
+        "somenets:number": "somenets:number must be a Keras model or a function that returns one; it is a int",
         "somenets:broken": "somenets:broken fails: KeyError: 'sizes'",
         "somenets:lacking": "somenets:lacking fails: AttributeError: of its own",
         "nosuchnets:net": "there is no nosuchnets:net",
         "wrongnets:net": "wrongnets cannot be imported: ModuleNotFoundError: No module named 'nosuchpackage'",
     }.items():
-        assert message in refused(export.export, text, "--to", "onnx")
+        assert message in refused(export, text, "--to", "onnx")
     assert source.find("somenets:net").shape == source.find("somenets:make").shape == (3,)
 
 
@@ -113,10 +114,10 @@ class Ends(keras.Model):
 @pytest.mark.parametrize(
     ("end", "message"),
     [
-        (lambda x: {"a": x, "b": x}, "ends gives a dict of outputs (2); a model with one output, a row an input"),
-        (lambda x: [x, x, x], "ends gives a list of outputs (3)"),
-        (lambda x: keras.ops.reshape(x, (-1, 4)), "makes an output of (4, 4) of a batch of 2"),
-        (keras.ops.sum, "makes an output of () of a batch of 2"),
+        (lambda x: {"a": x, "b": x}, "ends returns a dict of 2 outputs; only models with one output, and one row per input"),
+        (lambda x: [x, x, x], "ends returns a list of 3 outputs"),
+        (lambda x: keras.ops.reshape(x, (-1, 4)), "returns an output of (4, 4) for a batch of 2"),
+        (keras.ops.sum, "returns an output of () for a batch of 2"),
     ],
 )
 def test_a_model_without_one_row_an_input_is_refused(end, message):
@@ -147,42 +148,42 @@ def test_a_model_of_one_batch_is_tried_with_that():
         (("--sensitivity", "--out", "a.onnx"), "--out is for a file that is written"),
         (("--against", "best.keras"), "--against is for an .onnx file; linear is the model itself"),
         (("--calibration", "photos", "--out", "small"), "Give --out small.onnx"),
-        ((), "INT8 needs pictures"),
+        ((), "INT8 needs calibration images"),
     ],
 )
 def test_quantize_refuses_what_it_would_ignore(words, message, tmp_path):
-    assert message in refused(quantization.quantize, "linear", *words)
+    assert message in refused(quantize, "linear", *words)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_quantize_refuses_a_runtime_for_a_file_that_is_there(tmp_path):
     (tmp_path / "net.onnx").touch()
     words = ("net.onnx", "--calibration", "photos", "--runtime", "tensorrt")
-    assert "--runtime is for a model; an .onnx file is what" in refused(quantization.quantize, *words)
-    assert "no file none.onnx" in refused(quantization.quantize, "none.onnx")
+    assert "--runtime is for a model; `zoo export --runtime` has set it" in refused(quantize, *words)
+    assert "no file none.onnx" in refused(quantize, "none.onnx")
 
 
 def test_quantize_takes_no_file_of_a_static_batch(digits, tmp_path):
     files.save(convert.convert(source.find("xor.patterns"), batch=4), tmp_path / "four.onnx")
-    message = refused(quantization.quantize, "four.onnx", "--calibration", digits)
-    assert "four.onnx takes 4 pictures at a time" in message and "export it without --static-batch" in message
+    message = refused(quantize, "four.onnx", "--calibration", digits)
+    assert "four.onnx takes only batches of 4" in message and "export it without --static-batch" in message
 
 
 def test_sensitivity_is_measured_against_the_model_that_is_named(digits, tmp_path):
     files.save(convert.convert(source.find("xor.patterns")), tmp_path / "xor.onnx")
     words = ("xor.onnx", "--calibration", digits, "--sensitivity", "--against")
-    assert "with other weights" in refused(quantization.quantize, *words, "xor")
+    assert "with other weights" in refused(quantize, *words, "xor")
 
 
 def test_files_are_named_after_the_model():
-    assert export.out_path(None, "lenet5.mnist", ".onnx") == Path("lenet5.mnist.onnx")
-    assert export.out_path(None, "nets:net", ".onnx", "-int8") == Path("nets.net-int8.onnx")
-    assert export.out_path(None, "runs/a/best.keras", "") == Path("best")
-    assert export.out_path(Path("a.onnx"), "lenet5", ".onnx", "-fp16") == Path("a.onnx")
+    assert formats.default_path("lenet5.mnist", ".onnx") == Path("lenet5.mnist.onnx")
+    assert formats.default_path("nets:net", ".onnx", "-int8") == Path("nets.net-int8.onnx")
+    assert formats.default_path("runs/a/best.keras", "") == Path("best")
+    assert formats.check_suffix(Path("a.onnx"), ".onnx") == Path("a.onnx")
 
 
 def test_verify_needs_to_be_told_of_a_file_elsewhere_and_of_a_module():
-    assert export.against_words("lenet5.mnist", Path("a.onnx")) == []
-    assert export.against_words("best.keras", Path("a.onnx")) == []
-    assert export.against_words("best.keras", Path("out/a.onnx")) == ["--against", "best.keras"]
-    assert export.against_words("nets:net", Path("a.onnx")) == ["--against", "nets:net"]
+    assert formats.against("lenet5.mnist", Path("a.onnx")) == []
+    assert formats.against("best.keras", Path("a.onnx")) == []
+    assert formats.against("best.keras", Path("out/a.onnx")) == ["--against", "best.keras"]
+    assert formats.against("nets:net", Path("a.onnx")) == ["--against", "nets:net"]

@@ -10,7 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from exporters import source, targets
-from exporters.commands import plan
+from exporters.commands.plan import plan
+from exporters.commands.targets import targets as list_targets
 from exporters.onnx import convert, files, half, metadata
 from zoo.errors import ZooError
 
@@ -44,30 +45,30 @@ def file(tmp_path_factory):
 
 
 def test_all_targets_are_listed():
-    printed = run(plan.targets)
+    printed = run(list_targets)
     for name in targets.names():
         (line,) = [line for line in printed.splitlines() if line.split(" ")[0] == name]
         board = targets.target(name)
         assert board.board in line and f" {board.memory_gb} " in line
     assert " 14.9? " in printed  # of the TK1, which no document gives
-    assert [each["name"] for each in json.loads(run(plan.targets, "--json"))] == targets.names()
+    assert [each["name"] for each in json.loads(run(list_targets, "--json"))] == targets.names()
 
 
 def test_one_target_is_told_with_the_source_of_each_fact():
     for name in ("tk1", "orin-nano", "l4"):
-        board, printed = targets.target(name), run(plan.targets, name)
-        told = json.loads(run(plan.targets, name, "--json"))
+        board, printed = targets.target(name), run(list_targets, name)
+        told = json.loads(run(list_targets, name, "--json"))
         assert told["sources"] == board.sources and told["unverified"] == list(board.unverified)
         for source_of in [*board.sources.values(), *(pack.source for pack in board.jetpacks)]:
             assert source_of in printed
         for pack in board.jetpacks:
             assert f"L4T {pack.l4t}, TensorRT {pack.tensorrt or 'none'}" in printed
-    assert "TensorRT 8.2 reads operator sets up to 13" in run(plan.targets, "l4")
-    assert run(plan.targets, "tk1").endswith("next: zoo export lenet5.mnist --to onnx --runtime onnxruntime\n")
+    assert "TensorRT 8.2 reads operator sets up to 13" in run(list_targets, "l4")
+    assert run(list_targets, "tk1").endswith("next: zoo export lenet5.mnist --to onnx --runtime onnxruntime\n")
 
 
 def test_a_plan_tells_what_will_be():
-    printed = run(plan.plan, "lenet5.mnist", "--target", "orin-nano")
+    printed = run(plan, "lenet5.mnist", "--target", "orin-nano")
     for part in (
         *("Jetson Orin Nano 8GB", "JetPack 7.2.1", "TensorRT 10.16.2.10", "CUDA 13.2", "Python 3.12", "opset 13", "uint8"),
         *("float16", "1 to 64, tuned for 8", "workspace 512 MiB", "MiB", "--stronglyTyped", "68 GB/s, 10 TFLOPS FP16"),
@@ -76,22 +77,22 @@ def test_a_plan_tells_what_will_be():
         assert part in printed
     assert printed.endswith("next: zoo export lenet5.mnist --to tensorrt --target orin-nano --precision fp16\n")
     assert "unverified" not in printed
-    assert "unverified: gpu_mhz of Jetson TX2: 1300 MHz" in run(plan.plan, "lenet5.mnist", "--target", "tx2")
+    assert "unverified: gpu_mhz of Jetson TX2: 1300 MHz" in run(plan, "lenet5.mnist", "--target", "tx2")
 
 
 def test_a_plan_with_the_dla_tells_what_falls_back():
     words = ("lenet5.mnist", "--target", "xavier-nx", "--dla", "--precision", "int8")
-    printed = run(plan.plan, *words)
+    printed = run(plan, *words)
     assert "supports 6 of 10 layers" in printed and "rbf/reducesumsquare: ReduceSumSquare: not documented" in printed
     assert "lower bound for the GPU alone" in printed
-    assert "batches    only 4" in run(plan.plan, *words, "--batch", 4)
+    assert "batches    only 4" in run(plan, *words, "--batch", 4)
 
 
 def test_a_plan_is_made_of_a_file_too(file):
-    plain = json.loads(run(plan.plan, file("full.onnx"), "--target", "nano", "--json"))
+    plain = json.loads(run(plan, file("full.onnx"), "--target", "nano", "--json"))
     assert (plain["model"], plain["precision"], plain["opset"]) == ("lenet5.mnist", "fp16", 13)
-    assert plain == json.loads(run(plan.plan, "lenet5.mnist", "--target", "nano", "--json"))
-    plain = json.loads(run(plan.plan, file("half.onnx", in_half=True), "--target", "nano", "--json"))
+    assert plain == json.loads(run(plan, "lenet5.mnist", "--target", "nano", "--json"))
+    plain = json.loads(run(plan, file("half.onnx", in_half=True), "--target", "nano", "--json"))
     assert plain["precision"] == "fp16"
 
 
@@ -107,14 +108,14 @@ def test_a_plan_is_made_of_a_file_too(file):
 )
 def test_a_file_that_a_board_could_not_use_is_refused(file, options, words, message):
     with pytest.raises(ZooError, match=message):
-        run(plan.plan, file("other.onnx", **options), "--target", "nano", *words)
+        run(plan, file("other.onnx", **options), "--target", "nano", *words)
 
 
 def test_a_wrong_model_is_told():
     with pytest.raises(ZooError, match="did you mean 'lenet5'"):
-        run(plan.plan, "lenet", "--target", "nano")
+        run(plan, "lenet", "--target", "nano")
     with pytest.raises(ZooError, match=r"no file none\.onnx"):
-        run(plan.plan, "none.onnx", "--target", "nano")
+        run(plan, "none.onnx", "--target", "nano")
 
 
 BEFORE_KERAS = """

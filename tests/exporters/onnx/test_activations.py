@@ -253,5 +253,5 @@ def test_the_proof_of_a_static_batch_names_the_layer_too(tmp_path):
     kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel) * np.float32(1.5), kernel.name))
     onnx.save(proto, tmp_path / "net.onnx")
     report = exporters.verify(tmp_path / "net.onnx", classifier)
-    assert report.batches == (5,) and report.parted.startswith("c3 (largest difference ")
+    assert report.batches == (5,) and report.first_divergent_layer.startswith("c3 (largest difference ")
     assert any(problem.startswith("onnx reference: ") for problem in report.problems)

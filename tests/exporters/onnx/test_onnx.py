@@ -157,7 +157,7 @@ def test_onnxruntime_computes_the_scores_of_keras(exported):
         np.testing.assert_allclose(given, expected[:batch], rtol=1e-4, atol=1e-4)
         assert (given.argmax(axis=1) == expected[:batch].argmax(axis=1)).all()
         largest = max(largest, np.abs(given - expected[:batch]).max())
-    assert report.passed and report.flipped_labels == 0 and report.pictures > len(pictures)
+    assert report.passed and report.flipped_labels == 0 and report.images > len(pictures)
     assert {"onnxruntime", "onnxruntime basic", "onnx reference", "openvino"} <= set(report.runtimes)
     assert not report.deviating
     # The proof has other pictures and runtimes, too; how a batch is composed changes the order of additions.
@@ -224,10 +224,12 @@ def test_verify_agrees_and_notices_one_changed_weight(exported, tmp_path):
             return exporters.verify(path, classifier)
         # The whole proof of a large net takes long: one runtime and a batch of eight notice the weight, too.
         run = {"onnxruntime": parity.Candidate(lambda: runtimes.scorer(path))}
-        return parity.compare(classifier.predict_on_batch, run, samples.shipped(classifier.image_spec)[:8], batches=(8,))
+        return parity.compare(
+            classifier.predict_on_batch, run, samples.shipped(classifier.image_spec)[:8], parity.FileSpec(batches=(8,))
+        )
 
     report = verify(path)
-    assert report.passed and (report.pictures == 8 or report.pictures > samples.count(classifier.image_spec))
+    assert report.passed and (report.images == 8 or report.images > samples.count(classifier.image_spec))
     if name in BLANK:
         return
     proto = onnx.load(path)
@@ -322,7 +324,7 @@ def test_a_failed_proof_names_the_first_layer_that_differs(tmp_path):
     kernel = next(each for each in proto.graph.initializer if each.name == "c3/kernel")
     kernel.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(kernel) * np.float32(1.1), kernel.name))
     onnx.save(proto, tmp_path / "net.onnx")
-    with pytest.raises(CheckFailed, match=r"they part at c3 \(largest difference"):
+    with pytest.raises(CheckFailed, match=r"the first layer that differs is c3 \(largest difference"):
         exporters.verify(tmp_path / "net.onnx", classifier).raise_if_failed()
 
 
@@ -404,7 +406,7 @@ def test_exporting_twice_gives_the_same_bytes(tmp_path):
 
 def test_another_suffix_is_refused(linear, tmp_path):
     classifier, _ = linear
-    with pytest.raises(ZooError, match=r"named \.onnx; given was .*model\.pb"):
+    with pytest.raises(ZooError, match=r"must end in \.onnx; given was .*model\.pb"):
         exporters.to_onnx(classifier, tmp_path / "model.pb")
     assert list(tmp_path.iterdir()) == []
 
@@ -412,8 +414,8 @@ def test_another_suffix_is_refused(linear, tmp_path):
 def test_a_users_pictures_are_the_proof_when_they_are_named(linear, digits, tmp_path):
     classifier, folder = linear
     made = len(samples.adversarial(classifier.image_spec))
-    assert exporters.to_onnx(classifier, tmp_path / "model.onnx", data=digits / "3").pictures == 183 + made
-    assert exporters.verify(folder / "mine.onnx", data=digits / "4").pictures == 181 + made
+    assert exporters.to_onnx(classifier, tmp_path / "model.onnx", data=digits / "3").images == 183 + made
+    assert exporters.verify(folder / "mine.onnx", data=digits / "4").images == 181 + made
     (tmp_path / "empty").mkdir()
     with pytest.raises(ZooError, match="no pictures"):
         exporters.to_onnx(classifier, tmp_path / "other.onnx", data=tmp_path / "empty")

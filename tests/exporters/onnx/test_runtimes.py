@@ -89,10 +89,10 @@ def test_the_reference_binds_at_full_precision_and_takes_a_static_batch_of_a_sma
     binding = {name: runtimes.candidates(path, precision=name)["onnx reference"].binding for name in parity.TOLERANCES}
     assert binding == {"fp32": True, "fp16": False, "int8": False}
     pictures = GENERATOR.integers(0, 256, (20, 5, 4, 3), "uint8")
-    report = parity.compare(net, runtimes.candidates(path, batch=8), pictures, batches=(8,))
+    report = parity.compare(net, runtimes.candidates(path, batch=8), pictures, parity.FileSpec(batches=(8,)))
     assert report.passed and "onnx reference" in report.runtimes
     monkeypatch.setattr(runtimes, "LARGE_FILE", 100)
-    report = parity.compare(net, runtimes.candidates(path, batch=8), pictures, batches=(8,))
+    report = parity.compare(net, runtimes.candidates(path, batch=8), pictures, parity.FileSpec(batches=(8,)))
     assert report.passed and report.not_run["onnx reference"] == "too slow for batches of 8"
 
 

@@ -8,11 +8,16 @@ import pytest
 
 from exporters import source
 from exporters.onnx import convert
+from exporters.options import EngineOptions, parse_batches
 from exporters.planner.plan import plan
-from exporters.planner.settings import batches, settings
+from exporters.planner.settings import resolve
 from zoo.errors import ZooError
 
 LENET = "lenet5.mnist"
+
+
+def settings(target, precision=None, **options):
+    return resolve(EngineOptions(target, precision=precision, **options))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +78,7 @@ def test_what_does_not_fit_is_refused_with_the_batch_that_does(graphs):
         ZooError, match=r"needs [\d,]+ MiB; Jetson Nano has 3,072 MiB available.*Give --batch 1,8,\d+$"
     ) as refusal:
         plan(graph, settings("nano", batches=(1, 8, 2**20)))
-    offered = batches(str(refusal.value).rpartition(" ")[2])
+    offered = parse_batches(str(refusal.value).rpartition(" ")[2])
     assert plan(graph, settings("nano", batches=offered)).memory.fits
     with pytest.raises(ZooError):
         plan(graph, settings("nano", batches=(1, 8, 2 * offered[2])))
@@ -101,11 +106,11 @@ def test_the_next_command_has_the_same_settings(planned, target, options):
     again = settings(
         given["--target"],
         given["--precision"],
-        given.get("--jetpack"),
-        given.get("--tensorrt"),
-        "--dla" in words,
-        int(given["--opset"]) if "--opset" in given else None,
-        batches(given.get("--batch")),
+        jetpack=given.get("--jetpack"),
+        tensorrt=given.get("--tensorrt"),
+        dla="--dla" in words,
+        opset=int(given["--opset"]) if "--opset" in given else None,
+        batches=parse_batches(given.get("--batch")),
     )
     assert again == found.settings
 

@@ -5,8 +5,14 @@ import re
 import pytest
 
 from exporters import targets
-from exporters.planner.settings import batches, settings
+from exporters.options import EngineOptions, parse_batches
+from exporters.planner.settings import resolve
 from zoo.errors import ZooError
+
+
+def settings(target, precision=None, **options):
+    return resolve(EngineOptions(target, precision=precision, **options))
+
 
 REFUSED = [
     ("tx1", {"precision": "int8"}, "Jetson TX1 has no INT8: .*give --precision fp16"),
@@ -61,7 +67,9 @@ def test_what_a_refusal_offers_is_not_refused():
         )
         for option, value in offers:
             changed = (
-                {"batches": batches(value)} if option == "batch" else {option: int(value) if option == "opset" else value}
+                {"batches": parse_batches(value)}
+                if option == "batch"
+                else {option: int(value) if option == "opset" else value}
             )
             settings(name, **{**options, **changed})
             followed += 1
@@ -119,10 +127,10 @@ def test_what_a_plan_rests_on_is_told():
 
 @pytest.mark.parametrize(("text", "numbers"), [(None, None), ("8", (8,)), ("1,8,64", (1, 8, 64))])
 def test_batches_are_read_from_a_word(text, numbers):
-    assert batches(text) == numbers
+    assert parse_batches(text) == numbers
 
 
 @pytest.mark.parametrize("text", ["", "a", "1;8", "1,,2"])
 def test_what_is_no_batch_is_refused(text):
     with pytest.raises(ZooError, match="a batch is one number from 1"):
-        batches(text)
+        parse_batches(text)

@@ -5,7 +5,9 @@ import shlex
 import pytest
 
 from exporters import targets
-from exporters.planner import settings, trtexec
+from exporters.options import EngineOptions
+from exporters.planner import trtexec
+from exporters.planner.settings import resolve
 
 # First and last version that knows a flag: NVIDIA's help texts of 7.1 to 11, and its pages on migration to 10 and to 11.
 LIFE = {
@@ -20,7 +22,7 @@ LIFE = {
 
 def words(name, precision, **options):
     """Return the flags of a line, and their values."""
-    told = settings.settings(name, precision, **options)
+    told = resolve(EngineOptions(name, precision=precision, **options))
     program, *rest = shlex.split(trtexec.line(told, "pictures", (3, 227, 227)))
     assert program.endswith("trtexec")
     return dict(word.partition("=")[::2] for word in rest)
@@ -88,5 +90,5 @@ def test_the_dla_falls_back_to_the_gpu_and_takes_ranges_from_a_table(name, optio
 
 
 def test_a_name_with_a_blank_stays_one_word():
-    told = settings.settings("nano")
+    told = resolve(EngineOptions("nano"))
     assert "--minShapes=my pictures:1x8" in shlex.split(trtexec.line(told, "my pictures", (8,)))

@@ -132,14 +132,16 @@ def test_a_net_that_float16_cannot_hold_is_compared_without_it(tmp_path):
 
 def test_layers_are_ranked_in_the_graph_for_a_runtime():
     pictures = np.zeros((2, 28, 28, 1), "uint8")
-    with pytest.raises(ZooError, match="no runtime 'onnxrutime'; did you mean 'onnxruntime'"):
+    with pytest.raises(
+        ZooError, match="runtime must be tensorrt or onnxruntime; given was 'onnxrutime'; did you mean 'onnxruntime'"
+    ):
         quantization.rank_layers(NAME, pictures, runtime="onnxrutime")
 
 
 def test_what_does_not_fit_together_is_an_error_and_leaves_no_file(full, digits, tmp_path):
     path = tmp_path / "int8.onnx"
     wrong = {
-        "is named .onnx": dict(path=tmp_path / "int8.plan"),
+        "must end in .onnx": dict(path=tmp_path / "int8.plan"),
         "no precision 'int7'; did you mean 'int8'": dict(precision="int7"),
         "no calibration method 'kl'": dict(method="kl"),
         "--calibration FOLDER": dict(calibration=None),

@@ -219,8 +219,8 @@ def test_a_model_that_computes_something_else_is_not_written(tmp_path, monkeypat
 
     right = export.write
 
-    def wrong(graph, found, path, data=None, precision="fp32"):
-        report = right(graph, found, path, data, precision)
+    def wrong(graph, exported, path, data=None, precision="fp32"):
+        report = right(graph, exported, path, data, precision)
         for value in graph.graph.initializers.values():
             if value.name.endswith("bias"):
                 value.const_value = type(value.const_value)(value.const_value.numpy() + 1)

@@ -1,0 +1,81 @@
+"""Open an ONNX file of unknown origin together with the model that it names."""
+
+import os
+from pathlib import Path
+
+import onnx_ir as ir
+
+from exporters import source
+from exporters.onnx import metadata
+from exporters.onnx.untrusted import sandbox
+from exporters.precision import Precision
+from zoo import registry
+from zoo.errors import ZooError, printable
+
+LARGEST_STATIC_BATCH = 1024  # that is run; a larger one may exhaust the memory
+
+
+def opened(path: Path, against: str | None = None) -> tuple[ir.Model, dict, source.Source]:
+    """Return an ONNX file of the zoo and the model that it was exported from.
+
+    The file is first read and run in a sandbox; see `exporters.onnx.untrusted.sandbox`.
+
+    Args:
+        path: .onnx file.
+        against: model, as in `exporters.to_onnx`. Default: the one that the file names, which is a model of the zoo or a
+            .keras file in the same folder.
+
+    Returns:
+        (`onnx_ir.Model`, dict of its metadata, `exporters.source.Source`).
+
+    Raises:
+        ZooError: if the file is damaged or not of the zoo, or the model has other weights.
+    """
+    graph, about = metadata.opened(path, sandbox.load)
+    graph_input = _check_signature(path, graph)
+    claimed, precision = about.get("precision", Precision.FP32), metadata.precision_of(graph)
+    if claimed not in (Precision.FP32, precision):  # only files that need a wider tolerance may have it
+        raise ZooError(f"{path} says that it is {claimed}, but computes in {precision}; export it again")
+    model = against or _find_origin(path, about["model"])
+    found = source.find(model, about.get("raw_input", True), str(graph_input.dtype.numpy()))
+    _check_shape(path, graph_input, found.shape, about.get("layout"))
+    if found.fingerprint() != about["weights_sha256"]:
+        text = f"{path} was exported from {about['model']} with other weights than the model compared has"
+        raise ZooError(printable(f"{text}; name the right model with --against, or export again"))
+    return graph, about, found
+
+
+def _check_signature(path, graph):
+    """Return the input of a graph. Raise `ZooError` unless it has one input and one output, both numeric."""
+    inputs, outputs = list(graph.graph.inputs), list(graph.graph.outputs)
+    if len(inputs) != 1 or len(outputs) != 1 or not all(map(_is_numeric, inputs + outputs)):
+        raise ZooError(f"{path} must have one numeric input and one numeric output; export it again")
+    batch = inputs[0].shape[0]
+    if isinstance(batch, int) and not 1 <= batch <= LARGEST_STATIC_BATCH:
+        raise ZooError(f"{path} takes {batch:,} inputs at a time; only 1 to {LARGEST_STATIC_BATCH:,} can be compared")
+    return inputs[0]
+
+
+def _check_shape(path, graph_input, shape, layout):
+    """Raise `ZooError` if a file takes another shape than its model, whose shape is (height, width, channels)."""
+    expected = (shape[2], *shape[:2]) if layout == "NCHW" and len(shape) == 3 else tuple(shape)
+    sizes = tuple(graph_input.shape)[1:]
+    equal = all(not isinstance(size, int) or size == own for size, own in zip(sizes, expected, strict=False))
+    if len(sizes) != len(expected) or not equal:
+        raise ZooError(printable(f"{path} takes inputs of {graph_input.shape}, the model of {expected}; export it again"))
+
+
+def _is_numeric(value):
+    known = isinstance(value.type, ir.TensorType) and value.dtype not in (ir.DataType.STRING, ir.DataType.UNDEFINED)
+    return known and value.shape is not None and len(value.shape) > 0
+
+
+def _find_origin(path, origin):
+    """Return the model that a file names. The name is untrusted: load only a model of the zoo or a .keras file beside it."""
+    beside = path.parent / Path(origin).name
+    if origin.endswith(".keras") and os.path.isfile(beside):  # also False for a name that the file system does not allow
+        return beside
+    if origin in registry.list_models() + registry.list_models(pretrained=True):
+        return origin
+    reason = "which is not beside it" if registry.is_path(origin) else "which is no name of the zoo"
+    raise ZooError(printable(f"{path} was exported from {origin}, {reason}; name it with --against"))

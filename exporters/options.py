@@ -1,0 +1,267 @@
+"""The options of the exporters. Each is declared once, for the command line and for Python.
+
+The commands show the fields of these dataclasses as options (`zoo.console.option_groups`); `exporters.to_onnx`,
+`exporters.to_tensorrt` and `exporters.quantize` take them as keyword arguments.
+"""
+
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import Annotated, Any, NewType, Self, TypeVar
+
+import typer
+
+from exporters import targets
+from exporters.precision import Precision
+from zoo.errors import ZooError, did_you_mean
+
+YesNo = NewType("YesNo", bool)
+Batches = NewType("Batches", tuple)
+BATCHES_EXPECTED = "a batch is one number from 1, or smallest, best and largest, as in --batch 1,8,64"
+
+
+class Layout(StrEnum):
+    """Order of the axes of an image."""
+
+    NCHW = "nchw"
+    NHWC = "nhwc"
+
+
+class Pixels(StrEnum):
+    """Type of the raw 0-255 pixels that a file takes."""
+
+    UINT8 = "uint8"
+    FLOAT32 = "float32"
+
+
+class Runtime(StrEnum):
+    """The runtime that a graph is optimized for. Both runtimes compute the same from either graph."""
+
+    TENSORRT = "tensorrt"
+    ONNXRUNTIME = "onnxruntime"
+
+
+class Method(StrEnum):
+    """How calibration finds the ranges of activations; see `exporters.quantization.calibrate.ranges`."""
+
+    PERCENTILE = "percentile"
+    ENTROPY = "entropy"
+    MINMAX = "minmax"
+
+
+class Scores(StrEnum):
+    """Type of the scores of a float16 file."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+
+
+def parse_batches(text: str | None) -> tuple[int, ...] | None:
+    """Return the batch sizes of a text such as "1,8,64" or "8"; None for None.
+
+    Raises:
+        ZooError: if they are not whole numbers.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ZooError(f"{BATCHES_EXPECTED}; given was --batch {text}") from None
+
+
+def _yes_or_no(value):
+    if value not in ("yes", "no", True, False):
+        raise typer.BadParameter(f"'{value}' is neither 'yes' nor 'no'")
+    return value in ("yes", True)
+
+
+def _option(panel, text, *flags, **settings):
+    return typer.Option(*flags, help=text, rich_help_panel=panel, **settings)
+
+
+def _onnx(text, *flags, **settings):
+    return _option("ONNX file (--to onnx)", text, *flags, **settings)
+
+
+def _engine(text, *flags, **settings):
+    return _option("TensorRT engine", text, *flags, **settings)
+
+
+def _int8(text, *flags, **settings):
+    return _option("INT8", text, *flags, **settings)
+
+
+Group = TypeVar("Group", bound="Options")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Base class of the groups of options."""
+
+    @classmethod
+    def parse(cls, **keywords: Any) -> Self:
+        """Return the options of the keyword arguments of a function.
+
+        Raises:
+            TypeError: if there is no such option; the message names the nearest one.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in keywords:
+            if name not in known:
+                near = did_you_mean(name, known)
+                raise TypeError(f"unexpected keyword argument '{name}'{near} The options are {', '.join(known)}")
+        return cls(**keywords)
+
+    def select(self, group: type[Group]) -> Group:
+        """Return the fields that another group has, as that group."""
+        return group(**{field.name: getattr(self, field.name) for field in fields(group)})
+
+
+@dataclass(frozen=True)
+class TargetOptions(Options):
+    """The device that runs a file.
+
+    Attributes:
+        target: name of a board or card of `exporters.targets`, or None for any.
+        opset: ONNX operator set, or None for the default (`exporters.targets.OPSET`, on older boards the newest they read).
+    """
+
+    target: Annotated[str | None, typer.Option(help="Board or card, such as orin-nano; `zoo targets` lists them.")] = None
+    opset: Annotated[
+        int | None, typer.Option(help=f"ONNX operator set. Default: {targets.OPSET}, on older boards the newest they read.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class ExportOptions(TargetOptions):
+    """Options of an ONNX file.
+
+    Attributes:
+        ir: version of the ONNX file format; 8 is read by onnxruntime 1.10 and later.
+        layout: of the images that the file takes, "nchw" or "nhwc".
+        pixels: type of the raw 0-255 pixels that the file takes, "uint8" or "float32".
+        raw_input: False for a file that takes preprocessed images instead of raw pixels.
+        static_batch: the only batch size that the file takes. Default: any.
+        runtime: runtime that the graph is optimized for, "tensorrt" or "onnxruntime": normalization across maps becomes one
+            operator for TensorRT and a convolution for onnxruntime. The file runs in both.
+    """
+
+    ir: Annotated[int, _onnx("Version of the ONNX file format.")] = targets.NEWEST_IR
+    layout: Annotated[Layout, _onnx("Order of the axes of the input images.")] = Layout.NCHW
+    pixels: Annotated[Pixels, _onnx("Type of the raw 0-255 input pixels.")] = Pixels.UINT8
+    raw_input: Annotated[
+        YesNo,
+        _onnx(
+            "Take raw pixels, or preprocessed images. Default: yes.",
+            parser=_yes_or_no,
+            metavar="[yes|no]",
+            show_default=False,
+        ),
+    ] = YesNo(True)
+    runtime: Annotated[Runtime, _onnx("Runtime that the graph is optimized for; it runs in both.")] = Runtime.TENSORRT
+    static_batch: Annotated[int | None, _onnx("The only batch size that the file takes. Default: any.")] = None
+
+    def resolve(self) -> "ExportOptions":
+        """Return these options with the default opset filled in.
+
+        Raises:
+            ZooError: if an option has an unknown value, or the target cannot read the file.
+        """
+        check_choice("layout", self.layout, Layout)
+        check_choice("runtime", self.runtime, Runtime)
+        opset = targets.OPSET if self.opset is None else self.opset
+        targets.check(self.target, opset, self.ir)
+        if opset < (oldest := Precision.FP32.oldest_opset):
+            raise ZooError(f"opset {opset} is too old; the oldest that can be exported is {oldest}. Give --opset {oldest}")
+        if self.static_batch is not None and self.static_batch < 1:
+            raise ZooError(f"a static batch is at least 1; given was {self.static_batch}")
+        return replace(self, opset=opset)
+
+
+@dataclass(frozen=True)
+class EngineOptions(TargetOptions):
+    """Options of a TensorRT engine.
+
+    Attributes:
+        precision: `Precision`, or None for the default (FP16).
+        jetpack: version of JetPack on the board. Default: the newest documented.
+        tensorrt: version of TensorRT, for a card. Default: the newest documented.
+        dla: whether to run the layers that the DLA supports on it.
+        batches: smallest, best and largest batch size, or a single size. Default: 1, 8 and 64, on the DLA 1.
+    """
+
+    precision: Annotated[Precision | None, _engine("Precision of the layers. Default: fp16, or that of an .onnx file.")] = (
+        None
+    )
+    jetpack: Annotated[str | None, _engine("Version of JetPack on the board. Default: the newest documented.")] = None
+    tensorrt: Annotated[str | None, _engine("Version of TensorRT, for a card. Default: the newest documented.")] = None
+    dla: Annotated[bool, _engine("Run supported layers on the deep learning accelerator (DLA).", "--dla")] = False
+    batches: Annotated[
+        Batches | None,
+        _engine(
+            "Batch sizes: smallest, best and largest, or a single one. Default: 1,8,64; on the DLA 1.",
+            "--batch",
+            parser=parse_batches,
+            metavar="N[,N,N]",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class CalibrationOptions(Options):
+    """Options of INT8.
+
+    Attributes:
+        calibration: folder of some hundred typical images, name of a TFDS data set, or
+            (n, height, width, channels) uint8 array.
+        method: how ranges are found, `Method`, or None for the default ("percentile").
+        exclude: names of layers that stay float32.
+    """
+
+    calibration: Annotated[str | None, _int8("Calibration images: a folder of typical images, or a TFDS name.")] = None
+    method: Annotated[Method | None, _int8("How to find the ranges of activations. Default: percentile.")] = None
+    exclude: Annotated[list[str], _int8("Keep this layer in float32; may be given several times.")] = ()
+
+
+@dataclass(frozen=True)
+class BoardOptions(EngineOptions, CalibrationOptions):
+    """Options of a bundle for a board."""
+
+
+@dataclass(frozen=True)
+class QuantizeOptions(CalibrationOptions):
+    """Options of `exporters.quantize`.
+
+    Attributes:
+        max_drop: percentage points of accuracy that INT8 may lose; as few layers as necessary stay float32.
+        data: labelled images to measure accuracy on: a folder with one subfolder per class, name of a TFDS data set, or
+            (images, labels).
+        scores: type of the scores of a float16 file.
+        runtime: as in `ExportOptions`, or None for the default ("tensorrt"); not for an .onnx file.
+        against: model that an .onnx file was exported from. Default: the one it names.
+    """
+
+    max_drop: Annotated[
+        float | None, _int8("Percentage points of accuracy that may be lost; worse layers stay float32.")
+    ] = None
+    data: Annotated[
+        str | None,
+        typer.Option(help="Images to measure accuracy on: a folder with one subfolder per class, or a TFDS name."),
+    ] = None
+    scores: Annotated[Scores, typer.Option(help="Type of the scores, for fp16.")] = Scores.FLOAT32
+    runtime: Annotated[Runtime, typer.Option(help="Runtime that the graph is optimized for.")] = Runtime.TENSORRT
+    against: Annotated[
+        str | None, typer.Option(help="Model that an .onnx file was exported from. Default: the one it names.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class CommandOptions(ExportOptions, BoardOptions):
+    """The options of `zoo export`, of which each format reads a part."""
+
+
+def check_choice(what: str, value: str, choices: type[StrEnum]) -> None:
+    """Raise `ZooError` if a value is not one of an enumeration, with the nearest one."""
+    known = [each.value for each in choices]
+    if value not in known:
+        raise ZooError(f"{what} must be {' or '.join(known)}; given was '{value}'{did_you_mean(value, known)}")

@@ -1,0 +1,29 @@
+"""Settings of a bundle: those of its engine, and checked options of INT8."""
+
+from exporters.options import BoardOptions
+from exporters.planner import settings as planning
+from exporters.precision import Precision
+from zoo.errors import ZooError
+
+
+def resolve(options: BoardOptions) -> planning.Settings:
+    """Return the settings of the engine that a bundle builds; nothing is loaded or computed.
+
+    Raises:
+        ZooError: if the target does not support an option, or options contradict each other.
+    """
+    settings = planning.resolve(options)
+    if settings.precision == Precision.INT8:
+        if options.calibration is None:
+            raise ZooError(
+                "INT8 needs calibration images; give a folder of some hundred typical images with --calibration FOLDER"
+            )
+        if settings.calibration_table and options.exclude:
+            raise ZooError(
+                "--exclude needs QuantizeLinear, which this DLA does not take: its calibration table covers all layers"
+            )
+        return settings
+    for name in ("calibration", "method", "exclude"):
+        if getattr(options, name) not in (None, (), []):
+            raise ZooError(f"--{name} is for --precision int8; {settings.precision} needs no calibration")
+    return settings

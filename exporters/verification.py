@@ -1,0 +1,49 @@
+"""Verify again that an exported file, or the file of a bundle, computes what its model computes."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exporters import parity
+from exporters.bundle import folder
+from exporters.onnx import export, origin
+from exporters.precision import Precision
+
+if TYPE_CHECKING:
+    import keras
+
+
+def verify(
+    path: str | Path, against: "keras.Model | str | Path | None" = None, data: str | Path | None = None
+) -> parity.Report:
+    """Compare an ONNX file of the zoo with its model in every installed runtime.
+
+    The file may be of unknown origin: it is first read and run in a sandbox, and refused if its use of memory or time
+    depends on the images; see `exporters.onnx.untrusted.sandbox`.
+
+    Args:
+        path: .onnx file, or the folder of a bundle, in which every file must match the manifest.
+        against: model, as in `exporters.to_onnx`. Default: the one that the file names, which is a model of the zoo or a
+            .keras file in the same folder.
+        data: folder of images for the comparison. Default: images that scikit-learn ships.
+
+    Returns:
+        `exporters.parity.Report`; its `raise_if_failed` raises an error if the comparison failed.
+
+    Raises:
+        ZooError: if the file is damaged or not of the zoo, or its model has other weights now.
+    """
+    path = folder.model(path) if Path(path).is_dir() else Path(path)
+    graph, about, found = origin.opened(path, against)
+    report = export.prove(graph, found, path, data, Precision(about.get("precision", Precision.FP32)), trusted=False)
+    problems = tuple(
+        f"its metadata say {key} {about.get(key)}, the model {own}"
+        for key, own in _client_metadata(found.classifier).items()
+        if about.get(key) != own
+    )
+    return dataclasses.replace(report, problems=report.problems + problems)
+
+
+def _client_metadata(classifier):
+    """Return the metadata that clients of a file rely on, as the model has them."""
+    return {"class_names": classifier.class_names, "picture": classifier.image_spec} if classifier else {}
