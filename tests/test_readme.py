@@ -1,7 +1,9 @@
 """The documentation agrees with the cards, the recipes and the commands."""
 
+import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from importlib import resources
@@ -79,3 +81,46 @@ def test_a_recipe_that_was_not_run_says_so(name):
     text = resources.files("training.recipes").joinpath(f"{name}.toml").read_text("utf-8")
     assert "# Not run here:" in text and "# Measured" not in text
     assert not [each for each in zoo.card(recipe.load(name).model).measured if each.recipe == name]
+
+
+def documentation(name):
+    """Return a script of the documentation as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """Change to a folder with scans of two digits in photos/ and more-photos/, and with seven.png."""
+    documentation("demo").write_digits(tmp_path / "digits")
+    for folder, rows in (("photos", slice(40)), ("more-photos", slice(40, 60))):
+        for digit in "37":
+            (tmp_path / folder / digit).mkdir(parents=True)
+            for file in sorted((tmp_path / "digits" / digit).iterdir())[rows]:
+                shutil.copy(file, tmp_path / folder / digit)
+    shutil.copy(next((tmp_path / "digits" / "7").iterdir()), tmp_path / "seven.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow("fine-tunes a model")
+def test_the_python_of_the_documentation_runs(photos):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text("utf-8"), re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(compile(block, "python.md", "exec"), {})
+    assert (photos / "photos.onnx").is_file() and (photos / "runs" / "photos" / "best.keras").is_file()
+
+
+@pytest.mark.slow("fine-tunes a model")
+def test_the_images_of_the_pages_are_drawn(tmp_path, monkeypatch):
+    images = documentation("images")
+    monkeypatch.setattr(images, "BUILT", tmp_path)
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    monkeypatch.setattr(sys, "argv", ["images.py"])
+    images.main()
+    pages = "".join(page.read_text("utf-8") for page in PAGES)
+    named = set(re.findall(r"images/built/([\w.-]+)", pages))
+    assert named == {file.name for file in tmp_path.iterdir()}
