@@ -156,7 +156,7 @@ def zoo_epoch(net, precision):
     trainer = fused_steps.make(classifier(net), [], *data(net), NETS[net].batch)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     trainer.prepare(MomentumWithDecay(RATE, MOMENTUM, DECAY, bias_rate=1.0, bias_decay=True), loss)
-    feed = trainer.feed(0, 0)
+    feed = trainer.train_dataset(0, 0)
     return lambda: trainer.fit(feed, steps_per_epoch=trainer.steps_per_epoch, shuffle=False, verbose=0)
 
 

@@ -1,11 +1,23 @@
-"""The history of a run: which epoch is the best."""
+"""The history of a run: its rows of epochs, and the best of them."""
+
+from collections.abc import Iterable
 
 
-def rank(row):
-    """Order epochs by what they reach on validation: fewest errors, then smallest loss; without it the last is the best."""
+def rank(row: dict) -> tuple[float, ...]:
+    """Return the sort key of an epoch; the best epoch has the smallest.
+
+    It is the validation error, then the validation loss. Without validation the last epoch is the best.
+
+    Args:
+        row: values of an epoch, by column of history.csv.
+    """
     return (row["val_error"], row["val_loss"]) if "val_error" in row else (-row["epoch"],)
 
 
-def best(rows):
-    """Return the best epoch of a history: of dicts of epoch, and of val_error and val_loss where there is validation."""
+def best(rows: Iterable[dict]) -> dict:
+    """Return the best epoch of a history.
+
+    Args:
+        rows: values of each epoch, by column of history.csv.
+    """
     return min(rows, key=rank)

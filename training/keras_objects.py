@@ -1,12 +1,14 @@
-"""From a recipe's class_name and config to the Keras object, with errors that a person can act on."""
+"""Keras objects from the class_name and config of a recipe, with errors that name the mistake."""
 
 import inspect
 import re
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 
 import training.augmentation.layers
-import training.schedules  # noqa: F401  both register what a recipe may name
+import training.schedules  # noqa: F401  both register objects that a recipe can name
 import zoo.layers
 import zoo.losses
 import zoo.optimizers  # noqa: F401  likewise
@@ -14,45 +16,48 @@ from zoo import rules
 from zoo.errors import ZooError, did_you_mean
 from zoo.schema import KerasObject
 
-# Layers of Keras that may not stand under [[augmentation]], and why.
+# Layers of Keras that cannot be used under [[augmentation]], and why.
 REFUSED = {
-    "AugMix": "it chooses with Python's random, once for the whole run, so that no seed decides and no checkpoint keeps it; "
-    "RandAugment is like it",
-    "CutMix": "it mixes labels with the pictures, and is shown the pictures alone",
-    "MixUp": "it mixes labels with the pictures, and is shown the pictures alone",
-    "RandomSaturation": "its pixels may fall below 0; training>ColourJitter with a saturation_factor keeps within 0-255",
-    "RandomColorJitter": "its pixels may fall below 0; training>ColourJitter is the same within 0-255",
-    "RandomCrop": "it cuts all pictures of a batch at the same place, and is shown them in the size that the net takes; "
-    "training>RandomCrop cuts each out of a larger one, at a place of its own",
+    "AugMix": "it draws from Python's random once for the whole run, which neither the seed nor a checkpoint controls; "
+    "use RandAugment",
+    "CutMix": "it mixes labels with the images, and augmentation gets images only",
+    "MixUp": "it mixes labels with the images, and augmentation gets images only",
+    "RandomSaturation": "its pixels can be below 0; training>ColourJitter with a saturation_factor stays within 0-255",
+    "RandomColorJitter": "its pixels can be below 0; use training>ColourJitter, which is the same but stays within 0-255",
+    "RandomCrop": "it crops all images of a batch at the same place, and gets them in the size that the model takes; "
+    "training>RandomCrop cuts each out of a larger image, at a place of its own",
 }
-REFUSED_ON_JAX = {"RandomElasticTransform": "it smooths by an amount that JAX has to know before it is drawn"}
+REFUSED_ON_JAX = {"RandomElasticTransform": "it draws the size of its smoothing kernel, which JAX must know in advance"}
 FLIPS = ("horizontal", "vertical", "horizontal_and_vertical")
-# What the pictures are here, whatever a layer is told.
-PICTURES = {"value_range": [0, 255], "data_format": "channels_last"}
+# The format of the images, which the config of a layer cannot change.
+IMAGE_FORMAT = {"value_range": [0, 255], "data_format": "channels_last"}
 
 
-def loss(described):
+def loss(described: KerasObject) -> keras.losses.Loss:
     """Return the Keras loss of a `KerasObject`."""
     return _make(described, keras.losses.deserialize, "loss")
 
 
-def rule(described):
+def rule(described: KerasObject) -> rules.Rule:
     """Return the `zoo.rules.Rule` of a `KerasObject`."""
     return _make(described, rules.get, "rule")
 
 
-def augmentation(described, seed):
-    """Return the Keras layers of a list of `KerasObject`, each with a seed of its own that follows from `seed`.
+def augmentation(described: Iterable[KerasObject], seed: int) -> list[keras.layers.Layer]:
+    """Return the Keras layers of an augmentation.
+
+    Args:
+        described: `KerasObject` of each layer.
+        seed: random seed of the run. Each layer gets a seed derived from it.
 
     Raises:
-        ZooError: if a layer is none, or one that cannot distort raw pictures in training so that a resumed run goes on to
-            the bit.
+        ZooError: if a layer does not exist, or cannot augment raw images such that a resumed run is bit-identical.
     """
-    return [_distorting(each, seed + 1 + number) for number, each in enumerate(described)]
+    return [_augmentation_layer(each, seed + 1 + number) for number, each in enumerate(described)]
 
 
-def _distorting(described, seed):
-    """Return a layer of augmentation, unless it can be none."""
+def _augmentation_layer(described, seed):
+    """Return a layer of an augmentation. Raise `ZooError` if it cannot be one."""
     name, kind = described.class_name, _class_of(described.class_name)
     refused = REFUSED | (REFUSED_ON_JAX if keras.backend.backend() == "jax" else {})
     if name in refused:
@@ -63,14 +68,14 @@ def _distorting(described, seed):
         raise ZooError(f"augmentation {name}: Keras and the zoo know no layer of that name{near}")
     if "seed" not in inspect.signature(kind).parameters:
         raise ZooError(
-            f"augmentation {name}: it draws nothing at random, and the net would learn from other pictures than it is asked "
-            "about later; what is done to each picture is preprocessing"
+            f"augmentation {name}: it draws nothing at random, so the model would be trained on other images than it is "
+            "evaluated on; a step for every image is preprocessing"
         )
-    for key, value in PICTURES.items():
+    for key, value in IMAGE_FORMAT.items():
         if key in described.config and described.config[key] != value:
             raise ZooError(
-                f"augmentation {name}: {key} = {described.config[key]}, but pictures are raw 0-255 pixels, channels last; "
-                f"leave {key} out"
+                f"augmentation {name}: {key} = {described.config[key]}, but images are raw 0-255 pixels, channels last; "
+                f"remove {key}"
             )
     if name == "RandomFlip" and described.config.get("mode", FLIPS[0]) not in FLIPS:  # Keras would flip nothing
         raise ZooError(f"augmentation {name}: mode = '{described.config['mode']}' is none of {', '.join(FLIPS)}")
@@ -79,19 +84,20 @@ def _distorting(described, seed):
 
 
 def _class_of(name):
-    """Return the class of a layer of Keras, or of a registered one, None where there is no such layer."""
+    """Return the class of a Keras layer or a registered layer, or None if there is no such layer."""
     return keras.saving.get_registered_object(name) if ">" in name else getattr(keras.layers, name, None)
 
 
-def optimizer(described, steps, epochs=1):
+def optimizer(described: KerasObject, steps: int, epochs: int = 1) -> keras.optimizers.Optimizer:
     """Return the Keras optimizer of a `KerasObject`.
 
+    Its schedules, of the whole model or of a layer in `rates`, get the length of the run: the default of `decay_steps` is
+    the number of steps of the run without `warmup_steps`, and that of `steps_per_epoch` is `steps`.
+
     Args:
-        described: `KerasObject`. A schedule in it, of the whole net or of a layer in `rates`, that has to know its length
-            and is not told `decay_steps` gets the whole run, less its `warmup_steps`; one that counts epochs and is not
-            told `steps_per_epoch` gets that.
-        steps: optimizer steps of an epoch.
-        epochs: of the whole run.
+        described: `KerasObject`.
+        steps: optimizer steps per epoch.
+        epochs: number of epochs of the run.
     """
     config = dict(described.config)
     if isinstance(config.get("learning_rate"), dict):
@@ -105,37 +111,36 @@ def optimizer(described, steps, epochs=1):
 
 
 def _schedule(described, steps, epochs):
-    """Return the configuration, as Keras writes it, of a schedule that knows how long it has."""
+    """Return a schedule, with the length of the run as its default length."""
     name, settings = described.get("class_name", ""), dict(described.get("config", {}))
     kind = getattr(keras.optimizers.schedules, name, None) or keras.saving.get_registered_object(name)
-    asked = inspect.signature(kind).parameters if kind else ()
-    if "decay_steps" in asked:
+    accepted = inspect.signature(kind).parameters if kind else ()
+    if "decay_steps" in accepted:
         settings.setdefault("decay_steps", max(1, steps * epochs - settings.get("warmup_steps", 0)))
-    if "steps_per_epoch" in asked:
+    if "steps_per_epoch" in accepted:
         settings.setdefault("steps_per_epoch", steps)
-    made = _make(KerasObject(class_name=name, config=settings), keras.optimizers.schedules.deserialize, "schedule")
-    return keras.saving.serialize_keras_object(made)
+    return _make(KerasObject(class_name=name, config=settings), keras.optimizers.schedules.deserialize, "schedule")
 
 
 def _layer(config):
-    """Deserialize a layer of Keras, which is written without a package, or a registered one."""
+    """Deserialize a Keras layer, whose class_name has no package, or a registered layer."""
     module = {} if ">" in config["class_name"] else {"module": "keras.layers"}
     return keras.layers.deserialize({**config, **module})
 
 
-def _make(described, deserialize, what):
-    """Deserialize, and turn Keras' several errors for wrong names and arguments into one."""
+def _make(described: KerasObject, deserialize: Callable[[dict], Any], kind: str) -> Any:
+    """Deserialize an object. Raise `ZooError` for the several errors of Keras for wrong names and arguments."""
     try:
         made = deserialize({"class_name": described.class_name, "config": dict(described.config)})
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise ZooError(f"{what} {described.class_name} with {described.config}: {reason(error)}") from error
-    if isinstance(made, str):  # Keras gives an unknown name without arguments back as it is
-        raise ZooError(f"{what} {described.class_name}: Keras and the zoo know none of that name")
+        raise ZooError(f"{kind} {described.class_name} with {described.config}: {reason(error)}") from error
+    if isinstance(made, str):  # Keras returns an unknown name without arguments unchanged
+        raise ZooError(f"{kind} {described.class_name}: Keras and the zoo know none of that name")
     return made
 
 
-def reason(error):
-    """Return the line of an error of Keras that helps; Keras wraps it in a page about what it was doing."""
+def reason(error: Exception) -> str:
+    """Return the line of a Keras error that names the reason. Keras wraps it in a page of context."""
     words = str(error).rpartition("Exception encountered:")[2]
     if inside := re.search(r"\x1b\[1m(.*?)\x1b\[0m", words, re.DOTALL):
         words = inside[1]

@@ -1,8 +1,9 @@
-"""Put the weights of finished runs into the zoo, and what was measured onto the card.
+"""Package the weights of finished runs, and add their measured errors to the card.
 
     python -m training.publish lenet5.mnist lenet5-mnist runs/lenet5-1 runs/lenet5-2 runs/lenet5-3
 
-The runs are of one recipe and differ in their seed. The one that is best on validation is shipped; all go onto the card.
+The runs have the same recipe and different seeds. The weights with the smallest validation error are packaged; the card
+lists the errors of all runs.
 """
 
 import json
@@ -26,22 +27,25 @@ LICENCE = "Apache-2.0"
 
 
 def publish(
-    name: Annotated[str, typer.Argument(help="The weights, arch.tag.")],
-    recipe: Annotated[str, typer.Argument(help="The recipe of the runs.")],
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
-    fitted: Annotated[bool, typer.Option("--fitted", help="Ship nothing: the weights are the data.")] = False,
-):
-    """Write zoo/pretrained/NAME.weights.h5, or only say how it is fitted, and append what was measured to the card."""
+    name: Annotated[str, typer.Argument(help="Name of the weights, arch.tag.")],
+    recipe: Annotated[str, typer.Argument(help="Recipe of the runs.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run directories.")],
+    fitted: Annotated[
+        bool,
+        typer.Option("--fitted", help="Package no file: the weights consist of training data and are fitted on first use."),
+    ] = False,
+) -> None:
+    """Write zoo/pretrained/NAME.weights.h5, unless it is fitted on first use, and append the measured errors to the card."""
     arch, tag = zoo.registry.split_name(name)
     if tag is None or tag in zoo.card(arch).weights:
-        raise ZooError(f"{name} has no tag, or its card has it already; remove it from zoo/cards/{arch}.toml first")
+        raise ZooError(f"{name} has no tag, or its card already has it; remove it from zoo/cards/{arch}.toml first")
     found = sorted((_read(run) for run in runs), key=lambda metrics: metrics["recipe"]["seed"])
     if len({json.dumps({**metrics["recipe"], "seed": 0}) for metrics in found}) > 1:
-        raise ZooError("the runs are of different recipes")
-    dataset = found[0]["recipe"]["data"]["name"]  # may be another than the recipe's: a folder, which the card then names
+        raise ZooError("the runs have different recipes")
+    dataset = found[0]["recipe"]["data"]["name"]  # of the run, which may differ from the recipe's
     changes = {"seed": found[0]["recipe"]["seed"], "data.name": dataset}
     if found[0]["recipe"] != recipes.load(recipe, **changes).model_dump(mode="json", exclude_none=True):
-        raise ZooError(f"the runs are not of the recipe {recipe} as it is now")
+        raise ZooError(f"the runs have another recipe than the current {recipe}")
     other_data = f" --set data.name={dataset}" if dataset != recipes.load(recipe).data.name else ""
     best = min(found, key=lambda metrics: (metrics.get("validation_error", 0.0), metrics["recipe"]["seed"]))
     classifier = zoo.load(best["run"] / "best.keras")
@@ -75,11 +79,11 @@ def publish(
     schema.validate(read_toml(text, card.name), schema.Card, card.name)
     with atomic(card) as temporary:
         temporary.write_text(text, "utf-8")
-    print(f"{name}: {where['size']:,} bytes, seed {best['recipe']['seed']}; the card says so")
+    print(f"{name}: {where['size']:,} bytes, seed {best['recipe']['seed']}; added to the card")
 
 
 def _packaged(name, net):
-    """Write the weights of a net into the package and return what the card says of the file."""
+    """Write the weights of a net into the package and return the file's entries for the card."""
     file = HOME / "pretrained" / f"{name}.weights.h5"
     with atomic(file) as temporary:
         net.save_weights(temporary)
@@ -87,7 +91,7 @@ def _packaged(name, net):
 
 
 def _fitted(recipe):
-    """Fit weights as everybody will; return what the card says of them, and their test error: a run has another order."""
+    """Fit weights as on first use, in the order of the data set; return their entries for the card and their test error."""
     recipe = recipes.load(recipe)
     source = fitting.load_data(recipe)
     classifier = fitting.fit_classifier(recipe, source)
@@ -97,11 +101,11 @@ def _fitted(recipe):
 
 
 def _read(run):
-    """Return the metrics of a finished run, with its folder."""
+    """Return the metrics of a finished run, with its directory."""
     try:
         return {**json.loads((run / "metrics.json").read_text("utf-8")), "run": run}
     except (OSError, ValueError) as error:
-        raise ZooError(f"{run} is no finished run: {error}") from error
+        raise ZooError(f"{run} is not the directory of a finished run: {error}") from error
 
 
 if __name__ == "__main__":

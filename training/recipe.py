@@ -1,4 +1,4 @@
-"""Recipes: one TOML file says all that a training run depends on."""
+"""Recipes: TOML files with everything that a training run depends on."""
 
 import tomllib
 from importlib import resources
@@ -7,15 +7,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from training.augmentation import presets
 from zoo import images, schema
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import read_toml
 from zoo.schema import ImageSpec, KerasObject, Preprocessing, Strict
 
+FINETUNING = "finetune"  # the recipe that `zoo finetune` completes
+# The augmentation of fine-tuning, unless another is given. Its effect is in the header of the recipe.
+FINETUNING_AUGMENTATION = "light"
+
 
 def _share_or_number(value):
     if value >= 1 and value != int(value):
-        raise ValueError("is a number of pictures, or a share below 1")
+        raise ValueError("is a number of images, or a share below 1")
     return value
 
 
@@ -23,24 +28,24 @@ Amount = Annotated[float, AfterValidator(_share_or_number)]
 
 
 class DataRecipe(Strict):
-    """What is learned from.
+    """The data of a run, and how they are split and sampled.
 
-    `validation` and `test` are numbers of pictures, or shares below 1; they are carved, with the run's seed, from what has
-    no such part of its own. The test part is looked at once, at the end.
+    `validation` and `test` are numbers of images, or shares below 1. They are split off the training data with the run's
+    seed if the data have no such split. The test split is evaluated once, at the end.
     """
 
-    name: str = Field(default="", description="what training.data.load takes: a TFDS name, drawn:NAME, a folder, a list")
-    validation: Amount = Field(ge=0, description="0 keeps the last epoch, where the data have no part of that name")
+    name: str = Field(default="", description="argument of training.data.load: a TFDS name, drawn:NAME, a folder, a list")
+    validation: Amount = Field(ge=0, description="0 selects the last epoch, if the data have no validation split")
     test: Amount = Field(default=0, ge=0)
-    repeat: int = Field(default=1, gt=0, description="how often an epoch shows the training part")
-    balance: bool = Field(default=False, description="show each class as often as the others")
+    repeat: int = Field(default=1, gt=0, description="number of times that an epoch shows the training split")
+    balance: bool = Field(default=False, description="sample all classes equally often")
 
 
-class Thaw(Strict):
-    """How what was learned before is kept, where fine-tuning puts a new output layer on it."""
+class UnfreezingRecipe(Strict):
+    """How pretrained layers are trained when fine-tuning adds a new output layer; the table [thaw]."""
 
-    epochs: int = Field(ge=0, description="for which the new layer learns alone")
-    share: float = Field(gt=0, le=1, description="of each later change that the layers below it take")
+    epochs: int = Field(ge=0, description="number of epochs in which the pretrained layers are frozen")
+    share: float = Field(gt=0, le=1, description="factor on the later updates of the pretrained layers")
 
 
 class Recipe(Strict):
@@ -51,39 +56,39 @@ class Recipe(Strict):
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
     seed: int = Field(ge=0)
-    patience: int = Field(default=0, ge=0, description="stop after so many epochs without a better one; 0 for never")
+    patience: int = Field(default=0, ge=0, description="stop after so many epochs without improvement; 0 for never")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32", description="in which the net multiplies; weights, and what leaves, are float32"
+        default="float32", description="compute precision during training; weights and saved files are float32"
     )
-    optimizer: KerasObject | None = Field(default=None, description="left out where a rule does the learning")
-    loss: KerasObject | None = Field(default=None, description="in place of the card's")
-    rule: KerasObject | None = Field(default=None, description="in place of the card's")
+    optimizer: KerasObject | None = Field(default=None, description="None if a learning rule trains the model")
+    loss: KerasObject | None = Field(default=None, description="default: the card's")
+    rule: KerasObject | None = Field(default=None, description="default: the card's")
     augmentation: tuple[KerasObject, ...] = ()
-    options: dict[str, Any] = Field(default_factory=dict, description="of the net's builder, besides classes")
-    picture: ImageSpec | None = Field(default=None, description="in place of the card's")
-    preprocessing: Preprocessing | None = Field(default=None, description="in place of the card's")
-    thaw: Thaw | None = Field(default=None, description="of a new output layer; without one all learns at once")
+    options: dict[str, Any] = Field(default_factory=dict, description="options of the model's builder, except classes")
+    picture: ImageSpec | None = Field(default=None, description="default: the card's")
+    preprocessing: Preprocessing | None = Field(default=None, description="default: the card's")
+    thaw: UnfreezingRecipe | None = Field(default=None, description="None trains all layers from the first epoch on")
 
 
-def names():
+def names() -> list[str]:
     """Return the names of the packaged recipes, sorted."""
     files = resources.files("training.recipes").iterdir()
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
-def load(name_or_path, **changes):
-    """Return a recipe, checked.
+def load(name_or_path: str | Path, **changes: Any) -> Recipe:
+    """Load and check a recipe.
 
     Args:
         name_or_path: name of a packaged recipe, or path of a TOML file.
-        **changes: values to put in place of the recipe's, such as seed=2, or {"data.name": "fashion_mnist"}; a dotted key
-            reaches into a table.
+        **changes: values that replace those of the file, such as seed=2 or {"data.name": "fashion_mnist"}. A dotted key is a
+            key of a table.
 
     Returns:
         `Recipe`.
 
     Raises:
-        ZooError: if there is no such recipe, or it has a wrong or unknown key; with the nearest right one.
+        ZooError: if there is no such recipe, or a key is unknown or has a wrong value; with the nearest name.
     """
     path = Path(name_or_path)
     if str(name_or_path) in names():
@@ -100,30 +105,60 @@ def load(name_or_path, **changes):
     return schema.validate(values, Recipe, source)
 
 
-def shown(recipe, picture):
-    """Return the format in which a recipe's pictures are read: whole, where its augmentation cuts out of them."""
-    cuts = any(each.class_name == "training>RandomCrop" for each in recipe.augmentation)
-    return images.without_crop(picture) if cuts else picture
+def load_for_finetuning(model: str, data: str, **changes: Any) -> Recipe:
+    """Load the recipe of fine-tuning, which `training.engine.finetune` completes once the data are loaded.
+
+    Args:
+        model: name or path of the model.
+        data: name or path of the data.
+        **changes: values that replace those of the file, as for `load`.
+    """
+    defaults = {"augmentation": presets.get(FINETUNING_AUGMENTATION)}
+    return load(FINETUNING, **{**defaults, "model": model, "data.name": data, **changes})
+
+
+def without_thaw(recipe: Recipe) -> Recipe:
+    """Return a recipe of fine-tuning without [thaw], for a model that keeps its output layer.
+
+    Raises:
+        ZooError: if [thaw] is not that of the packaged recipe: a user who sets it expects an effect.
+    """
+    if recipe.thaw not in (None, load(FINETUNING).thaw):
+        raise ZooError("--set thaw: the model has the classes of the data and gets no new output layer; remove the setting")
+    return recipe.model_copy(update={"thaw": None})
+
+
+def image_spec_of_data(recipe: Recipe, image_spec: dict) -> dict:
+    """Return the format in which a recipe's images are loaded: uncropped if its augmentation crops them.
+
+    Args:
+        recipe: `Recipe`.
+        image_spec: format of the images that the model takes.
+    """
+    crops = any(each.class_name == "training>RandomCrop" for each in recipe.augmentation)
+    return images.without_crop(image_spec) if crops else image_spec
 
 
 def _put(table, path, value, key):
-    """Set a value in nested tables; whether the key exists is the schema's to say."""
-    for part in path[:-1]:
-        table = table.setdefault(part, {})
+    """Set a value in nested tables. The schema checks whether the key exists."""
+    for name in path[:-1]:
+        table = table.setdefault(name, {})
         if not isinstance(table, dict):
-            raise ZooError(f"--set {key}: '{part}' is a value, not a table")
+            raise ZooError(f"--set {key}: '{name}' is a value, not a table")
     table[path[-1]] = value
 
 
-def parse_setting(setting):
-    """Return the "key=value" of a command line as (key, value), the value read as TOML, else as a string.
+def parse_setting(setting: str) -> tuple[str, Any]:
+    """Return the "key=value" of a command line as (key, value).
+
+    The value is parsed as TOML; if that fails, it is a string.
 
     Raises:
         ZooError: if there is no "=".
     """
     key, equals, value = setting.partition("=")
     if not equals:
-        raise ZooError(f"--set takes key=value, such as --set seed=2; given was '{setting}'")
+        raise ZooError(f"--set takes key=value, such as --set seed=2; received '{setting}'")
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -92,14 +92,14 @@ def test_a_wrong_or_missing_value_is_an_error_that_names_the_key(tmp_path, old, 
         recipe.load(path)
 
 
-def test_bad_toml_says_where(tmp_path):
+def test_invalid_toml_is_reported_with_its_line(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(SMALL + "\n[optimizer\n")
     with pytest.raises(ZooError, match=r"not valid TOML.*line"):
         recipe.load(path)
 
 
-def test_a_wrong_name_suggests():
+def test_a_wrong_name_is_an_error_that_names_the_nearest():
     with pytest.raises(ZooError, match="no recipe 'lenet5-minst'; did you mean 'lenet5-mnist'"):
         recipe.load("lenet5-minst")
     with pytest.raises(ZooError, match="no recipe"):
@@ -118,7 +118,7 @@ def test_a_wrong_name_suggests():
         ("data.name=", ("data.name", "")),
     ],
 )
-def test_a_setting_is_read_as_toml_else_as_text(setting, pair):
+def test_a_setting_is_parsed_as_toml_or_else_a_string(setting, pair):
     assert recipe.parse_setting(setting) == pair
 
 
@@ -127,7 +127,7 @@ def test_a_setting_without_a_value_is_refused():
         recipe.parse_setting("seed")
 
 
-def test_settings_reach_into_tables_and_are_checked_like_the_file():
+def test_settings_change_tables_and_are_checked_like_the_file():
     changed = recipe.load("lenet5-mnist", **{"seed": 7, "data.validation": 0.25, "optimizer.config.weight_decay": 0.5})
     plain = recipe.load("lenet5-mnist")
     assert (changed.seed, changed.data.validation, changed.optimizer.config["weight_decay"]) == (7, 0.25, 0.5)
@@ -158,13 +158,13 @@ def described(text):
         ),
     ],
 )
-def test_a_wrong_optimizer_or_schedule_is_an_error_in_a_line_that_names_it(text, named):
+def test_a_wrong_optimizer_or_schedule_is_named_in_one_line(text, named):
     with pytest.raises(ZooError, match=named) as caught:
         keras_objects.optimizer(described(text), steps=10)
     assert "\n" not in str(caught.value)
 
 
-def test_a_wrong_loss_or_augmentation_is_an_error_that_names_it():
+def test_a_wrong_loss_or_augmentation_is_named():
     with pytest.raises(ZooError, match="loss Hinj"):
         keras_objects.loss(described('class_name = "Hinj"'))
     with pytest.raises(ZooError, match=r"loss zoo>MaximumAPosteriori.*positive"):
@@ -177,7 +177,7 @@ def cosine(step, start, length):
     return start * 0.5 * (1 + math.cos(math.pi * min(step, length) / length))
 
 
-def test_a_schedule_that_is_not_told_its_length_gets_the_whole_run():
+def test_the_default_length_of_a_schedule_is_the_run():
     text = (
         'class_name = "SGD"\nconfig.learning_rate = { class_name = "CosineDecay", config = {initial_learning_rate = 0.5} }'
     )
@@ -186,7 +186,7 @@ def test_a_schedule_that_is_not_told_its_length_gets_the_whole_run():
         assert float(rate(step)) == pytest.approx(cosine(step, 0.5, 200), abs=1e-6)
 
 
-def test_warm_up_is_taken_from_the_length_of_the_run():
+def test_the_default_length_excludes_the_warm_up():
     settings = "initial_learning_rate = 0.0, warmup_target = 0.5, warmup_steps = 40"
     text = f'class_name = "SGD"\nconfig.learning_rate = {{ class_name = "CosineDecay", config = {{ {settings} }} }}'
     rate = keras_objects.optimizer(described(text), steps=200)._learning_rate
@@ -195,7 +195,7 @@ def test_warm_up_is_taken_from_the_length_of_the_run():
         assert float(rate(step)) == pytest.approx(cosine(step - 40, 0.5, 160), abs=1e-6)
 
 
-def test_a_schedule_that_is_told_its_length_keeps_it():
+def test_a_given_length_of_a_schedule_is_kept():
     settings = "initial_learning_rate = 0.5, decay_steps = 10"
     text = f'class_name = "SGD"\nconfig.learning_rate = {{ class_name = "CosineDecay", config = {{ {settings} }} }}'
     rate = keras_objects.optimizer(described(text), steps=200)._learning_rate
@@ -203,7 +203,7 @@ def test_a_schedule_that_is_told_its_length_keeps_it():
     assert float(rate(10)) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_a_schedule_without_a_length_is_left_as_it_is():
+def test_a_schedule_without_a_length_is_not_changed():
     settings = "boundaries = [10, 20], values = [0.5, 0.25, 0.125]"
     text = (
         f'class_name = "SGD"\nconfig.learning_rate = {{ class_name = "PiecewiseConstantDecay", config = {{ {settings} }} }}'
@@ -212,7 +212,7 @@ def test_a_schedule_without_a_length_is_left_as_it_is():
     assert [float(rate(step)) for step in (0, 15, 100)] == [0.5, 0.25, 0.125]
 
 
-def test_the_length_of_a_schedule_is_that_of_all_epochs():
+def test_the_default_length_counts_all_epochs():
     text = (
         'class_name = "SGD"\nconfig.learning_rate = { class_name = "CosineDecay", config = {initial_learning_rate = 0.5} }'
     )
@@ -236,7 +236,7 @@ config = { initial_learning_rate = 0.5 }
 """
 
 
-def test_a_schedule_in_epochs_gets_the_steps_of_an_epoch_in_the_rates_of_layers_too():
+def test_schedules_in_epochs_get_the_steps_per_epoch_in_layer_rates_too():
     made = keras_objects.optimizer(described(IN_EPOCHS), steps=7, epochs=4)
     assert [float(made._learning_rate(step)) for step in (0, 13, 14, 27)] == pytest.approx([0.1, 0.1, 0.01, 0.01])
     conv1 = made.rates["conv1"]
@@ -255,7 +255,7 @@ def test_a_schedule_in_epochs_gets_the_steps_of_an_epoch_in_the_rates_of_layers_
         ("fc = 0.5", 'fc = "slow"', "slow"),
     ],
 )
-def test_a_wrong_rate_of_a_layer_is_an_error_in_a_line_that_names_it(old, new, named):
+def test_a_wrong_rate_of_a_layer_is_named_in_one_line(old, new, named):
     with pytest.raises(ZooError, match=named) as caught:
         keras_objects.optimizer(described(IN_EPOCHS.replace(old, new)), steps=10)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Training by a rule instead of an optimizer: the same run, whoever takes the step."""
+"""Training with a learning rule instead of an optimizer."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ ROWS, BATCH, SEED, RATE = 23, 8, 5, 0.01
 
 @keras.saving.register_keras_serializable("test")
 class Delta(rules.Rule):
-    """Half the squared error to one-hot targets, downhill, written as a rule: what SGD does by a gradient."""
+    """Gradient descent on half the squared error to one-hot targets, written as a learning rule."""
 
     def train_on_batch(self, net, x, labels):
         layer = net.layers[-1]
@@ -39,27 +39,27 @@ class HalfSquare(keras.losses.Loss):
 
 def train(kind, rule, repeat=1, epochs=2):
     generator = np.random.default_rng(0)
-    pictures, labels = (
+    images, labels = (
         generator.integers(0, 256, (ROWS, 28, 28, 1), "uint8"),
         generator.integers(0, 10, ROWS).astype("int32"),
     )
     classifier = zoo.load("linear")
-    trainer = kind(classifier, (), pictures, labels, BATCH, repeat, rule)
+    trainer = kind(classifier, (), images, labels, BATCH, repeat=repeat, rule=rule)
     trainer.prepare(None if rule else keras.optimizers.SGD(RATE), HalfSquare())
     history = trainer.fit(
-        trainer.feed(SEED, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=epochs, shuffle=False, verbose=0
+        trainer.train_dataset(SEED, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=epochs, shuffle=False, verbose=0
     ).history
     return classifier.get_weights(), [history["loss"], history["accuracy"]]
 
 
 def kinds():
-    return [trainers.Trainer] + [fused_steps.OnTensorFlow] * (keras.backend.backend() == "tensorflow")
+    return [trainers.Trainer] + [fused_steps.TensorFlowResidentTrainer] * (keras.backend.backend() == "tensorflow")
 
 
 @pytest.mark.parametrize("kind", kinds())
 @pytest.mark.parametrize("repeat", [1, 3])
-def test_a_rule_takes_the_place_of_the_optimizer(kind, repeat):
-    """The same step, once by a rule and once by a gradient, gives the same weights and, in one graph, the same history.
+def test_a_learning_rule_replaces_the_optimizer(kind, repeat):
+    """The same step, by a rule and by a gradient, gives the same weights and, in one graph, the same history.
 
     A step at a time only batches of a gradient have one size, and of these the last counts as a full one in the history.
     """
@@ -67,15 +67,17 @@ def test_a_rule_takes_the_place_of_the_optimizer(kind, repeat):
     for one, two in zip(by_rule[0], by_gradient[0], strict=True):
         np.testing.assert_allclose(one, two, atol=1e-6)
         assert np.abs(one).max() > 1e-3
-    np.testing.assert_allclose(by_rule[1], by_gradient[1], rtol=1e-5 if kind is fused_steps.OnTensorFlow else 0.1)
+    np.testing.assert_allclose(
+        by_rule[1], by_gradient[1], rtol=1e-5 if kind is fused_steps.TensorFlowResidentTrainer else 0.1
+    )
 
 
-def test_repeating_shows_every_row_as_often_in_every_epoch():
-    pictures, labels = np.zeros((ROWS, 28, 28, 1), "uint8"), np.zeros(ROWS, "int32")
-    trainer = trainers.Trainer(zoo.load("linear"), (), pictures, labels, BATCH, 3)
+def test_repeat_shows_every_row_equally_often_in_every_epoch():
+    images, labels = np.zeros((ROWS, 28, 28, 1), "uint8"), np.zeros(ROWS, "int32")
+    trainer = trainers.Trainer(zoo.load("linear"), (), images, labels, BATCH, repeat=3)
     order = trainer.order(1, 0)
-    assert (trainer.presentations, trainer.steps) == (69, 9)
-    for start in (0, ROWS, 2 * ROWS):  # each time all, in another order
+    assert (trainer.images_per_epoch, trainer.steps) == (69, 9)
+    for start in (0, ROWS, 2 * ROWS):  # all rows, each time in another order
         assert sorted(order[start : start + ROWS]) == list(range(ROWS))
     assert tuple(order[:ROWS]) != tuple(order[ROWS : 2 * ROWS])
 
@@ -111,22 +113,22 @@ def test_a_recipe_with_a_rule_and_without_validation_keeps_the_last_epoch(digits
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('[rule]\nclass_name = "test>Delta"', "", "no .optimizer., and its card no rule"),
+        ('[rule]\nclass_name = "test>Delta"', "", "no .optimizer., and its card has no learning rule"),
         ("test>Delta", "test>Dleta", "rule test>Dleta"),
         ("test>Delta", "zoo>MulticlassHinge", "no rule is named zoo>MulticlassHinge"),
         ("[rule]", "[options]\nclasses = 3\n[rule]", r"options\.classes: linear has the classes of its data, here 10"),
         ("[rule]", "[options]\ninput_shape = 3\n[rule]", r"linear cannot be built with .'input_shape': 3.: "),
-        ("test = 0.2", "test = 0", "no test part, and data.validation and data.test are 0"),
+        ("test = 0.2", "test = 0", "no test split, and data.validation and data.test are 0"),
     ],
 )
-def test_what_cannot_be_is_said_before_anything_is_written(old, new, message, digits, tmp_path):
+def test_invalid_recipes_are_refused_before_anything_is_written(old, new, message, digits, tmp_path):
     with pytest.raises(ZooError, match=message):
         run(RECIPE.replace(old, new), digits, tmp_path)
     assert {path.name for path in (tmp_path / "run").iterdir()} <= {"recipe.toml"}
 
 
 class InterruptedAfterAnEpoch(Console):
-    """Somebody presses Ctrl-C when the first epoch is reported."""
+    """A console that raises KeyboardInterrupt when the first epoch is printed."""
 
     def print(self, *words, **options):
         if words and str(words[0]).startswith("epoch"):
@@ -141,8 +143,8 @@ class InterruptedAfterAnEpoch(Console):
     ],
     ids=["SeedCells", "MadalineII"],
 )
-def test_an_interrupted_run_by_a_rule_ends_as_one_that_was_not(name, changes, digits, tmp_path):
-    """To the bit: the state that is kept and the best weights."""
+def test_an_interrupted_run_with_a_rule_ends_bit_identical(name, changes, digits, tmp_path):
+    """Checkpoint and best weights are compared."""
     changes = {key: str(digits) if value == "FOLDER" else value for key, value in changes.items()}
 
     def train(out, resume=False, console=None):
@@ -157,7 +159,7 @@ def test_an_interrupted_run_by_a_rule_ends_as_one_that_was_not(name, changes, di
     train("whole")
     with pytest.raises(KeyboardInterrupt):
         train("parts", console=InterruptedAfterAnEpoch(quiet=True))
-    assert len((tmp_path / "parts" / "history.csv").read_text().splitlines()) == 2  # the heading and one epoch
+    assert len((tmp_path / "parts" / "history.csv").read_text().splitlines()) == 2  # the header and one epoch
     before = left("parts")
     train("parts", resume=True)
     after, expected = left("parts"), left("whole")
@@ -166,8 +168,8 @@ def test_an_interrupted_run_by_a_rule_ends_as_one_that_was_not(name, changes, di
         assert one.tobytes() == two.tobytes()
 
 
-def test_a_loss_that_does_not_fit_is_told_with_the_rule(digits, tmp_path):
-    """And not with an optimizer, which nobody chose."""
+def test_a_loss_that_does_not_fit_is_reported_with_the_rule(digits, tmp_path):
+    """And not with an optimizer, which the recipe does not have."""
     with pytest.raises(ZooError, match="loss binary_crossentropy or rule Delta do not fit linear"):
         run(RECIPE + '[loss]\nclass_name = "BinaryCrossentropy"\n', digits, tmp_path)
 

@@ -8,7 +8,7 @@ CASES = [EpochSteps([0.1, 0.02, 0.0], [2, 3], 10), CaffeInverse(0.01, 1e-4, 0.75
 
 
 def naive_steps(step, values, boundaries, steps_per_epoch):
-    """Count the epochs that are done, and the boundaries that they have reached."""
+    """Count the epochs that are done and the boundaries that they reach."""
     reached = 0
     for boundary in boundaries:
         if step // steps_per_epoch >= boundary:
@@ -17,18 +17,18 @@ def naive_steps(step, values, boundaries, steps_per_epoch):
 
 
 @pytest.mark.parametrize(("values", "boundaries", "steps"), [([0.1, 0.02, 0.0], [2, 3], 10), ([1.0, 2.0], [1], 1)])
-def test_a_rate_a_stretch_of_epochs(values, boundaries, steps):
+def test_piecewise_constant_rates_in_epochs(values, boundaries, steps):
     schedule = EpochSteps(values, boundaries, steps)
     for step in range(45):
         assert float(schedule(step)) == pytest.approx(naive_steps(step, values, boundaries, steps))
 
 
-EPOCH = 10_010  # steps: 1,281,167 pictures in batches of 128
+EPOCH = 10_010  # steps: 1,281,167 images in batches of 128
 
 
 @pytest.mark.parametrize("name, bias_rate", [("alexnet-2012", 1.0), ("alexnet-asrun-2012", 2.0)])
 def test_recipes_of_2012(name, bias_rate):
-    """The rates of the authors' logs, epoch by epoch; of the net as run those of conv1 too, and the end of the noise."""
+    """The rates of the authors' logs per epoch; for the model as run also of conv1, and the end of the noise."""
     found = recipe.load(name)
     assert (found.epochs, found.batch_size) == (91, 128)
     optimizer = keras_objects.optimizer(found.optimizer, EPOCH, found.epochs)
@@ -49,31 +49,31 @@ def test_recipes_of_2012(name, bias_rate):
     assert colour.config.get("until") == (67 if name == "alexnet-asrun-2012" else None)
 
 
-def test_without_boundaries_the_rate_stays():
+def test_without_boundaries_the_rate_is_constant():
     assert [float(EpochSteps([0.5], [], 3)(step)) for step in (0, 2, 3, 1000)] == [0.5] * 4
 
 
-def test_half_an_epoch():
+def test_a_boundary_within_an_epoch():
     schedule = EpochSteps([1.0, 2.0], [0.5], 10)
     assert [float(schedule(step)) for step in (4, 5)] == [1.0, 2.0]
 
 
 def test_caffes_inverse_policy():
-    """As Caffe prints them for examples/mnist/lenet_solver.prototxt."""
+    """Values that Caffe prints for examples/mnist/lenet_solver.prototxt."""
     schedule = CaffeInverse(0.01, 0.0001, 0.75)
     for step, rate in ((0, 0.01), (100, 0.00992565), (500, 0.00964069), (5000, 0.00737788), (9900, 0.00596843)):
         assert float(schedule(step)) == pytest.approx(rate, abs=6e-9)
 
 
 @pytest.mark.parametrize("schedule", CASES, ids=lambda schedule: type(schedule).__name__)
-def test_it_comes_back_from_its_configuration(schedule):
+def test_a_schedule_is_restored_from_its_config(schedule):
     again = keras.optimizers.schedules.deserialize(keras.saving.serialize_keras_object(schedule))
     assert type(again) is type(schedule) and again.get_config() == schedule.get_config()
     assert [float(again(step)) for step in range(40)] == [float(schedule(step)) for step in range(40)]
 
 
 @pytest.mark.parametrize("schedule", CASES, ids=lambda schedule: type(schedule).__name__)
-def test_it_takes_the_iterations_of_an_optimizer(schedule):
+def test_a_schedule_takes_the_iterations_of_an_optimizer(schedule):
     optimizer = keras.optimizers.SGD(schedule)
     optimizer.iterations.assign(25)
     assert float(optimizer.learning_rate) == pytest.approx(float(schedule(25)), rel=1e-6)

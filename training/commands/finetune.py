@@ -32,12 +32,13 @@ def finetune(
 
     augmentation = None if augment is None else presets.get(augment)
     changes = run.changes(augmentation=augmentation, **{"data.balance": balance or None})
-    recipes.load("finetune", **changes)  # reports a wrong key before Keras is imported
+    recipe = recipes.load_for_finetuning(model, data, **changes)  # reports a wrong key before Keras is imported
     cli.start_keras(model, runs.DATA_PACKAGES)
-    from training.engine.finetune import finetune as fit
+    from training.engine.finetune import FitOptions, finetune_recipe
 
-    options = {"checkpoint_every": run.checkpoint_every, "placement": runs.placement(run.devices)}
-    metrics = runs.run_resumably(out, fit, model, data, out, run.resume, strict, **options, **changes)
+    strategy = runs.distribution_strategy(run.devices)
+    options = FitOptions(command=runs.typed_command(), checkpoint_every=run.checkpoint_every, placement=strategy)
+    metrics = runs.run_resumably(lambda: finetune_recipe(recipe, out, run.resume, strict, options), out)
     print_skipped(metrics["left_out"])
     before = metrics["accuracy_before"]
     print(f"accuracy before: {f'{before:.2f} %' if before is not None else 'none, as the classes are new'}")

@@ -11,23 +11,25 @@ from zoo.errors import printable
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders: one for its page, several to compare.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run directories: one for its report, several to compare them.")
+    ],
     out: Annotated[
-        Path | None, typer.Option(help="The HTML file; by default RUN/report.html, of several comparison.html.")
+        Path | None, typer.Option(help="HTML file. Default: RUN/report.html; comparison.html for several runs.")
     ] = None,
     as_json: Json = False,
-):
-    """Write the page of a run again, also of one that is not finished; or compare several: settings, errors, curves, chance.
+) -> None:
+    """Write the report of a run, finished or not; or compare runs: settings, errors, learning curves, significance.
 
     Example: zoo report runs/first runs/second --out comparison.html
     """
     if len(runs) == 1:
-        _one(runs[0], out, as_json)
+        _report_one(runs[0], out, as_json)
     else:
-        _several(runs, out or Path("comparison.html"), as_json)
+        _compare(runs, out or Path("comparison.html"), as_json)
 
 
-def _one(folder, out, as_json):
+def _report_one(folder, out, as_json):
     from training.report import page
 
     run = page.write(folder, out)
@@ -38,10 +40,10 @@ def _one(folder, out, as_json):
         )
         return
     print(printable(" ".join(page.headline(run))))
-    print(f"the page is {file}\nnext: {run.next_commands[0]}")
+    print(f"report: {file}\nnext: {run.next_commands[0]}")
 
 
-def _several(folders, out, as_json):
+def _compare(folders, out, as_json):
     from rich.console import Console
 
     from training.report import comparison
@@ -60,11 +62,11 @@ def _several(folders, out, as_json):
     console.print(table)
     for words in (*(f"warning: {each}" for each in compared["warnings"]), *(test["words"] for test in compared["tests"])):
         print(printable(words))
-    print(f"the page is {out}\nnext: {compared['next']}")
+    print(f"report: {out}\nnext: {compared['next']}")
 
 
 def _table(rows):
-    """Return rows of text as a table, the first its header."""
+    """Return a Rich table of rows of text. The first row is the header."""
     from rich.table import Table
     from rich.text import Text
 

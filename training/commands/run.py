@@ -13,7 +13,7 @@ import typer
 from training import CHECKPOINT_SECONDS
 
 if TYPE_CHECKING:
-    from training.distributed.strategy import Placement
+    from training.distributed.strategy import Strategy
 
 DATA = "a folder with one subfolder per class, a list (.csv, or COCO's .json), a TFDS name, or drawn:NAME."
 # TFDS reads data and TensorBoard's files are written with it, on JAX too.
@@ -80,25 +80,25 @@ class ProcessOptions:
         return self.num_processes, self.process_id, self.coordinator, self.join_within
 
 
-def placement(devices: int | None) -> "Placement":
-    """Return where a run computes.
+def distribution_strategy(devices: int | None) -> "Strategy":
+    """Return the distribution strategy for a number of devices.
 
     Args:
         devices: number of devices that each batch is split over. Default: the one that Keras chooses.
     """
-    from training.distributed.strategy import Placement
+    from training.distributed.strategy import Strategy
 
     if devices in (None, 1):
-        return Placement()
+        return Strategy()
     import keras
 
     if keras.backend.backend() == "jax":
-        from training.distributed.multi_process import Parallel
+        from training.distributed.multi_process import DataParallelStrategy
 
-        return Parallel(devices)
-    from training.distributed.devices import Mirrored
+        return DataParallelStrategy(devices)
+    from training.distributed.devices import MirroredStrategy
 
-    return Mirrored(devices)
+    return MirroredStrategy(devices)
 
 
 def typed_command() -> str:
@@ -106,26 +106,24 @@ def typed_command() -> str:
     return shlex.join(["zoo", *(word for word in sys.argv[1:] if word != "--resume")])
 
 
-def run_resumably(out: Path, train: Callable, *args: Any, placement: "Placement", **options: Any) -> dict | None:
+def run_resumably(train: Callable[[], dict | None], out: Path, is_chief: bool = True) -> dict | None:
     """Train; when the run is interrupted, print the command that resumes it.
 
     On Ctrl-C and SIGTERM the process ends with exit code 1.
 
     Args:
+        train: function that trains and returns the content of metrics.json.
         out: run directory.
-        train: `training.fit` or the like.
-        *args: positional arguments of `train`.
-        placement: where the run computes.
-        **options: keyword arguments of `train`.
+        is_chief: whether this process writes the run directory.
 
     Returns:
-        What `train` returns.
+        The result of `train`.
     """
     resume_command = f"{typed_command()} --resume"
     try:
-        return train(*args, placement=placement, command=typed_command(), **options)
+        return train()
     except KeyboardInterrupt:
-        if not placement.writes:
+        if not is_chief:
             print("\nStopped, as are all processes of the run.")
         elif (out / "last.npz").exists():
             print(f"\nStopped; the run directory has the last checkpoint. To resume: {resume_command}")

@@ -11,7 +11,7 @@ from zoo import cli
 from zoo.console import option_groups
 
 if TYPE_CHECKING:
-    from training.distributed.strategy import Placement
+    from training.distributed.strategy import Strategy
 
 
 @option_groups(run=RunOptions, processes=ProcessOptions)
@@ -30,21 +30,22 @@ def train(
     checked = recipes.load(recipe, **run.changes())
     out = out or Path("runs") / Path(recipe).stem
 
-    def fit(placement: "Placement") -> None:
+    def train_on(strategy: "Strategy") -> None:
         from training.engine.fit import fit
 
-        if not placement.writes:
+        if not strategy.is_chief:
             number, count = processes.process_id, processes.num_processes
             print(f"process {number} of {count}; process 0 prints the progress and writes {out}", flush=True)
-        options = {"checkpoint_every": run.checkpoint_every, "placement": placement}
-        if metrics := runs.run_resumably(out, fit, checked, out, run.resume, **options):
+        options = {"command": runs.typed_command(), "checkpoint_every": run.checkpoint_every, "placement": strategy}
+        metrics = runs.run_resumably(lambda: fit(checked, out, run.resume, **options), out, strategy.is_chief)
+        if metrics:
             runs.print_result(metrics, out)
 
     if processes.given:
         from training.distributed import multi_process, supervisor
 
-        multi_process.check(*processes.place[:3], run.devices)
-        again = f"{runs.typed_command()} --resume"
-        supervisor.run(lambda: fit(multi_process.join(*processes.place)), *processes.place, again=again)
+        multi_process.check_options(*processes.place[:3], run.devices)
+        resume_command = f"{runs.typed_command()} --resume"
+        supervisor.run(lambda: train_on(multi_process.join(*processes.place)), *processes.place, resume_command)
     cli.start_keras(also=runs.DATA_PACKAGES)
-    fit(runs.placement(run.devices))
+    train_on(runs.distribution_strategy(run.devices))

@@ -1,60 +1,73 @@
-"""Where a run computes."""
+"""Distribution strategies: the devices and processes that a run computes on."""
 
 import contextlib
 import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ZooError
 
+if TYPE_CHECKING:
+    import numpy as np
 
-class Placement:
-    """Here, in one process, on the device that Keras chooses; other kinds spread each batch over several devices.
+    from zoo.rules import Rule
+
+
+class Strategy:
+    """One process with one device, the one that Keras chooses. Subclasses split each batch over several replicas.
 
     Attributes:
-        parts: how many devices share a batch; its size must be a multiple.
-        writes: whether this process is the one that writes the run folder and speaks.
-        how: words about it for the first line of a run; "" for one device.
-        signals: those on which a run stops once its state is written.
+        replicas: number of devices that share a batch; the batch size must be a multiple of it.
+        is_chief: whether this process writes the run directory and prints the progress.
+        description: text for the first line of a run, such as " on 2 GPUs"; "" for one device.
+        signals: signals on which a run saves its state and stops.
     """
 
-    parts = 1
-    writes = True
-    how = ""
+    replicas = 1
+    is_chief = True
+    description = ""
     signals = signal.SIGINT, signal.SIGTERM
 
-    def scope(self):
-        """Return the context in which the net, its optimizer and all else that has variables is made, and trained."""
+    def scope(self) -> contextlib.AbstractContextManager:
+        """Return the context in which all variables are created and trained."""
         return contextlib.nullcontext()
 
-    def own(self, rows):
-        """Return which of the rows of a whole batch this process feeds."""
+    def local_rows(self, rows: "np.ndarray") -> "np.ndarray":
+        """Return the rows of a global batch that this process feeds to its devices."""
         return rows
 
-    def check(self, batch_size, rule=None):
-        """Raise `ZooError` if batches of this size cannot be shared, or a rule does the learning, which takes one device."""
-        if self.parts > 1 and rule is not None:
-            raise ZooError(
-                f"{type(rule).__name__} is a rule that learns on one device; leave out --devices and --num-processes"
-            )
-        if batch_size % self.parts:
-            below = batch_size - batch_size % self.parts
-            near = " or ".join(f"--set batch_size={size}" for size in (below, below + self.parts) if size)
-            raise ZooError(f"{self.parts} devices cannot share batches of {batch_size} pictures evenly; give {near}")
-
-    def compare(self, facts):
-        """Raise `ZooError`, in all processes of a run, if one of them was given something else than the others.
+    def check_batch_size(self, batch_size: int, rule: "Rule | None" = None) -> None:
+        """Raise `ZooError` if the replicas cannot share a batch.
 
         Args:
-            facts: dict from a name to a function that returns what all should have alike.
+            batch_size: size of the global batch.
+            rule: learning rule that replaces the optimizer, or None. Rules train on one device only.
+        """
+        if self.replicas > 1 and rule is not None:
+            raise ZooError(
+                f"the learning rule {type(rule).__name__} trains on one device; remove --devices and --num-processes"
+            )
+        if batch_size % self.replicas:
+            below = batch_size - batch_size % self.replicas
+            near = " or ".join(f"--set batch_size={size}" for size in (below, below + self.replicas) if size)
+            raise ZooError(f"{self.replicas} devices cannot share batches of {batch_size} images evenly; use {near}")
+
+    def check_equal(self, facts: dict[str, Callable[[], Any]]) -> None:
+        """Raise `ZooError` in all processes of a run if one of them has another value than process 0.
+
+        Args:
+            facts: function that computes the value, by name. With one process it is not called.
         """
 
-    def share(self, path):
-        """Give each process of a run a file like the one that the writing process has at a path, if it has one."""
+    def broadcast(self, path: Path) -> None:
+        """Copy a file of the chief to the same path of each other process. Do nothing if the chief has no such file."""
 
-    def stopped(self, interrupted, moment):
-        """Return whether a run stops now: all of its processes do so at the same moment.
+    def should_stop(self, interrupted: bool, sync_point: int) -> bool:
+        """Return whether the run stops now. All processes of a run get the same answer.
 
         Args:
-            interrupted: whether this process was asked to.
-            moment: number of this call, from 1.
+            interrupted: whether this process received a signal.
+            sync_point: number of this call, from 1.
         """
         return interrupted

@@ -1,4 +1,4 @@
-"""What happens between the steps of a run: it is watched, told, and kept so that nothing can lose it."""
+"""Callbacks that report progress and save checkpoints."""
 
 import contextlib
 import csv
@@ -6,6 +6,9 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import keras
 import numpy as np
@@ -17,53 +20,68 @@ from training.history import best, rank
 from zoo.errors import CheckFailed
 from zoo.files import atomic
 
+if TYPE_CHECKING:
+    from rich.console import Console
 
-class Unread(keras.callbacks.CallbackList):
-    """Callbacks that are given the losses of a step as they are: Keras would read them first, and wait for the step."""
+    from training.engine.trainer import Trainer
+    from training.recipe import Recipe
 
-    def on_train_batch_end(self, batch, logs=None):
+
+class TensorCallbackList(keras.callbacks.CallbackList):
+    """A CallbackList that passes losses on as tensors. Keras' own converts them to floats, which waits for the step."""
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         for callback in self.callbacks:
             callback.on_train_batch_end(batch, logs)
 
 
-class Scalars(keras.callbacks.TensorBoard):
-    """TensorBoard's files, with nothing of single steps."""
+class EpochTensorBoard(keras.callbacks.TensorBoard):
+    """A TensorBoard callback that writes nothing for single steps."""
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         pass
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         pass
 
 
-class Running(keras.callbacks.Callback):
-    """Shows progress; at the end of each epoch, and within it now and then, writes what a killed run goes on from.
+class TrainingRun(keras.callbacks.Callback):
+    """Train to the end of a recipe. Report progress, and save checkpoints after each epoch and within long ones.
 
     Args:
-        out: the run folder.
+        out: run directory.
         recipe: `training.recipe.Recipe`.
         trainer: `training.engine.trainer.Trainer`, prepared.
-        fingerprint: of the data.
-        console: rich console.
-        every: seconds between two checkpoints within an epoch.
+        fingerprint: fingerprint of the data, for the checkpoints.
+        console: Rich console.
+        checkpoint_every: seconds between checkpoints within an epoch.
     """
 
-    def __init__(self, out, recipe, trainer, fingerprint, console, every=CHECKPOINT_SECONDS):
+    def __init__(
+        self,
+        out: Path,
+        recipe: "Recipe",
+        trainer: "Trainer",
+        fingerprint: str,
+        console: "Console",
+        checkpoint_every: float = CHECKPOINT_SECONDS,
+    ) -> None:
         super().__init__()
-        self.best, self.last, self.table = out / "best.keras", out / "last.npz", out / "history.csv"
+        self.out = out
+        self.best_path, self.checkpoint_path = out / "best.keras", out / "last.npz"
         self.recipe = recipe
         self.trainer = trainer
-        self.placement = trainer.placement
+        self.strategy = trainer.strategy
         self.fingerprint = fingerprint
-        self.every = every
         self.console = console
+        self.checkpoint_every = checkpoint_every
         self.history = []
-        self.step = 0  # of the epoch that is not finished
-        self.spent = 0.0  # seconds, by an earlier process, on that epoch
-        self._metrics = None
-        self._unread = None  # of the last steps: by what they can be judged, and between which steps they were
-        self._interrupted = self._stops = False
-        self._moments = 0
+        self.step = 0  # steps done of the current epoch
+        self.earlier_seconds = 0.0  # that earlier processes spent on the current epoch
+        self._restored_metrics = None
+        self._pending = None  # loss and status of the last steps, which may still be computed, and their numbers
+        self._interrupted = self._stopping = False
+        self._sync_points = 0
         self.bar = Progress(
             TextColumn("epoch"),
             MofNCompleteColumn(),
@@ -77,70 +95,70 @@ class Running(keras.callbacks.Callback):
         self.task = self.bar.add_task("", total=recipe.epochs, rate="")
 
     @property
-    def state(self):
-        """All that the rest of a run depends on: weights, metrics, seed states and optimizer slots."""
+    def state(self) -> list[keras.Variable]:
+        """All variables that the rest of the run depends on: weights, metrics, seed states and optimizer slots."""
         return [*self.trainer.variables, *self.trainer.metrics_variables, *self.trainer.optimizer.variables]
 
-    def take_up(self, notes):
-        """Put the last checkpoint into the trainer.
+    def restore(self, notes: dict) -> None:
+        """Restore the last checkpoint.
 
         Args:
-            notes: of it, from `checkpoint.notes`.
+            notes: notes of the checkpoint, from `checkpoint.notes`.
         """
-        checkpoint.restore(self.last, self.state)
-        self.history, self.step, self.spent = notes["history"], notes["step"], notes["spent"]
+        checkpoint.restore(self.checkpoint_path, self.state)
+        self.history, self.step, self.earlier_seconds = notes["history"], notes["step"], notes["spent"]
         if self.step:
-            self._metrics = [np.asarray(variable).copy() for variable in self.trainer.metrics_variables]
+            self._restored_metrics = [np.asarray(variable).copy() for variable in self.trainer.metrics_variables]
 
     @property
-    def over(self):
-        """Whether all epochs are done, or none was better for as long as the recipe waits."""
+    def finished(self) -> bool:
+        """Whether all epochs are done, or the recipe's patience is exhausted."""
         waited = len(self.history) - best(self.history)["epoch"] if self.history else 0
         return len(self.history) >= self.recipe.epochs or 0 < self.recipe.patience <= waited
 
-    def run(self, **validation):
-        """Train to the end, with the rest of an interrupted epoch first.
+    def train(self, validation_data: Any = None) -> None:
+        """Train to the end, starting with the rest of an interrupted epoch.
 
         Args:
-            **validation: keywords of Keras' `fit`.
+            validation_data: dataset for Keras' `fit`, or None.
 
         Raises:
-            KeyboardInterrupt: on Ctrl-C or SIGTERM, once the state is written.
-            CheckFailed: if the loss or a weight is no longer a finite number; the last good checkpoint stays.
+            KeyboardInterrupt: on Ctrl-C or SIGTERM, after the state is saved.
+            CheckFailed: if the loss or a weight is no longer finite; the last good checkpoint stays.
         """
-        with self._noting_interrupts(), self.bar:
-            while not self.over:
-                done, step = len(self.history), self.step
-                kept = Scalars(self.last.parent / "logs", write_graph=False)
+        with self._deferred_interrupts(), self.bar:
+            while not self.finished:
+                epochs, step = len(self.history), self.step
+                tensorboard = EpochTensorBoard(self.out / "logs", write_graph=False)
                 self.trainer.fit(
-                    self.trainer.feed(self.recipe.seed, done, step),
-                    steps_per_epoch=self.trainer.stretches(step),
-                    initial_epoch=done,
-                    epochs=done + 1 if step else self.recipe.epochs,
-                    shuffle=False,  # the feed is in the epoch's order
+                    self.trainer.train_dataset(self.recipe.seed, epochs, step),
+                    steps_per_epoch=self.trainer.elements(step),
+                    initial_epoch=epochs,
+                    epochs=epochs + 1 if step else self.recipe.epochs,
+                    shuffle=False,  # the dataset has the order of the epoch
                     verbose=0,
-                    callbacks=Unread([self, kept], add_history=True, model=self.trainer),
-                    **validation,
+                    callbacks=TensorCallbackList([self, tensorboard], add_history=True, model=self.trainer),
+                    validation_data=validation_data,
                 )
-                if self._stops:  # only now, as others have something to do at an epoch's end, too
+                if self._stopping:  # only now, because TensorBoard writes at the end of an epoch too
                     raise KeyboardInterrupt
-        if self._interrupted and self.placement.writes:  # after the last moment at which the run could ask
+        if self._interrupted and self.strategy.is_chief:  # by a signal after the last sync point
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
-    def _noting_interrupts(self):
-        """Within it Ctrl-C and SIGTERM wait for the end of the steps at work; a second one does not."""
+    def _deferred_interrupts(self) -> Iterator[None]:
+        """Let Ctrl-C and SIGTERM wait for the end of the running steps. A second one is handled as usual."""
 
         def note(number, frame):
             self._interrupted = True
             for each, handler in before.items():
                 signal.signal(each, handler)
 
-        if threading.current_thread() is not threading.main_thread():  # where Python knows no signals
+        if threading.current_thread() is not threading.main_thread():  # Python handles signals in the main thread only
             yield
             return
-        before = {each: signal.getsignal(each) for each in self.placement.signals}
-        # What ignores them, such as what a shell runs in its background, goes on to.
+        before = {each: signal.getsignal(each) for each in self.strategy.signals}
+        # Ignored signals stay ignored; a shell starts background jobs with Ctrl-C ignored.
         before = {each: handler for each, handler in before.items() if handler not in (signal.SIG_IGN, None)}
         try:
             for each in before:
@@ -150,87 +168,86 @@ class Running(keras.callbacks.Callback):
             for each, handler in before.items():
                 signal.signal(each, handler)
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.first = self.step
-        self.started = self.saved = time.perf_counter()
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._first_step = self.step
+        self._started = self._saved = time.perf_counter()
         self.bar.update(self.task, completed=epoch + self.step / self.trainer.steps)
-        if self._metrics is not None:  # Keras has just reset them, and the epoch goes on
-            for variable, value in zip(self.trainer.metrics_variables, self._metrics, strict=True):
+        if self._restored_metrics is not None:  # Keras has just reset them, and the epoch is resumed in its middle
+            for variable, value in zip(self.trainer.metrics_variables, self._restored_metrics, strict=True):
                 variable.assign(value)
-            self._metrics = None
+            self._restored_metrics = None
 
-    def on_train_batch_end(self, batch, logs=None):
-        begun, self.step = self.step, min(self.trainer.steps, self.first + (batch + 1) * self.trainer.stretch)
-        self._judge()  # the steps before, while these are still computed
-        self._unread = logs["loss"], self.trainer.verdict(logs), begun, self.step
-        self._ask_to_stop()
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        before = self.step
+        self.step = min(self.trainer.steps, self._first_step + (batch + 1) * self.trainer.steps_per_element)
+        self._check_loss()  # of the previous steps, while these are still computed
+        self._pending = logs["loss"], self.trainer.loss_status(logs), before, self.step
+        self._check_stop()
         now = time.perf_counter()
         self.bar.update(self.task, completed=len(self.history) + self.step / self.trainer.steps)
-        if self.step < self.trainer.steps:  # else the epoch is about to end, and will be written
-            if self._stops or now - self.saved >= self.every:
-                self._judge()
+        if self.step < self.trainer.steps:  # otherwise the end of the epoch saves a checkpoint
+            if self._stopping or now - self._saved >= self.checkpoint_every:
+                self._check_loss()
                 self._save()
-                self.saved = time.perf_counter()
-            if self._stops:
+                self._saved = time.perf_counter()
+            if self._stopping:
                 raise KeyboardInterrupt
 
-    def _judge(self):
-        """Stop the run if a loss that was not looked at yet is no finite number."""
-        if self._unread is None:
+    def _check_loss(self):
+        """Fail if the loss of the pending steps is not finite. Waits for them."""
+        if self._pending is None:
             return
-        (loss, verdict, begun, done), self._unread = self._unread, None
-        if bad := self.trainer.bad_step(verdict, begun, done):
-            self._fail(f"the loss is {float(loss)}", f" at step {bad:,} of {self.trainer.steps:,}")
+        (loss, status, before, after), self._pending = self._pending, None
+        if step := self.trainer.first_nonfinite_step(status, before, after):
+            self._fail(f"the loss is {float(loss)}", f" at step {step:,} of {self.trainer.steps:,}")
 
-    def _ask_to_stop(self):
-        """Find out whether to stop at this moment of the run; there is one after each step, and one after each epoch."""
-        self._moments += 1
-        self._stops = self._stops or self.placement.stopped(self._interrupted, self._moments)
+    def _check_stop(self):
+        """Find out whether to stop at this sync point. There is one after each dataset element and after each epoch."""
+        self._sync_points += 1
+        self._stopping = self._stopping or self.strategy.should_stop(self._interrupted, self._sync_points)
 
-    def on_test_begin(self, logs=None):
-        self._judge()  # which waits for the last step
-        self.trained = time.perf_counter()
+    def on_test_begin(self, logs: dict | None = None) -> None:
+        self._check_loss()
+        self._trained = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
-        self._judge()
-        validated = (
-            {}
-            if "val_loss" not in logs
-            else {
-                "val_loss": float(logs["val_loss"]),
-                "val_error": 100 * (1 - float(logs["val_accuracy"])),
-            }
-        )
-        now = time.perf_counter()
-        shown = self.trainer.presentations * (1 - self.first / self.trainer.steps)
-        row = {
-            "epoch": epoch + 1,
-            "loss": float(logs["loss"]),
-            "error": 100 * (1 - float(logs["accuracy"])),
-            **validated,
-            **({} if self.trainer.rule else {"learning_rate": float(self.trainer.optimizer.learning_rate)}),
-            "images_per_second": shown / ((self.trained if validated else now) - self.started),
-            "seconds": now - self.started + self.spent,
-        }
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self._check_loss()
+        row = self._row(epoch, logs)
         logs["images_per_second"] = row["images_per_second"]  # for TensorBoard, which is called next
-        # The loss is measured before each step; what the last step of an epoch did shows on validation.
+        # The loss is measured before each step; the validation loss shows the effect of the last step of an epoch.
         if not all(map(math.isfinite, row.values())):
-            on_validation = f" ({row['val_loss']} on validation)" if validated else ""
+            on_validation = f" ({row['val_loss']} on validation)" if "val_loss" in row else ""
             self._fail(f"the loss is {row['loss']}{on_validation}")
-        earlier = min((rank(each) for each in self.history), default=(math.inf,))
+        best_rank = min((rank(each) for each in self.history), default=(math.inf,))
         self.history.append(row)
-        self.step, self.spent = 0, 0.0
-        # In this order a kill between any two lines loses at most this epoch, which a resumed run does again, to the bit.
-        if rank(row) < earlier and self.placement.writes:
-            with atomic(self.best) as temporary, mixed_precision.using(self.trainer.classifier, "float32"):
+        self.step, self.earlier_seconds = 0, 0.0
+        # In this order a kill between any two lines loses at most this epoch, and a resumed run repeats it bit by bit.
+        if rank(row) < best_rank and self.strategy.is_chief:
+            with atomic(self.best_path) as temporary, mixed_precision.using(self.trainer.classifier, "float32"):
                 self.trainer.classifier.save(temporary)
         self._save()
-        self.write_table()
-        self._tell(row)
-        self._ask_to_stop()
-        self.trainer.stop_training = self._stops or self.over
+        self.write_history()
+        self._print_epoch(row)
+        self._check_stop()
+        self.trainer.stop_training = self._stopping or self.finished
 
-    def _tell(self, row):
+    def _row(self, epoch, logs):
+        """Return the row of an epoch for history.csv."""
+        now = time.perf_counter()
+        images = self.trainer.images_per_epoch * (1 - self._first_step / self.trainer.steps)
+        validated = "val_loss" in logs
+        row = {"epoch": epoch + 1, "loss": float(logs["loss"]), "error": 100 * (1 - float(logs["accuracy"]))}
+        if validated:
+            row |= {"val_loss": float(logs["val_loss"]), "val_error": 100 * (1 - float(logs["val_accuracy"]))}
+        if not self.trainer.rule:
+            row["learning_rate"] = float(self.trainer.optimizer.learning_rate)
+        return {
+            **row,
+            "images_per_second": images / ((self._trained if validated else now) - self._started),
+            "seconds": now - self._started + self.earlier_seconds,
+        }
+
+    def _print_epoch(self, row):
         rate = f"{row['images_per_second']:,.0f} images/s"
         self.bar.update(self.task, completed=row["epoch"], rate=rate)
         on_validation = f"validation {row['val_error']:6.2f} %  " if "val_error" in row else ""
@@ -238,41 +255,41 @@ class Running(keras.callbacks.Callback):
             f"epoch {row['epoch']:3}  loss {row['loss']:8.4f}  error {row['error']:6.2f} %  {on_validation}{rate}",
             soft_wrap=True,
         )
-        if self.over and row["epoch"] < self.recipe.epochs:
+        if self.finished and row["epoch"] < self.recipe.epochs:
             number = best(self.history)["epoch"]
             self.console.print(
-                f"stops early: no epoch was better than epoch {number} for {self.recipe.patience}", soft_wrap=True
+                f"early stopping: no improvement since epoch {number} (patience {self.recipe.patience})", soft_wrap=True
             )
 
     def _save(self):
-        """Write the state, where it is, and the history to the last checkpoint, if this process is the one that writes."""
-        if not self.placement.writes:
+        """Save the state, the current step and the history to the last checkpoint, if this process is the chief."""
+        if not self.strategy.is_chief:
             return
         if keras.backend.backend() == "jax":
-            self.trainer.jax_state_sync()  # within an epoch Keras has it
+            self.trainer.jax_state_sync()  # within an epoch Keras holds the state outside of the variables
         notes = {
             "history": self.history,
             "step": self.step,
-            "spent": self.spent + (time.perf_counter() - self.started if self.step else 0.0),
+            "spent": self.earlier_seconds + (time.perf_counter() - self._started if self.step else 0.0),
             "data_fingerprint": self.fingerprint,
             "backend": keras.backend.backend(),
         }
         try:
-            checkpoint.save(self.last, self.state, notes)
+            checkpoint.save(self.checkpoint_path, self.state, notes)
         except CheckFailed as error:
             self._fail(str(error), f" at step {self.step:,} of {self.trainer.steps:,}" if self.step else "")
 
-    def _fail(self, what, where=""):
-        """Raise `CheckFailed`: of numbers that are none nothing is written, and the last good ones stay."""
-        kept = "the last good checkpoint" if self.last.exists() else "nothing, as no step was kept yet"
+    def _fail(self, what: str, where: str = "") -> NoReturn:
+        """Raise `CheckFailed`. Values that are not finite are not saved, and the last good checkpoint stays."""
+        kept = "has the last good checkpoint" if self.checkpoint_path.exists() else "has no checkpoint yet"
         raise CheckFailed(
             f"{what} in epoch {len(self.history) + 1}{where}: the learning rate is too large, or the data are wrong; "
-            f"{self.last.parent} keeps {kept}"
+            f"{self.out} {kept}"
         )
 
-    def write_table(self):
-        """Write the history as CSV."""
-        with atomic(self.table) as temporary, temporary.open("w", newline="") as file:
+    def write_history(self) -> None:
+        """Write the history as history.csv."""
+        with atomic(self.out / "history.csv") as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.history[0])
             writer.writeheader()
             writer.writerows(self.history)

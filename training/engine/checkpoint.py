@@ -1,23 +1,27 @@
-"""The state of a run in one file, so that it is either all of one step or all of another."""
+"""Checkpoints: the complete state of a run in one file, written atomically."""
 
 import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 
 from zoo.errors import CheckFailed, ZooError
 from zoo.files import atomic
 
 
-def save(path, variables, notes):
-    """Write variables and notes to one `.npz`, atomically.
+def save(path: Path, variables: Sequence[keras.Variable], notes: dict) -> None:
+    """Write variables and notes to one `.npz` file.
 
     Args:
         path: the file.
-        variables: list of Keras variables: weights, optimizer slots, metrics, seed states.
-        notes: what JSON can hold, such as the history of the run and where it is.
+        variables: Keras variables: weights, optimizer slots, metrics, seed states.
+        notes: JSON-serializable values, such as the history of the run and the current step.
 
     Raises:
-        CheckFailed: if a value is no finite number; the file is left as it was.
+        CheckFailed: if a value is not finite; the file is then not changed.
     """
     arrays = {f"{index}:{variable.path}": np.asarray(variable) for index, variable in enumerate(variables)}
     for name, array in arrays.items():
@@ -27,27 +31,35 @@ def save(path, variables, notes):
         np.savez(file, notes=np.array(json.dumps(notes)), **arrays)
 
 
-def restore(path, variables):
-    """Put the values of a checkpoint into variables.
+def restore(path: Path, variables: Sequence[keras.Variable]) -> None:
+    """Assign the values of a checkpoint to variables.
+
+    Args:
+        path: the file.
+        variables: the Keras variables, in the order of `save`.
 
     Raises:
-        ZooError: if the file is damaged or holds the state of another net or optimizer.
+        ZooError: if the file is damaged, or is the checkpoint of another model or optimizer.
     """
     values = list(_read(path, lambda stored: {name: stored[name] for name in stored.files if name != "notes"}).values())
     if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
-        raise ZooError(f"{path} holds the state of another net or optimizer; give the recipe that it was made with")
+        raise ZooError(f"{path} is the checkpoint of another model or optimizer; use the recipe of its run")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
 
-def notes(path):
-    """Return the notes of a checkpoint, of which nothing else is read; raises `ZooError` if they are damaged."""
+def notes(path: Path) -> dict:
+    """Return the notes of a checkpoint without reading its variables.
+
+    Raises:
+        ZooError: if the file is damaged.
+    """
     return _read(path, lambda stored: json.loads(str(stored["notes"])))
 
 
-def _read(path, what):
+def _read(path: Path, read: Callable[[Any], Any]) -> Any:
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return what(stored)
-    except Exception as error:  # a damaged archive raises what zipfile, zlib, NumPy or JSON choose to
-        raise ZooError(f"{path} is damaged ({error}); start anew in another folder") from error
+            return read(stored)
+    except Exception as error:  # a damaged archive raises errors of zipfile, zlib, NumPy or JSON
+        raise ZooError(f"{path} is damaged ({error}); start a new run with another --out") from error

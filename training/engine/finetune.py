@@ -1,128 +1,156 @@
-"""Fine-tuning: a model of the zoo, or a user's own, on a user's own pictures."""
+"""Fine-tuning: continue the training of a model on a user's own images."""
 
+import dataclasses
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
 
-from training import CHECKPOINT_SECONDS, data, recipe
-from training.augmentation import presets
+from training import recipe as recipes
+from training.data import Source
 from training.distributed import devices
-from training.distributed.strategy import Placement
-from training.engine import run_directory
-from training.engine.fit import fit
+from training.engine import prepared_data, run_directory
+from training.engine.fit import FitOptions, run
+from training.engine.prepared_data import PreparedData
 from training.evaluation.evaluate import score
-from training.recipe import shown
+from training.recipe import Recipe
 from zoo import registry
 from zoo.errors import ZooError
 
-# Pictures that an epoch shows at least, of few each several times: else a small folder would be left after few steps.
-SHOWN = 2000
-# How they are distorted, unless something else is asked for; what that is worth is in the header of the recipe.
-AUGMENTATION = "light"
+if TYPE_CHECKING:
+    from zoo.classifier import Classifier
+
+# Minimum number of images in an epoch. A smaller data set is repeated; otherwise its run would end after few steps.
+IMAGES_PER_EPOCH = 2000
 
 
 def finetune(
-    name_or_path,
-    folder,
-    out,
-    resume=False,
-    strict=False,
-    console=None,
-    command="",
-    checkpoint_every=CHECKPOINT_SECONDS,
-    placement=None,
-    **changes,
-):
-    """Fine-tune a classifier on a user's pictures.
+    name_or_path: str | Path,
+    folder: str | Path,
+    out: str | Path,
+    resume: bool = False,
+    strict: bool = False,
+    **options_and_changes: Any,
+) -> dict:
+    """Fine-tune a classifier on a user's images.
 
-    If the data's classes are the classifier's, all of it goes on learning; otherwise it gets a new output layer, which at
-    first learns alone, above what was learned before.
+    If the classes of the data are those of the classifier, all layers are trained. Otherwise the classifier gets a new
+    output layer, and its other layers are frozen at first.
 
     Args:
-        name_or_path: what `zoo.load` takes.
-        folder: what `training.data.load` takes: a folder with a folder of pictures a class, a list, or a TFDS name.
-        out: the run folder.
-        resume: go on from the run folder's last checkpoint.
-        strict: refuse unreadable pictures instead of leaving them out.
-        console: rich console for progress.
-        command, checkpoint_every, placement: as for `training.fit`.
-        **changes: values of the recipe "finetune" to change, such as epochs=5.
+        name_or_path: argument of `zoo.load`.
+        folder: argument of `training.data.load`: a folder with one subfolder per class, a list, or a TFDS name.
+        out: run directory.
+        resume: resume from the last checkpoint in the run directory.
+        strict: raise an error on unreadable images instead of skipping them.
+        **options_and_changes: fields of `training.engine.fit.FitOptions` (console, command, about, checkpoint_every and
+            placement), and values of the recipe "finetune" to change, such as epochs=5.
 
     Returns:
-        dict: what metrics.json holds, with accuracy_before in percent on the same pictures, None for new classes.
+        dict: the content of metrics.json, with accuracy_before: the accuracy on the same images before fine-tuning, in
+        percent; None for new classes.
 
     Raises:
-        ZooError: as `training.fit`; if the model does not learn by gradients.
+        ZooError: as `training.fit`; if the model is trained by a learning rule instead of gradients.
     """
-    out, placement = Path(out), placement or Placement()
-    run_directory.check(out, resume)  # before all that takes time
+    names = {option.name for option in dataclasses.fields(FitOptions)}
+    options = {key: value for key, value in options_and_changes.items() if key in names}
+    changes = {key: value for key, value in options_and_changes.items() if key not in names}
+    recipe = recipes.load_for_finetuning(str(name_or_path), str(folder), **changes)
+    return finetune_recipe(recipe, Path(out), resume, strict, FitOptions(**options))
+
+
+def finetune_recipe(recipe: Recipe, out: Path, resume: bool, strict: bool, options: FitOptions) -> dict:
+    """Fine-tune the model of a recipe on its data.
+
+    Args:
+        recipe: recipe from `training.recipe.load_for_finetuning`.
+        out: run directory.
+        resume: resume from the last checkpoint in the run directory.
+        strict: raise an error on unreadable images instead of skipping them.
+        options: `FitOptions`.
+
+    Returns:
+        As `finetune`.
+    """
+    run_directory.check(out, resume)  # before anything that takes time
     devices.prepare()
-    with placement.scope():
-        before = registry.load(name_or_path)
-    _check_gradient(before)
-    settings = {"model": str(name_or_path), "data.name": str(folder), **changes}
-    checked = recipe.load("finetune", **settings)
-    source = data.load(str(folder), shown(checked, before.image_spec), strict)
-    same = set(source.class_names) in (set(before.class_names), set(before.class_ids or ()))
-    keras.utils.set_random_seed(checked.seed)  # fit sets it again, too late for a new head
-    with placement.scope():
-        classifier, new = (before, ()) if same else _new_head(before, source)
+    strategy = options.strategy
+    with strategy.scope():
+        pretrained = registry.load(recipe.model)
+    _check_gradient(pretrained)
+    source = prepared_data.load(recipe, pretrained.image_spec, strict)
+    keras.utils.set_random_seed(recipe.seed)
+    with strategy.scope():
+        classifier, new_layers = _with_classes(pretrained, source)
     source = source.align_labels(classifier.class_names, classifier.class_ids)
-    train, _, test = data.split(source, checked.data.validation, checked.data.test, checked.seed)  # as fit will
-    accuracy = score(classifier, test).summary()["accuracy"] if same and test is not None else None
-    # A run goes on with what it began with, whatever has become of the pictures: that fit tells in words of its own.
-    repeat = recipe.load(out / "recipe.toml").data.repeat if resume else math.ceil(SHOWN / len(train))
-    defaults = {"data.repeat": repeat, "augmentation": presets.get(AUGMENTATION)}
-    if same:
-        defaults["thaw"] = None  # nothing is new, so nothing has to wait
-    checked = recipe.load("finetune", **{**defaults, **settings})
-    return fit(
-        checked,
-        out,
-        resume,
-        classifier,
-        source,
-        console,
-        new_layers=new,
-        command=command,
-        about={"accuracy_before": accuracy},
-        checkpoint_every=checkpoint_every,
-        placement=placement,
-    )
+    prepared = prepared_data.prepare(recipe, source, strategy)
+    accuracy = None
+    if not new_layers and (test := prepared.splits["test"]) is not None:
+        accuracy = score(classifier, test).summary()["accuracy"]
+    recipe = _completed(recipe, prepared, new_layers, out if resume else None)
+    options = dataclasses.replace(options, about={**(options.about or {}), "accuracy_before": accuracy})
+    return run(recipe, registry.card(classifier.card), out, resume, lambda rule: (classifier, prepared), new_layers, options)
 
 
-def _check_gradient(before):
-    """Refuse a machine that learns by a rule of its own, and name what trains it from the start."""
-    card = registry.card(before.card)
+def _check_gradient(classifier: "Classifier") -> None:
+    """Raise `ZooError` for a model that is trained by a learning rule, with the command that trains it from scratch."""
+    card = registry.card(classifier.card)
     if card.rule:
-        recipes = {f"{card.name}.{tag}": weights.recipe for tag, weights in card.weights.items() if weights.recipe}
-        name = recipes.get(before.weights_name) or next(iter(recipes.values()))
-        parts = "".join(f" --set data.{part}=0.15" for part in ("validation", "test"))
+        recipes_of = {f"{card.name}.{tag}": weights.recipe for tag, weights in card.weights.items() if weights.recipe}
+        name = recipes_of.get(classifier.weights_name) or next(iter(recipes_of.values()))
+        rule = card.rule.class_name.rpartition(">")[2]
+        splits = "".join(f" --set data.{split}=0.15" for split in ("validation", "test"))
         raise ZooError(
-            f"{card.name} learns by a rule of its own, {card.rule.class_name.rpartition('>')[2]}, and cannot be fine-tuned; "
-            f"to train it on your pictures: zoo train {name} --set data.name=FOLDER{parts} --out DIR"
+            f"{card.name} is trained by a learning rule, {rule}, and cannot be fine-tuned; "
+            f"to train it on your images: zoo train {name} --set data.name=FOLDER{splits} --out DIR"
         )
 
 
-def _new_head(before, source):
-    """Return a classifier for other classes, and the names of its new layers: the same net, with a new last one that learns.
+def _with_classes(pretrained: "Classifier", source: Source) -> tuple["Classifier", tuple[str, ...]]:
+    """Return a classifier for the classes of a data set, and the names of its new layers, of which there may be none."""
+    if set(source.class_names) in (set(pretrained.class_names), set(pretrained.class_ids or ())):
+        return pretrained, ()
+    return _new_head(pretrained, source.class_names)
 
-    What follows that layer, if anything, is fixed: the targets that its units have for the old classes.
+
+def _new_head(pretrained: "Classifier", class_names: tuple[str, ...]) -> tuple["Classifier", tuple[str, ...]]:
+    """Return a classifier for other classes, and the names of its new layers.
+
+    Its last trainable layer is new. Layers above it, if any, have fixed weights: the target codes of the old classes.
     """
-    net = registry.build(before.card, classes=len(source.class_names), **before.options)
+    net = registry.build(pretrained.card, classes=len(class_names), **pretrained.options)
     *body, head = [layer for layer in net.layers if layer.trainable_weights]
     fixed = [layer for layer in net.layers if layer.weights and not layer.trainable_weights]
     for layer in [*body, *fixed]:
-        layer.set_weights(before.net.get_layer(layer.name).get_weights())
-    classifier = type(before)(
+        layer.set_weights(pretrained.net.get_layer(layer.name).get_weights())
+    classifier = type(pretrained)(
         net,
-        before.preprocessing,
-        before.image_spec,
-        source.class_names,
-        before.card,
-        before.weights_name,
-        before.options,
-        name=before.name,
+        pretrained.preprocessing,
+        pretrained.image_spec,
+        class_names,
+        pretrained.card,
+        pretrained.weights_name,
+        pretrained.options,
+        name=pretrained.name,
     )
     return classifier, (head.name,)
+
+
+def _completed(recipe: Recipe, prepared: PreparedData, new_layers: tuple[str, ...], resumed: Path | None) -> Recipe:
+    """Return a recipe with the values that depend on the data and the classes.
+
+    Args:
+        recipe: recipe from `training.recipe.load_for_finetuning`.
+        prepared: `PreparedData`.
+        new_layers: names of the new layers; without any, nothing is frozen.
+        resumed: run directory to resume, or None.
+    """
+    if "repeat" not in recipe.data.model_fields_set:
+        # A resumed run keeps its value; if the images have changed, the fingerprint shows it.
+        repeat = math.ceil(IMAGES_PER_EPOCH / len(prepared.splits["train"]))
+        if resumed:
+            repeat = recipes.load(resumed / "recipe.toml").data.repeat
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"repeat": repeat})})
+    return recipe if new_layers else recipes.without_thaw(recipe)

@@ -1,239 +1,219 @@
-"""Training: from a recipe to a run folder, whose files `training.engine.run_directory` lists."""
+"""Training: from a recipe to a run directory, whose files `training.engine.run_directory` lists."""
 
-import datetime
-import functools
-import json
 import time
-from importlib.metadata import version
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 from rich.console import Console
 
-from training import CHECKPOINT_SECONDS, data, keras_objects, report
+from training import CHECKPOINT_SECONDS, data, keras_objects
 from training.distributed import devices
-from training.distributed.strategy import Placement
-from training.engine import checkpoint, fused_steps, mixed_precision, run_directory
-from training.engine.callbacks import Running
-from training.engine.freezing import Thaw
-from training.evaluation.evaluate import score
-from training.history import best
-from training.recipe import Recipe, shown
+from training.distributed.strategy import Strategy
+from training.engine import checkpoint, fused_steps, mixed_precision, prepared_data, run_directory, summary
+from training.engine.callbacks import TrainingRun
+from training.engine.freezing import GradualUnfreezing
+from training.engine.prepared_data import PreparedData
+from training.recipe import Recipe
 from training.recipe import load as load_recipe
-from training.report import contact_sheet
-from zoo import machine, registry
+from zoo import registry
 from zoo.errors import ZooError
-from zoo.files import atomic
+
+if TYPE_CHECKING:
+    from training.data import Source
+    from training.engine.trainer import Trainer
+    from zoo.classifier import Classifier
+    from zoo.rules import Rule
+    from zoo.schema import Card
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Options of `fit` and `finetune` that do not depend on the recipe.
+
+    Attributes:
+        console: Rich console for progress. Default: the standard output, quiet if this process is not the chief.
+        command: the command that the user typed, for the report.
+        about: extra entries for metrics.json.
+        checkpoint_every: seconds between checkpoints within an epoch. The end of an epoch saves one too.
+        placement: distribution strategy, for more than one device.
+    """
+
+    console: Console | None = None
+    command: str = ""
+    about: dict | None = None
+    checkpoint_every: float = CHECKPOINT_SECONDS
+    placement: Strategy | None = None
+
+    @property
+    def strategy(self) -> Strategy:
+        """The distribution strategy, which is one device by default."""
+        return self.placement or Strategy()
 
 
 def fit(
-    recipe,
-    out,
-    resume=False,
-    classifier=None,
-    source=None,
-    console=None,
-    new_layers=(),
-    command="",
-    about=None,
-    checkpoint_every=CHECKPOINT_SECONDS,
-    placement=None,
-):
-    """Train as a recipe says.
+    recipe: Recipe | str | Path,
+    out: Path | str,
+    resume: bool = False,
+    classifier: "Classifier | None" = None,
+    source: "Source | None" = None,
+    new_layers: Iterable[str] = (),
+    **options: Any,
+) -> dict | None:
+    """Train a model from a recipe and write a run directory.
 
     Args:
-        recipe: `training.recipe.Recipe`, or what `training.recipe.load` takes: a name, or the path of a TOML file.
-        out: the run folder; it must not hold a run already, unless `resume`.
-        resume: go on from the folder's last checkpoint. On the CPU the result is, to the bit, that of a run that was never
-            interrupted.
-        classifier: `zoo.Classifier` to go on with, instead of the recipe's model with random weights.
-        source: `training.data.Source`, instead of loading the recipe's data.
-        console: rich console for progress; a quiet one says nothing.
-        new_layers: names of the classifier's layers that are new, above others that have learned before.
-        command: what was typed, for the report.
-        about: dict of what else metrics.json is to hold.
-        checkpoint_every: seconds between two checkpoints within an epoch; the end of an epoch is one, too.
-        placement: `training.distributed.strategy.Placement`, for more than one device.
+        recipe: `training.recipe.Recipe`, name of a packaged recipe, or path of a TOML file.
+        out: run directory. It must not contain a run, unless `resume`.
+        resume: resume from the last checkpoint in the run directory. On the CPU the resulting weights are bit-identical to
+            those of an uninterrupted run.
+        classifier: `zoo.Classifier` to continue from. Default: the recipe's model with random weights.
+        source: `training.data.Source`. Default: the recipe's data.
+        new_layers: names of layers of the classifier that are not pretrained; the others are first frozen, as the recipe's
+            [thaw] describes.
+        **options: fields of `FitOptions`: console, command, about, checkpoint_every and placement.
 
     Returns:
-        dict: what metrics.json holds; None in a process that does not write the run folder.
+        dict: the content of metrics.json; None in a process that does not write the run directory.
 
     Raises:
-        ZooError: if the folder holds a run already, the data or recipe cannot be used, or the checkpoint is of other ones.
-        CheckFailed: if the loss is no longer a finite number; the last good checkpoint stays.
-        KeyboardInterrupt: on Ctrl-C or SIGTERM, when the state is written.
+        ZooError: if the directory contains a run already, the data or recipe cannot be used, or the checkpoint belongs to
+            other data.
+        CheckFailed: if the loss is no longer finite; the last good checkpoint stays.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, after the state is saved.
+    """
+    options = FitOptions(**options)
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    card = registry.card(classifier.card if classifier else recipe.model)
+
+    def prepare(rule: "Rule | None") -> tuple["Classifier", PreparedData]:
+        image_spec = classifier.image_spec if classifier else (recipe.picture or card.picture).model_dump()
+        prepared = prepared_data.prepare(recipe, source or prepared_data.load(recipe, image_spec), options.strategy)
+        return classifier or _build_classifier(recipe, card, prepared, rule), prepared
+
+    devices.prepare()
+    keras.utils.set_random_seed(recipe.seed)
+    return run(recipe, card, out, resume, prepare, new_layers, options)
+
+
+def run(
+    recipe: Recipe,
+    card: "Card",
+    out: Path | str,
+    resume: bool,
+    prepare: Callable[["Rule | None"], tuple["Classifier", PreparedData]],
+    new_layers: Iterable[str],
+    options: FitOptions,
+) -> dict | None:
+    """Train a classifier in a run directory, for `fit` and `finetune`. The caller sets the random seed.
+
+    Args:
+        recipe: `training.recipe.Recipe`.
+        card: card of the model.
+        out: run directory.
+        resume: resume from its last checkpoint.
+        prepare: function from the learning rule, or None, to the classifier and its data.
+        new_layers: names of layers that are not pretrained.
+        options: `FitOptions`.
+
+    Returns:
+        dict: the content of metrics.json; None in a process that does not write the run directory.
     """
     start = time.perf_counter()
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    placement = placement or Placement()
-    console = console or Console(quiet=not placement.writes)
-    with run_directory.opened(out, recipe, resume) if placement.writes else run_directory.scratch() as out:
-        devices.prepare()
-        keras.utils.set_random_seed(recipe.seed)
-        with placement.scope():
-            placement.compare({"recipe": lambda: f"{recipe.model_dump_json()} {resume}"})
-            source, parts, trainer = _prepare(recipe, classifier, source, new_layers, placement)
-            run = Running(out, recipe, trainer, source.fingerprint(), console, checkpoint_every)
-            placement.share(run.last)
-            if resume and run.last.exists():
-                notes = checkpoint.notes(run.last)
-                _check(run, notes, source)
-                run.take_up(notes)
-            _introduce(run, source, parts, placement)
-            earlier = sum(row["seconds"] for row in run.history) + run.spent
-            validation = parts["validation"]
-            with mixed_precision.using(trainer.classifier, recipe.precision):
-                run.run(**(trainer.validation(validation.images, validation.labels) if validation else {}))
-        if not placement.writes:
+    strategy = options.strategy
+    console = options.console or Console(quiet=not strategy.is_chief)
+    with run_directory.opened(out, recipe, resume) if strategy.is_chief else run_directory.scratch() as out:
+        with strategy.scope():
+            strategy.check_equal({"recipe": lambda: f"{recipe.model_dump_json()} {resume}"})
+            rule = _learning_rule(recipe, card)
+            classifier, prepared = prepare(rule)
+            trainer = _build_trainer(recipe, classifier, prepared, rule, strategy)
+            _compile(trainer, recipe, card, new_layers)
+            training_run = TrainingRun(out, recipe, trainer, prepared.fingerprint, console, options.checkpoint_every)
+            strategy.broadcast(training_run.checkpoint_path)
+            if resume and training_run.checkpoint_path.exists():
+                notes = checkpoint.notes(training_run.checkpoint_path)
+                _check_resumable(training_run, notes, prepared.source)
+                training_run.restore(notes)
+            summary.print_start(training_run, prepared)
+            earlier = sum(row["seconds"] for row in training_run.history) + training_run.earlier_seconds
+            validation = prepared.splits["validation"]
+            with mixed_precision.using(classifier, recipe.precision):
+                training_run.train(trainer.validation_dataset(validation.images, validation.labels) if validation else None)
+        if not strategy.is_chief:
             return None
-        about = {"command": command, **(about or {})}
-        return _finish(run, source, parts, time.perf_counter() - start + earlier, about)
+        about = {"command": options.command, **(options.about or {})}
+        return summary.write_result(training_run, prepared, time.perf_counter() - start + earlier, about)
 
 
-def _prepare(recipe, classifier, source, new_layers, placement):
-    """Return what a run needs: the source, its parts by name, and the trainer, ready to fit."""
-    card = registry.card(classifier.card if classifier else recipe.model)
-    picture = classifier.image_spec if classifier else (recipe.picture or card.picture).model_dump()
-    source = source or data.load(recipe.data.name, shown(recipe, picture))
-    placement.compare({"data": source.fingerprint})
-    train, validation, test = data.split(source, recipe.data.validation, recipe.data.test, recipe.seed)
-    if validation is None and test is None:
-        raise ZooError(f"{recipe.data.name} has no test part, and data.validation and data.test are 0: set one of them")
+def _learning_rule(recipe: Recipe, card: "Card") -> "Rule | None":
+    """Return the learning rule of a recipe or card, or None if an optimizer trains the model."""
     described = recipe.rule or (None if recipe.optimizer else card.rule)
     if described is None and recipe.optimizer is None:
-        raise ZooError(f"the recipe for {recipe.model} has no [optimizer], and its card no rule to learn by")
+        raise ZooError(f"the recipe for {recipe.model} has no [optimizer], and its card has no learning rule")
     rule = keras_objects.rule(described) if described else None
     mixed_precision.check(recipe.precision, recipe.model, rule)
-    batch_size = min(recipe.batch_size, len(train))
-    placement.check(batch_size, rule)
-    if classifier is None:
-        options = {**(rule.options(len(train)) if rule else {}), **recipe.options}
-        net = _built(recipe.model, len(source.class_names), options)
-        classifier = registry.wrap(net, card, source.class_names, recipe, options)
+    return rule
 
+
+def _build_classifier(recipe: Recipe, card: "Card", prepared: PreparedData, rule: "Rule | None") -> "Classifier":
+    """Build the recipe's model with random weights. An error of the builder is reported as an error of the recipe."""
+    class_names = prepared.source.class_names
+    options = {**(rule.options(len(prepared.splits["train"])) if rule else {}), **recipe.options}
+    if "classes" in options:
+        raise ZooError(f"options.classes: {recipe.model} has the classes of its data, here {len(class_names)}; remove it")
+    try:
+        net = registry.build(recipe.model, classes=len(class_names), **options)
+    except (TypeError, ValueError) as error:
+        raise ZooError(f"{recipe.model} cannot be built with {options}: {error}") from error
+    return registry.wrap(net, card, class_names, recipe, options)
+
+
+def _build_trainer(
+    recipe: Recipe, classifier: "Classifier", prepared: PreparedData, rule: "Rule | None", strategy: Strategy
+) -> "Trainer":
+    """Return a trainer with the recipe's augmentation, fitted to the training split where a layer needs that."""
+    train = prepared.splits["train"]
+    batch_size = min(recipe.batch_size, len(train))
+    strategy.check_batch_size(batch_size, rule)
     augmentation = keras_objects.augmentation(recipe.augmentation, recipe.seed)
     for layer in augmentation:
         if hasattr(layer, "adapt"):
             layer.adapt(train.images, len(train) / batch_size)
-    trainer = fused_steps.make(
-        classifier,
-        augmentation,
-        train.images,
-        train.labels,
-        batch_size,
-        placement=placement,
-        repeat=recipe.data.repeat,
-        rule=rule,
-        balance=recipe.data.balance,
-    )
-    optimizer = None if rule else keras_objects.optimizer(recipe.optimizer, trainer.steps, recipe.epochs)
-    optimizer = optimizer and mixed_precision.optimizer(optimizer, recipe.precision)
-    thaw = Thaw(new_layers, recipe.thaw.epochs * trainer.steps, recipe.thaw.share) if new_layers and recipe.thaw else None
-    with mixed_precision.using(classifier, recipe.precision):
-        trainer.prepare(optimizer, keras_objects.loss(recipe.loss or card.loss), recipe.epochs, thaw)
-    return source, {"train": train, "validation": validation, "test": test}, trainer
+    options = {"repeat": recipe.data.repeat, "balance": recipe.data.balance, "rule": rule, "strategy": strategy}
+    return fused_steps.make(classifier, augmentation, train.images, train.labels, batch_size, **options)
 
 
-def _check(run, notes, source):
-    """Raise `ZooError` if a run cannot go on here: on another backend, or with other pictures.
+def _compile(trainer: "Trainer", recipe: Recipe, card: "Card", new_layers: Iterable[str]) -> None:
+    """Give a trainer the recipe's optimizer and loss, and build all variables."""
+    optimizer = unfreezing = None
+    if trainer.rule is None:
+        optimizer = keras_objects.optimizer(recipe.optimizer, trainer.steps, recipe.epochs)
+        optimizer = mixed_precision.optimizer(optimizer, recipe.precision)
+    if new_layers and recipe.thaw:
+        unfreezing = GradualUnfreezing(new_layers, recipe.thaw.epochs * trainer.steps, recipe.thaw.share)
+    with mixed_precision.using(trainer.classifier, recipe.precision):
+        trainer.prepare(optimizer, keras_objects.loss(recipe.loss or card.loss), recipe.epochs, unfreezing)
 
-    Other pictures would be split anew, and what was kept for the test could be learned from.
+
+def _check_resumable(training_run: TrainingRun, notes: dict, source: "Source") -> None:
+    """Raise `ZooError` if a run cannot be resumed because the backend or the images have changed.
+
+    Changed images would be split differently, and images of the test split could get into the training split.
     """
+    out = training_run.out
     if notes["backend"] != keras.backend.backend():
         raise ZooError(
-            f"{run.last.parent} was begun on {notes['backend']}, and Keras uses {keras.backend.backend()} now, whose random "
-            f"numbers are others; set KERAS_BACKEND={notes['backend']}"
+            f"{out} was started on {notes['backend']}, and Keras now uses {keras.backend.backend()}, which draws other "
+            f"random numbers; set KERAS_BACKEND={notes['backend']}"
         )
-    if notes["data_fingerprint"] == run.fingerprint:
+    if notes["data_fingerprint"] == training_run.fingerprint:
         return
-    split = run.last.parent / "split.csv"
-    named = split.exists() and all(samples.names is not None for samples in source.splits.values())
-    what = f": {data.describe_changes(split, source)}" if named else ""
+    listed = out / "split.csv"
+    named = listed.exists() and all(samples.names is not None for samples in source.splits.values())
+    changes = f": {data.describe_changes(listed, source)}" if named else ""
     raise ZooError(
-        f"the pictures have changed since {run.last.parent} was begun{what}; put them back, or start anew with another --out"
+        f"the images have changed since {out} was started{changes}; restore them, or start a new run with another --out"
     )
-
-
-def _introduce(run, source, parts, placement):
-    """Say what is about to be trained on what, and draw what the net will see."""
-    out, recipe, trainer, train = run.last.parent, run.recipe, run.trainer, parts["train"]
-    say = functools.partial(run.console.print, soft_wrap=True, markup=False, highlight=False)
-    held = ", ".join(f"{len(parts[name] or ()):,} for {name}" for name in ("validation", "test"))
-    say(
-        f"{recipe.model} on {trainer.rows:,} pictures of {len(source.class_names):,} classes, {held}; "
-        f"{trainer.how} on {keras.backend.backend()}{placement.how}; run folder {out}"
-    )
-    counts = data.class_counts(train, source.class_names)
-    uneven = "" if recipe.data.balance else data.class_imbalance(counts)
-    repeated = f"an epoch shows each picture {recipe.data.repeat} times" if recipe.data.repeat > 1 else ""
-    left_out = "what cannot be read is left out; the report and metrics.json name it" if source.problems else ""
-    rounding = devices.arithmetic(recipe.precision), mixed_precision.warning(recipe.precision)
-    words = [*rounding, repeated, left_out, uneven, *data.duplicates_across_splits(**parts)]
-    for each in filter(None, words):
-        say(f"note: {each}")
-    if run.history or run.step:
-        return  # split.csv and seen.png are there, and tell what it began with
-    if train.names is not None:
-        data.write_split(out / "split.csv", source, **parts)
-    shape = trainer.classifier.input_image_shape
-    title = contact_sheet.describe(recipe.model, recipe.augmentation)
-    contact_sheet.draw(trainer.augmentation, train, source.class_names, shape, out / "seen.png", title, source.root)
-
-
-def _built(name, classes, options):
-    """Build a net, with what its builder says against the options of a recipe as an error of the recipe."""
-    if "classes" in options:
-        raise ZooError(f"options.classes: {name} has the classes of its data, here {classes}; leave it out")
-    try:
-        return registry.build(name, classes=classes, **options)
-    except (TypeError, ValueError) as error:
-        raise ZooError(f"{name} cannot be built with {options}: {error}") from error
-
-
-def _finish(run, source, parts, seconds, about):
-    """Measure the best epoch once on the test part, or on validation where there is none, and write the report."""
-    run.write_table()  # again, as a kill may have come between the last state and its table
-    out, chosen = run.best.parent, best(run.history)
-    part = "validation" if parts["test"] is None else "test"
-    evaluation = score(registry.load(run.best), parts[part], part)
-    metrics = {
-        "recipe": run.recipe.model_dump(mode="json", exclude_none=True),
-        "card": run.trainer.classifier.card,
-        "epochs": len(run.history),
-        "best_epoch": chosen["epoch"],
-        **({"validation_error": round(chosen["val_error"], 4)} if "val_error" in chosen else {}),
-        **({"test_error": round(evaluation.error, 4)} if part == "test" else {}),
-        **evaluation.summary(),
-        **about,
-        "images_per_second": round(float(np.median([row["images_per_second"] for row in run.history]))),
-        "wall_seconds": round(seconds, 1),
-        "device": device(),
-        "backend": f"{keras.backend.backend()}, keras {keras.__version__}",
-        "versions": {name: version(name) for name in ("history-zoo", "keras", keras.backend.backend(), "numpy")},
-        "date": datetime.date.today().isoformat(),
-        "data_fingerprint": run.fingerprint,
-        "class_counts": {name: data.class_counts(each, source.class_names) for name, each in parts.items() if each},
-        "left_out": source.problems,
-    }
-    report.plot_mistakes(evaluation, parts[part], out / "mistakes.png")
-    report.write_predictions(evaluation, parts[part], out / "predictions.csv")
-    with atomic(out / "metrics.json") as temporary:
-        temporary.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
-    report.write(out)
-    return metrics
-
-
-def device():
-    """Return what the run was computed on, as a person would name it."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        if jax.default_backend() != "cpu":
-            return jax.devices()[0].device_kind
-    elif keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        for gpu in tf.config.list_physical_devices("GPU"):
-            return tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
-    cpu = machine.cpu()
-    return f"{cpu['name']}, {cpu['cores']} core{'s' * (cpu['cores'] > 1)}"

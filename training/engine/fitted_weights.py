@@ -1,7 +1,9 @@
-"""Weights that are the data themselves: not shipped, but made by their recipe when somebody asks for them."""
+"""Weights that consist of training data: not packaged, but fitted by their recipe on first use."""
 
 import hashlib
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,24 +13,30 @@ from zoo import registry
 from zoo.errors import ZooError
 from zoo.files import atomic
 
+if TYPE_CHECKING:
+    from training.data import Samples, Source
+    from training.recipe import Recipe
+    from zoo.classifier import Classifier
+    from zoo.schema import Weights
 
-def fit_weights(name, weights, path):
-    """Make the weights of a card that are fitted, not shipped, and write them.
+
+def fit_weights(name: str, weights: "Weights", path: Path) -> None:
+    """Fit the weights of a card to their data and write them.
 
     Args:
-        name: `arch.tag`, for the message.
-        weights: `zoo.schema.Weights`, whose recipe says what they are fitted to.
-        path: the `.weights.h5` file.
+        name: `arch.tag`, for messages.
+        weights: `zoo.schema.Weights`, whose recipe names the data.
+        path: the `.weights.h5` file to write.
 
     Raises:
-        ZooError: if the data cannot be had, or are not those of the card.
+        ZooError: if the data cannot be loaded, or are not those of the card.
     """
     recipe = recipes.load(weights.recipe)
     source = load_data(recipe)
     if (found := fingerprint(source.splits["train"])) != weights.sha256:
         raise ZooError(
             f"the {recipe.data.name}{data.location(recipe.data.name)} is not the one of the card of {name}: the sha256 of "
-            f"its training part is {found[:12]}..., not {weights.sha256[:12]}..."
+            f"its training split is {found[:12]}..., not {weights.sha256[:12]}..."
         )
     print(f"{name}: its weights are the data; fitting them to {recipe.data.name}, once", file=sys.stderr)
     classifier = fit_classifier(recipe, source)
@@ -36,25 +44,28 @@ def fit_weights(name, weights, path):
         classifier.net.save_weights(temporary)
 
 
-def load_data(recipe):
-    """Return the `training.data.Source` of a recipe, in the size that its model takes."""
-    picture = recipe.picture or registry.card(recipe.model).picture
-    return data.load(recipe.data.name, picture.model_dump())
+def load_data(recipe: "Recipe") -> "Source":
+    """Return the `training.data.Source` of a recipe, in the image size of its model."""
+    image_spec = recipe.picture or registry.card(recipe.model).picture
+    return data.load(recipe.data.name, image_spec.model_dump())
 
 
-def fingerprint(samples):
-    """Return the hex sha256 of `training.data.Samples`, the pictures and then the labels, on every machine the same."""
+def fingerprint(samples: "Samples") -> str:
+    """Return the hex sha256 of the images and labels of `training.data.Samples`, which is the same on every machine."""
     digest = hashlib.sha256(np.ascontiguousarray(samples.images))
     digest.update(samples.labels.astype("<i4").tobytes())
     return digest.hexdigest()
 
 
-def fit_classifier(recipe, source):
-    """Return the classifier of a recipe after its own rule has seen the training part once, in the order of the data set.
+def fit_classifier(recipe: "Recipe", source: "Source") -> "Classifier":
+    """Train the model of a recipe for one epoch with its learning rule, in the order of the data set.
 
     Args:
-        recipe: `training.recipe.Recipe` of a model that learns by a rule.
+        recipe: `training.recipe.Recipe` of a model with a learning rule.
         source: `training.data.Source`.
+
+    Returns:
+        `zoo.Classifier`.
     """
     card, train = registry.card(recipe.model), source.splits["train"]
     rule = keras_objects.rule(recipe.rule or card.rule)

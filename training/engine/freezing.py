@@ -1,48 +1,70 @@
-"""Fine-tuning that keeps what was learned: it rests while a new layer learns alone, then changes more slowly."""
+"""Freezing of pretrained layers while a new output layer is trained above them."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import keras
 
+if TYPE_CHECKING:
+    from training.engine.trainer import Trainer
 
-class Thaw:
-    """Learning of a net of which a part has learned before: that part rests for some steps, then learns more slowly.
 
-    It holds for any optimizer: of what a step changes in that part nothing is kept at first, and then a share.
+class GradualUnfreezing:
+    """Freeze pretrained layers for some steps; scale their updates after that.
+
+    It works with any optimizer, because it scales the change that a step makes to the pretrained variables.
 
     Args:
-        new: names of the layers that are new, and learn as they would.
-        steps: for how many steps the others rest.
-        share: of each of their later changes, from above 0 to 1.
+        new_layers: names of the layers that are new and trained from the first step on.
+        frozen_steps: number of steps in which the other layers are frozen.
+        update_scale: factor on their later updates, above 0 and at most 1.
     """
 
-    def __init__(self, new, steps, share):
-        self.new = frozenset(new)
-        self.steps = steps
-        self.share = share
+    def __init__(self, new_layers: Iterable[str], frozen_steps: int, update_scale: float) -> None:
+        self.new_layers = frozenset(new_layers)
+        self.frozen_steps = frozen_steps
+        self.update_scale = update_scale
 
-    def step(self, trainer, step, data):
-        """Take a step where variables are changed in place."""
-        old = [variable for variable in trainer.trainable_variables if self._is_old(variable)]
-        before = [keras.ops.copy(variable) for variable in old]
-        kept = self._kept(trainer.optimizer.iterations)
+    def train_step(self, trainer: "Trainer", step: Callable, data: Any) -> dict:
+        """Take a step that changes variables in place, and return its logs.
+
+        Args:
+            trainer: the model that is trained.
+            step: Keras' own `train_step`.
+            data: its batch.
+        """
+        pretrained = [variable for variable in trainer.trainable_variables if self._is_pretrained(variable)]
+        before = [keras.ops.copy(variable) for variable in pretrained]
+        scale = self._scale(trainer.optimizer.iterations)
         logs = step(data)
-        for variable, value in zip(old, before, strict=True):
-            variable.assign(value + kept * (variable - value))
+        for variable, value in zip(pretrained, before, strict=True):
+            variable.assign(value + scale * (variable - value))
         return logs
 
-    def step_on_jax(self, trainer, step, state, data):
-        """Take a step that is a function from the values of all variables to their next ones."""
+    def stateless_train_step(self, trainer: "Trainer", step: Callable, state: tuple, data: Any) -> tuple:
+        """Take a step on JAX, a function from the values of all variables to their next values.
+
+        Args:
+            trainer: the model that is trained.
+            step: Keras' own `train_step`.
+            state: values of the trainable, non-trainable, optimizer and metrics variables.
+            data: its batch.
+
+        Returns:
+            (logs, next state).
+        """
         optimizer = trainer.optimizer
         place = next(i for i, each in enumerate(optimizer.variables) if each is optimizer.iterations)
-        kept = self._kept(state[2][place])
+        scale = self._scale(state[2][place])
         logs, (trainable, *rest) = step(state, data)
         trainable = [
-            before + kept * (after - before) if self._is_old(variable) else after
+            before + scale * (after - before) if self._is_pretrained(variable) else after
             for variable, before, after in zip(trainer.trainable_variables, state[0], trainable, strict=True)
         ]
         return logs, (trainable, *rest)
 
-    def _is_old(self, variable):
-        return not self.new & set(variable.path.split("/"))
+    def _is_pretrained(self, variable):
+        return not self.new_layers & set(variable.path.split("/"))
 
-    def _kept(self, iterations):
-        return keras.ops.where(iterations < self.steps, 0.0, self.share)
+    def _scale(self, iterations):
+        return keras.ops.where(iterations < self.frozen_steps, 0.0, self.update_scale)

@@ -1,6 +1,8 @@
-"""Training on data that fit in memory: they lie on the device, and many steps run in one graph."""
+"""Trainers for data that fit in memory: the data are resident on the device, and many steps are fused into one graph."""
 
 import itertools
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -10,45 +12,72 @@ from training.engine.trainer import Trainer
 from zoo.analysis import arithmetic
 from zoo.layers import traits
 
-# Data up to this size are copied into the backend's memory.
+if TYPE_CHECKING:
+    from zoo.classifier import Classifier
+
+# Data up to this size are copied to the memory of the device.
 RESIDENT_BYTES = 2**30
-# Steps that run in one graph have so many multiply-accumulates forward, about a second on two cores: between two such graphs
-# a run can be stopped and kept. Distortions are not counted, and take time, too.
-STRETCH_MACS, STRETCH_STEPS = 10**10, 128
-# XLA compiles for a second or two, which a run with fewer weights does not get back.
+# Upper bounds of a graph: multiply-accumulates of the forward passes, about a second on two cores, and number of steps.
+# A run can be stopped and saved between two graphs. Augmentation is not counted, although it takes time too.
+FUSED_MACS, FUSED_STEPS = 10**10, 128
+# XLA compiles for one or two seconds, which a run with fewer weights does not win back.
 XLA_WEIGHTS = 100_000
 
 
 class ResidentTrainer(Trainer):
-    """Train with the data resident as uint8 and many steps in one graph: `fit` is fed an order of the rows, not the rows.
+    """Train with resident uint8 data and many steps in one graph. The dataset for `fit` holds row numbers, not images.
 
-    Keras' own training step runs inside a loop of the graph, so losses, metrics, optimizers and callbacks work as ever; only
-    the step from Python to the graph and back is paid once for many. One device.
+    Keras' own training step runs in a loop inside the graph, so losses, metrics, optimizers and callbacks work as usual.
+    Only the overhead between Python and the graph is paid once for many steps. It runs on one device.
     """
 
-    def __init__(self, classifier, *settings, **named):
-        super().__init__(classifier, *settings, **named)
+    def __init__(
+        self,
+        classifier: "Classifier",
+        augmentation: Iterable[keras.layers.Layer],
+        images: Any,
+        labels: Any,
+        batch_size: int,
+        **options: Any,
+    ) -> None:
+        super().__init__(classifier, augmentation, images, labels, batch_size, **options)
         macs = max(1, arithmetic.totals(arithmetic.table(classifier))["macs"]) * self.batch_size
-        self.stretch = max(1, min(self.steps, STRETCH_STEPS, STRETCH_MACS // macs))
-        self.how = f"{self.stretch} steps in one graph" if self.stretch > 1 else super().how
+        self.steps_per_element = max(1, min(self.steps, FUSED_STEPS, FUSED_MACS // macs))
+        if self.steps_per_element > 1:
+            self.description = f"{self.steps_per_element} steps per graph"
 
-    def bad_step(self, verdict, begun, done):
-        return begun + int(verdict) if int(verdict) else None
+    def first_nonfinite_step(self, status: Any, before: int, after: int) -> int | None:
+        return before + int(status) if int(status) else None
 
 
-class OnTensorFlow(ResidentTrainer):
-    """The trainer on TensorFlow, which takes an epoch's last rows as they are."""
+class TensorFlowResidentTrainer(ResidentTrainer):
+    """The resident trainer on TensorFlow. The last batch of an epoch has only the remaining rows."""
 
-    def __init__(self, classifier, augmentation, pictures, labels, *settings, **named):
+    def __init__(
+        self,
+        classifier: "Classifier",
+        augmentation: Iterable[keras.layers.Layer],
+        images: np.ndarray,
+        labels: np.ndarray,
+        batch_size: int,
+        **options: Any,
+    ) -> None:
         import tensorflow as tf
 
-        super().__init__(classifier, augmentation, tf.constant(pictures), tf.constant(labels), *settings, **named)
-        self._bad = tf.Variable(0, trainable=False)  # none of Keras', as no run goes on from it
+        super().__init__(classifier, augmentation, tf.constant(images), tf.constant(labels), batch_size, **options)
+        # The first step of an element whose loss is not finite, from 1, or 0. No Keras variable: it is not in checkpoints.
+        self._nonfinite_step = tf.Variable(0, trainable=False)
 
-    def prepare(self, optimizer, loss, epochs=1, thaw=None):
+    def prepare(
+        self,
+        optimizer: keras.optimizers.Optimizer | None,
+        loss: keras.losses.Loss,
+        epochs: int = 1,
+        unfreezing: Any = None,
+    ) -> None:
         import tensorflow as tf
 
-        super().prepare(optimizer, loss, epochs, thaw)
+        super().prepare(optimizer, loss, epochs, unfreezing)
         self._step = super().train_step
         if self.rule is not None or self.classifier.count_params() < XLA_WEIGHTS:
             return
@@ -56,34 +85,35 @@ class OnTensorFlow(ResidentTrainer):
         if plain and _is_fast_under_xla(self.classifier):
             self._step = tf.function(self._step, jit_compile=True)
         else:
-            self.optimizer.apply = _in_one_pass(self.optimizer.apply)
+            self.optimizer.apply = _compiled_update(self.optimizer.apply)
 
-    def feed(self, seed, epoch, step=0):
+    def train_dataset(self, seed: int, epoch: int, step: int = 0) -> Any:
         import tensorflow as tf
 
-        def stretches(number):
+        def elements(number):
             order = tf.numpy_function(lambda number: self.order(seed, number), [number], tf.int32)
-            order = tf.ensure_shape(order, (self.presentations,))
+            order = tf.ensure_shape(order, (self.images_per_epoch,))
             first = tf.where(number == epoch, tf.constant(step, tf.int64), 0) * self.batch_size
-            rows = self.stretch * self.batch_size
-            return tf.data.Dataset.range(first, self.presentations, rows).map(lambda start: order[start : start + rows])
+            rows = self.steps_per_element * self.batch_size
+            starts = tf.data.Dataset.range(first, self.images_per_epoch, rows)
+            return starts.map(lambda start: order[start : start + rows])
 
-        return input_pipeline.untuned(tf.data.Dataset.range(epoch, tf.int64.max).flat_map(stretches))
+        return input_pipeline.without_autotuning(tf.data.Dataset.range(epoch, tf.int64.max).flat_map(elements))
 
-    def verdict(self, logs):
-        return self._bad.read_value()
+    def loss_status(self, logs: dict) -> Any:
+        return self._nonfinite_step.read_value()
 
-    def train_step(self, order):
+    def train_step(self, order: Any) -> dict:
         import tensorflow as tf
 
-        pictures, labels = self._data
-        self._bad.assign(0)
+        images, labels = self._data
+        self._nonfinite_step.assign(0)
 
         def step(start, number):
             rows = order[start : start + self.batch_size]
-            logs = self._step((tf.gather(pictures, rows), tf.gather(labels, rows)))
-            worse = (self._bad == 0) & ~tf.math.is_finite(logs["loss"])
-            self._bad.assign(tf.where(worse, number, self._bad))
+            logs = self._step((tf.gather(images, rows), tf.gather(labels, rows)))
+            is_first = (self._nonfinite_step == 0) & ~tf.math.is_finite(logs["loss"])
+            self._nonfinite_step.assign(tf.where(is_first, number, self._nonfinite_step))
             return start + self.batch_size, number + 1
 
         end = tf.shape(order)[0]
@@ -91,26 +121,35 @@ class OnTensorFlow(ResidentTrainer):
         return self.get_metrics_result()
 
 
-class OnJax(ResidentTrainer):
-    """The trainer on JAX, whose batches have one size, filled up with rows of weight 0: XLA compiles one graph."""
+class JaxResidentTrainer(ResidentTrainer):
+    """The resident trainer on JAX. Batches are padded to one size with rows of weight 0, so that XLA compiles one graph."""
 
-    def __init__(self, classifier, augmentation, pictures, labels, *settings, **named):
+    def __init__(
+        self,
+        classifier: "Classifier",
+        augmentation: Iterable[keras.layers.Layer],
+        images: np.ndarray,
+        labels: np.ndarray,
+        batch_size: int,
+        **options: Any,
+    ) -> None:
         import jax
 
-        pictures, labels = (jax.device_put(np.asarray(each)) for each in (pictures, labels))  # they may lie in a file
-        super().__init__(classifier, augmentation, pictures, labels, *settings, **named)
-        self._bad = 0
+        images, labels = (jax.device_put(np.asarray(each)) for each in (images, labels))  # they may be memory-mapped
+        super().__init__(classifier, augmentation, images, labels, batch_size, **options)
+        self._nonfinite_step = 0
 
-    def feed(self, seed, epoch, step=0):
-        """Yield (rows, weights), each (stretch, batch); after an epoch's last batch come batches without weight."""
+    def train_dataset(self, seed: int, epoch: int, step: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (rows, weights), each (steps, batch). Batches of weight 0 pad the last element of an epoch."""
         for number in itertools.count(epoch):
-            for first in range(step if number == epoch else 0, self.steps, self.stretch):
-                batches = [self.drawn(seed, number, each) for each in range(first, min(first + self.stretch, self.steps))]
-                missing = self.stretch - len(batches)
+            for first in range(step if number == epoch else 0, self.steps, self.steps_per_element):
+                steps = range(first, min(first + self.steps_per_element, self.steps))
+                batches = [self.padded_batch(seed, number, each) for each in steps]
+                missing = self.steps_per_element - len(batches)
                 yield tuple(np.pad(np.stack(each), ((0, missing), (0, 0))) for each in zip(*batches, strict=True))
 
-    def make_train_function(self, force=False):
-        """Make the function by which Keras' `fit` takes one element of the feed."""
+    def make_train_function(self, force: bool = False) -> None:
+        """Make the function with which Keras' `fit` trains on one element of the dataset."""
         import jax
 
         if self.train_function is not None and not force:
@@ -118,41 +157,43 @@ class OnJax(ResidentTrainer):
         steps = jax.jit(self._steps, donate_argnums=0)
 
         def train(state, iterator):
-            logs, state, self._bad = steps(state, next(iterator), *self._data)
+            logs, state, self._nonfinite_step = steps(state, next(iterator), *self._data)
             return logs, state
 
         self.train_function = train
 
-    def verdict(self, logs):
-        return self._bad
+    def loss_status(self, logs: dict) -> Any:
+        return self._nonfinite_step
 
-    def _steps(self, state, fed, pictures, labels):
-        """Take all steps of an element of the feed, as a function from the values of all variables to their next ones.
+    def _steps(self, state, element, images, labels):
+        """Take all steps of an element, as a function from the values of all variables to their next values.
 
         Returns:
-            (logs, state, the first step whose loss is no finite number, counted from 1, or 0).
+            (logs, state, first step whose loss is not finite, counted from 1, or 0).
         """
         import jax
         from jax import numpy as jnp
 
-        rows, weights = fed
+        rows, weights = element
 
         def step(number, carried):
-            state, bad = carried
+            state, nonfinite_step = carried
             chosen = rows[number]
-            logs, state = self.train_step(state, (pictures[chosen], labels[chosen], weights[number]))
-            return state, jnp.where((bad == 0) & ~jnp.isfinite(logs["loss"]), number + 1, bad)
+            logs, state = self.train_step(state, (images[chosen], labels[chosen], weights[number]))
+            is_first = (nonfinite_step == 0) & ~jnp.isfinite(logs["loss"])
+            return state, jnp.where(is_first, number + 1, nonfinite_step)
 
         count = (weights > 0).any(axis=1).sum()
-        state, bad = jax.lax.fori_loop(0, count, step, (state, 0))
+        state, nonfinite_step = jax.lax.fori_loop(0, count, step, (state, 0))
         with keras.StatelessScope(state_mapping=zip(self.metrics_variables, state[3], strict=True)):
-            return self.get_metrics_result(), state, bad
+            return self.get_metrics_result(), state, nonfinite_step
 
 
-def _in_one_pass(apply):
+def _compiled_update(apply):
     """Return an optimizer's `apply`, compiled by XLA.
 
-    It goes through the memory of a variable once, not once for each operation: that was a quarter of AlexNet's time.
+    The compiled one goes through the memory of a variable once instead of once per operation, which was a quarter of the
+    training time of AlexNet.
     """
     import tensorflow as tf
 
@@ -163,22 +204,37 @@ def _in_one_pass(apply):
     return compiled
 
 
-def make(classifier, augmentation, pictures, labels, batch_size, placement=None, rule=None, **settings):
-    """Return the trainer for these data and the backend in use: a `ResidentTrainer` where it can be, and is no slower."""
-    kind = Trainer
-    alone = placement is None or placement.parts == 1
-    if alone and pictures.nbytes <= RESIDENT_BYTES:
+def make(
+    classifier: "Classifier",
+    augmentation: Iterable[keras.layers.Layer],
+    images: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int,
+    **options: Any,
+) -> Trainer:
+    """Return the fastest trainer for a classifier, its data and the Keras backend: a resident one where possible.
+
+    Args:
+        classifier: `zoo.Classifier`, raw images -> scores.
+        augmentation: layers, as for `Trainer`.
+        images: (rows, height, width, channels) uint8 array.
+        labels: (rows,) int array.
+        batch_size: images per step.
+        **options: fields of `training.engine.trainer.TrainerOptions`.
+    """
+    kind, strategy = Trainer, options.get("strategy")
+    if (strategy is None or strategy.replicas == 1) and images.nbytes <= RESIDENT_BYTES:
         if keras.backend.backend() == "tensorflow":
-            kind = OnTensorFlow
-        elif keras.backend.backend() == "jax" and rule is None and _loops(classifier, augmentation):
-            kind = OnJax
-    return kind(classifier, augmentation, pictures, labels, batch_size, placement=placement, rule=rule, **settings)
+            kind = TensorFlowResidentTrainer
+        elif keras.backend.backend() == "jax" and options.get("rule") is None and _can_loop(classifier, augmentation):
+            kind = JaxResidentTrainer
+    return kind(classifier, augmentation, images, labels, batch_size, **options)
 
 
-def _loops(classifier, augmentation):
-    """Tell whether XLA can compile all layers, by their own word, and is not slowed down by a loop around them.
+def _can_loop(classifier, augmentation):
+    """Return whether XLA compiles all layers, as they declare, and a loop around them does not slow them down.
 
-    On a CPU a convolution within a loop takes three times as long.
+    On a CPU a convolution inside a loop takes three times as long.
     """
     import jax
 

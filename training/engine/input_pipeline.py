@@ -1,95 +1,107 @@
-"""How pictures reach a net that is fed a batch at a time: made ahead of their use by all cores, on either backend."""
+"""Datasets for Keras' `fit` whose batches are prepared ahead of time on all cores, on either backend."""
 
 import concurrent.futures
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import keras
+import numpy as np
 
 from zoo import machine
 
-WAITING_BYTES = 2**28  # of batches that are made ahead; two are made in any case
+PREFETCH_BYTES = 2**28  # upper bound of the batches prepared ahead; two are prepared in any case
+
+Batch = tuple[np.ndarray, ...]
 
 
-class Ahead:
-    """Batches by their number: to be asked for one has the next ones made meanwhile.
+class Prefetcher:
+    """Batches by number. Each request starts the preparation of the following batches.
 
     Args:
-        batch: function of a number that returns a tuple of arrays.
+        batch: function from a number to a tuple of arrays.
         nbytes: size of a batch.
     """
 
-    def __init__(self, batch, nbytes):
+    def __init__(self, batch: Callable[[int], Batch], nbytes: int) -> None:
         cores = machine.cores()
         self.batch = batch
-        self.depth = max(2, min(2 * cores, WAITING_BYTES // max(1, nbytes)))
+        self.depth = max(2, min(2 * cores, PREFETCH_BYTES // max(1, nbytes)))
         self._pool = concurrent.futures.ThreadPoolExecutor(cores)
-        self._made = {}
+        self._pending = {}
 
-    def __call__(self, number):
+    def __call__(self, number: int) -> Batch:
         wanted = range(number, number + self.depth)
-        self._made = {each: self._made.get(each) or self._pool.submit(self.batch, each) for each in wanted}
-        return self._made.pop(number).result()
+        self._pending = {each: self._pending.get(each) or self._pool.submit(self.batch, each) for each in wanted}
+        return self._pending.pop(number).result()
 
 
-class Numbered(keras.utils.PyDataset):
-    """So many batches as a data set of Keras, which forgets each when it was used."""
+class BatchDataset(keras.utils.PyDataset):
+    """A fixed number of batches as a Keras dataset that computes each batch when it is read."""
 
-    def __init__(self, batch, batches):
+    def __init__(self, batch: Callable[[int], Batch], batches: int) -> None:
         super().__init__()
         self.batch = batch
         self.batches = batches
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.batches
 
-    def __getitem__(self, number):
+    def __getitem__(self, number: int) -> Batch:
         return self.batch(number)
 
 
-def endless(batch, first, nbytes):
-    """Return what Keras' `fit` reads on this backend: the batches from number `first` on, without end.
+def endless(batch: Callable[[int], Batch], first: int, nbytes: int) -> Any:
+    """Return the endless dataset of the batches from number `first` on, in the type that Keras' `fit` takes.
 
     Args:
-        batch, nbytes: as for `Ahead`.
-        first: int.
+        batch: function from a number to a tuple of arrays.
+        first: number of the first batch.
+        nbytes: size of a batch.
     """
-    ahead = Ahead(batch, nbytes)
+    prefetcher = Prefetcher(batch, nbytes)
     if keras.backend.backend() != "tensorflow":
-        return (ahead(number) for number in itertools.count(first))  # Keras takes a generator, and no other iterator
+        return (prefetcher(number) for number in itertools.count(first))  # Keras accepts no other kind of iterator
     import tensorflow as tf
 
-    return _dataset(tf.data.Dataset.range(first, tf.int64.max), ahead, batch(first))
+    return _dataset(tf.data.Dataset.range(first, tf.int64.max), prefetcher, batch(first))
 
 
-def numbered(batch, batches):
-    """Return the batches of the numbers 0 to `batches` - 1 as Keras reads them on this backend, time and again."""
+def numbered(batch: Callable[[int], Batch], batches: int) -> Any:
+    """Return the dataset of the batches 0 to `batches` - 1, which can be read several times.
+
+    Args:
+        batch: function from a number to a tuple of arrays.
+        batches: number of batches.
+    """
     if keras.backend.backend() != "tensorflow":
-        return Numbered(batch, batches)
+        return BatchDataset(batch, batches)
     import tensorflow as tf
 
     return _dataset(tf.data.Dataset.range(batches), batch, batch(0))
 
 
-def _dataset(numbers, batch, like):
-    """Return the batches of numbers as a tf.data set.
+def _dataset(numbers, batch, example):
+    """Return the batches of numbers as a tf.data dataset.
 
-    Not from_generator: that sets malloc's trim threshold to 128 KiB, and each step pays for it with page faults. And not a
-    parallel map with a prefetch: where operators are deterministic TensorFlow makes both wait for each other.
+    `from_generator` is not used: it sets malloc's trim threshold to 128 KiB, which costs page faults in each step. A
+    parallel map with a prefetch is not used either: with deterministic operators TensorFlow makes both wait for each other.
     """
     import tensorflow as tf
 
-    def made(number):
-        parts = tf.numpy_function(lambda number: batch(int(number)), [number], [tf.as_dtype(part.dtype) for part in like])
-        return tuple(tf.ensure_shape(part, (None, *each.shape[1:])) for part, each in zip(parts, like, strict=True))
+    def compute(number):
+        dtypes = [tf.as_dtype(array.dtype) for array in example]
+        arrays = tf.numpy_function(lambda number: batch(int(number)), [number], dtypes)
+        return tuple(tf.ensure_shape(array, (None, *each.shape[1:])) for array, each in zip(arrays, example, strict=True))
 
-    return untuned(numbers.map(made))
+    return without_autotuning(numbers.map(compute))
 
 
-def untuned(dataset):
-    """Return a tf.data set without autotuning.
+def without_autotuning(dataset: Any) -> Any:
+    """Return a tf.data dataset without autotuning.
 
-    The thread that tunes sleeps twice as long each time and does not wake up to be ended: closing the data waits for it, up
-    to as long again as the data were open. Keras' `fit` may stall by this at the end of each epoch.
+    The autotuning thread sleeps twice as long each time and cannot be woken up: closing the dataset waits for it, up to as
+    long as the dataset was open. Keras' `fit` may stall for that reason at the end of each epoch.
     """
     import tensorflow as tf
 

@@ -1,6 +1,8 @@
-"""Mixed precision: a net multiplies in half precision while it learns; weights, scores, loss and what leaves are float32."""
+"""Mixed precision: training computes in half precision; weights, scores, loss and saved files are float32."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -8,21 +10,25 @@ from zoo import machine
 from zoo.errors import ZooError
 from zoo.layers import traits
 
-# What a layer is told: to multiply in the one type, and to keep its weights in float32.
+if TYPE_CHECKING:
+    from zoo.classifier import Classifier
+    from zoo.rules import Rule
+
+# Keras' dtype policies: compute in half precision, with weights in float32.
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
-# What a CPU needs to be faster in it than in float32, as Linux calls it.
+# CPU features, as Linux names them, that make half precision faster than float32.
 FLAGS = {"bfloat16": ("amx_bf16", "avx512_bf16", "bf16"), "float16": ("amx_fp16", "avx512_fp16", "fphp")}
-# The first generation of NVIDIA's GPUs that multiplies it in its tensor cores.
+# Compute capability of the first NVIDIA GPUs whose tensor cores support it.
 CAPABILITY = {"bfloat16": (8, 0), "float16": (7, 0)}
 
 
 @contextlib.contextmanager
-def using(classifier, precision):
-    """Within it a classifier computes in a precision, as a net that learns or as one that is saved.
+def using(classifier: "Classifier", precision: str) -> Iterator[None]:
+    """Return a context in which a classifier computes in a precision.
 
-    Its variables are the same inside and outside, all float32; only what its layers make of them is rounded. Preprocessing
-    and the last layer, which gives the scores, are left in float32. May be nested: a classifier that learns in bfloat16 is
-    saved inside of `using(classifier, "float32")`, so that no trace of mixed precision is in its file.
+    Its variables stay float32; only the computation of its layers is rounded. Preprocessing and the last layer, which
+    returns the scores, compute in float32. The context can be nested: a classifier that is trained in bfloat16 is saved
+    inside `using(classifier, "float32")`, so that its file has no trace of mixed precision.
 
     Args:
         classifier: `zoo.Classifier`.
@@ -34,7 +40,7 @@ def using(classifier, precision):
     for layer in changed:
         exact = traits.of(layer).keep_float32 or layer is classifier.net.layers[-1]
         layer.dtype_policy = POLICIES["float32" if exact else precision]
-    classifier.predict_function = None  # Keras keeps the graph of the first call, and the precision in it
+    classifier.predict_function = None  # Keras caches the graph of the first call with its precision
     try:
         yield
     finally:
@@ -43,30 +49,36 @@ def using(classifier, precision):
         classifier.predict_function = None
 
 
-def optimizer(inner, precision):
-    """Return the optimizer for a precision: in float16, whose smallest number is 6e-8, one that scales the loss.
+def optimizer(inner: keras.optimizers.Optimizer, precision: str) -> keras.optimizers.Optimizer:
+    """Return the optimizer for a precision: with loss scaling in float16, whose smallest positive number is 6e-8.
 
-    The scale starts at 2^15, is halved when a gradient is no longer finite, which costs that step, and doubled after 2,000
-    good ones. It is among the optimizer's variables, so a checkpoint holds it.
+    The scale starts at 2^15. It is halved when a gradient is not finite, and that step is skipped; it is doubled after 2,000
+    finite steps. It is one of the optimizer's variables, so checkpoints contain it.
 
     Args:
         inner: Keras optimizer.
-        precision: as for `using`.
+        precision: "float32", "bfloat16" or "float16".
     """
     return keras.optimizers.LossScaleOptimizer(inner) if precision == "float16" else inner
 
 
-def check(precision, model, rule):
-    """Raise `ZooError` if a machine that learns by a rule of its own is asked to do so in half precision."""
+def check(precision: str, model: str, rule: "Rule | None") -> None:
+    """Raise `ZooError` if a learning rule is to be computed in half precision.
+
+    Args:
+        precision: compute precision of the run.
+        model: name of the model.
+        rule: learning rule that replaces the optimizer, or None.
+    """
     if rule is not None and precision != "float32":
         raise ZooError(
-            f"precision {precision}: {model} learns by a rule of its own, {type(rule).__name__}, which is exact and needs "
-            'float32; leave out --precision, or set precision = "float32" in the recipe'
+            f"precision {precision}: {model} is trained by a learning rule, {type(rule).__name__}, which is exact and needs "
+            'float32; remove --precision, or set precision = "float32" in the recipe'
         )
 
 
-def warning(precision):
-    """Return what to say before a run in a precision that this machine has no units for, or ""."""
+def warning(precision: str) -> str:
+    """Return a warning if this machine has no hardware support for a precision, else ""."""
     if precision == "float32":
         return ""
     capability = _capability()

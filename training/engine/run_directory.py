@@ -1,77 +1,87 @@
-"""A run folder: it holds all of a run, at every moment, and one process at a time works in it.
+"""The run directory: all files of a run. One process at a time writes to it.
 
-recipe.toml     the recipe as it was resolved
-split.csv       which picture is in which part, where pictures have names
-seen.png        what the net is shown
+recipe.toml     the resolved recipe
+split.csv       the split of each image, if images have names
+seen.png        augmented training images
 history.csv     loss and error of each epoch
 logs/           the same for TensorBoard
-best.keras      the classifier of the epoch that was best on validation
-last.npz        the state of the last checkpoint, for --resume
-metrics.json    the result, and what it was measured with
-predictions.csv the answer to each picture
-report.html     all of it on a page, and its pictures: curves.png, confusion.png, mistakes.png
+best.keras      the classifier of the epoch with the smallest validation error
+last.npz        the last checkpoint, for --resume
+metrics.json    the result, with device, versions and date
+predictions.csv the prediction for each image
+report.html     the report, and its figures: curves.png, confusion.png, mistakes.png
 """
 
 import contextlib
 import os
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tomli_w
 
 from zoo.errors import ZooError
 from zoo.files import PART, atomic
 
+if TYPE_CHECKING:
+    from training.recipe import Recipe
+
 
 @contextlib.contextmanager
-def opened(out, recipe, resume):
-    """Make a run folder and write the recipe into it, or check that a run can go on in it; have it alone meanwhile.
+def opened(out: Path | str, recipe: "Recipe", resume: bool) -> Iterator[Path]:
+    """Create a run directory with its recipe.toml, or check that its run can be resumed; lock it meanwhile.
 
     Args:
-        out: the folder.
+        out: the directory.
         recipe: `training.recipe.Recipe`.
-        resume: go on in it.
+        resume: resume the run in the directory.
 
     Yields:
-        Path of the folder.
+        Path of the directory.
 
     Raises:
-        ZooError: if it holds a run already, or none to resume, or one of another recipe, or if a process works in it.
+        ZooError: if it contains a run already, or none to resume, or one of another recipe, or another process trains in it.
     """
     out = Path(out)
     check(out, resume)
     written = tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
-    kept = out / "recipe.toml"
-    if resume and kept.read_text("utf-8") != written:
+    recipe_file = out / "recipe.toml"
+    if resume and recipe_file.read_text("utf-8") != written:
         raise ZooError(
-            f"{out} holds a run of another recipe: {_differences(kept, written)}; resume with the same recipe and settings, "
-            f"or begin from what it has learned: zoo finetune {out / 'best.keras'}"
+            f"{out} contains a run of another recipe: {_differences(recipe_file, written)}; resume with the same recipe and "
+            f"settings, or continue from its weights: zoo finetune {out / 'best.keras'}"
         )
     out.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    with _locked(out):
         if not resume:
-            with atomic(kept) as temporary:
+            with atomic(recipe_file) as temporary:
                 temporary.write_text(written, "utf-8")
-        for half_written in out.glob(f"{PART}*"):  # only now: a folder that is refused is not touched
-            half_written.unlink(missing_ok=True)
+        for partial in out.glob(f"{PART}*"):  # only now: a refused directory is not changed
+            partial.unlink(missing_ok=True)
         yield out
 
 
-def check(out, resume):
-    """Raise `ZooError` if a folder holds no run to go on with, or, for a new one, anything to keep; or if one is at work."""
+def check(out: Path, resume: bool) -> None:
+    """Raise `ZooError` if a directory cannot be used for a run.
+
+    Args:
+        out: the directory.
+        resume: resume the run in the directory. Otherwise the directory must not exist, or contain no files to keep.
+    """
     if out.is_dir():
-        with _alone(out):
+        with _locked(out):
             pass
     if resume:
         if not (out / "recipe.toml").is_file():
-            raise ZooError(f"{out} holds no run to resume; leave out --resume to start one")
-    elif out.exists() and (not out.is_dir() or not _is_left_over(out)):
-        raise ZooError(f"{out} is not empty; go on there with --resume, or name another folder with --out")
+            raise ZooError(f"{out} contains no run to resume; remove --resume to start one")
+    elif out.exists() and (not out.is_dir() or not _is_unstarted(out)):
+        raise ZooError(f"{out} is not empty; resume its run with --resume, or give another directory with --out")
 
 
-def _differences(kept, written):
-    """Return in words which values of a recipe.toml are others than those of TOML text."""
+def _differences(recipe_file, written):
+    """Return a description of the values that differ between a recipe.toml and TOML text."""
 
     def flat(table, path=""):
         for key, value in table.items():
@@ -81,21 +91,21 @@ def _differences(kept, written):
                 yield f"{path}{key}", value
 
     try:
-        there, here = dict(flat(tomllib.loads(kept.read_text("utf-8")))), dict(flat(tomllib.loads(written)))
+        there, here = dict(flat(tomllib.loads(recipe_file.read_text("utf-8")))), dict(flat(tomllib.loads(written)))
     except tomllib.TOMLDecodeError as error:
-        return f"{kept} is damaged ({error})"
+        return f"{recipe_file} is damaged ({error})"
     nothing = object()
     return ", ".join(
-        f"{key} is {there.get(key, 'not given')} there and {here.get(key, 'not given')} here"
+        f"{key} is {there.get(key, 'not given')} in the run and {here.get(key, 'not given')} now"
         for key in sorted({*there, *here})
         if there.get(key, nothing) != here.get(key, nothing)
     )
 
 
-def _is_left_over(out):
-    """Tell what a run leaves that could not begin, or that was killed while it wrote: it is no run to keep.
+def _is_unstarted(out):
+    """Return whether a directory has only the files of a run that failed or was killed before its first checkpoint.
 
-    A recipe that somebody wrote, with words of their own, is to be kept.
+    A recipe.toml that a user wrote, with comments or another layout, is not such a file.
     """
     names = {path.name for path in out.iterdir() if not path.name.startswith(PART)}
     if not names:
@@ -110,17 +120,17 @@ def _is_left_over(out):
 
 
 @contextlib.contextmanager
-def scratch():
-    """Yield a folder for a process that takes part in a run and does not keep it; it is removed on leaving."""
+def scratch() -> Iterator[Path]:
+    """Yield a temporary directory for a process that does not write the run directory."""
     with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
         yield Path(folder)
 
 
 @contextlib.contextmanager
-def _alone(out):
-    """Hold a folder, so that no second process trains in it. The system frees it when this one ends, however it ends.
+def _locked(out):
+    """Lock a directory, so that no second process trains in it. The system unlocks it when this process ends.
 
-    Where the system has no such locks, as Windows and some network file systems, nothing is held.
+    Systems without such locks, such as Windows and some network file systems, do not lock it.
     """
     try:
         import fcntl
@@ -135,7 +145,7 @@ def _alone(out):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise ZooError(
-                    f"another process trains in {out} now; wait for it, or name another folder with --out"
+                    f"another process trains in {out}; wait for it, or give another directory with --out"
                 ) from error
         yield
     finally:

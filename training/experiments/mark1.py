@@ -94,7 +94,7 @@ def train(task: Task, source: data.Source, seed: int) -> "Classifier":
     trainer = fused_steps.make(machine, [], samples.images, samples.labels, 1)
     trainer.prepare(keras.optimizers.SGD(1.0), keras_objects.loss(card.loss))
     steps = trainer.steps_per_epoch
-    trainer.fit(trainer.feed(seed, 0), steps_per_epoch=steps, epochs=task.passes, shuffle=False, verbose=0)
+    trainer.fit(trainer.train_dataset(seed, 0), steps_per_epoch=steps, epochs=task.passes, shuffle=False, verbose=0)
     return machine
 
 

@@ -77,7 +77,7 @@ def trained_networks(seeds: Iterable[int]) -> Iterator[Callable[[np.ndarray], np
     initial = network.get_weights()
     for seed in seeds:
         network.set_weights(initial)
-        trainer.fit(trainer.feed(seed, 0), steps_per_epoch=trainer.steps_per_epoch, shuffle=False, verbose=0)
+        trainer.fit(trainer.train_dataset(seed, 0), steps_per_epoch=trainer.steps_per_epoch, shuffle=False, verbose=0)
         yield lambda images: top.predict_on_batch(classifier.preprocessing(images))
 
 

@@ -78,7 +78,9 @@ def _errors(train, activation, rate, seed, epochs, advance):
     trainer.prepare(keras.optimizers.SGD(rate, momentum=0.9), keras_objects.loss(card.loss))
     until = _UntilGoal(advance)
     steps = trainer.steps_per_epoch
-    trainer.fit(trainer.feed(seed, 0), steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=0, callbacks=[until])
+    trainer.fit(
+        trainer.train_dataset(seed, 0), steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=0, callbacks=[until]
+    )
     return until.errors
 
 

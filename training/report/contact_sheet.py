@@ -16,7 +16,7 @@ from training import data, keras_objects, recipe
 from training.augmentation import presets
 from training.data import Samples
 from training.data.listing import count_images
-from training.recipe import shown
+from training.recipe import image_spec_of_data
 from zoo import registry
 from zoo.errors import ZooError, printable
 from zoo.files import atomic
@@ -123,7 +123,7 @@ def show_augmented(name: str, source: str, seed: int | None, out: str | Path | N
     if not (source or checked.data.name):
         raise ZooError(f"the recipe {name} does not specify its data; add --data DATA")
     image_spec, shape = _image_spec(name, checked)
-    loaded = data.load(source or checked.data.name, shown(checked, image_spec))
+    loaded = data.load(source or checked.data.name, image_spec_of_data(checked, image_spec))
     sizes = (0, 0) if source else (checked.data.validation, checked.data.test)  # other data are used whole
     train, _, _ = data.split(loaded, *sizes, checked.seed)
     layers = keras_objects.augmentation(checked.augmentation, checked.seed)

@@ -87,7 +87,7 @@ def made(described, samples):
 
 
 def run(trainer, epoch):
-    feed = trainer.feed(5, epoch)
+    feed = trainer.train_dataset(5, epoch)
     trainer.fit(feed, steps_per_epoch=trainer.steps_per_epoch, epochs=1, shuffle=False, verbose=0)
 
 
@@ -156,7 +156,7 @@ def test_seeds_change_the_result_and_pixels_stay_in_range(described, samples):
         (named("Resizing", height=8, width=8), "draws nothing at random"),
         (
             named("RandomBrightness", factor=0.2, value_range=[0, 1]),
-            r"value_range = \[0, 1\], but pictures are raw 0-255",
+            r"value_range = \[0, 1\], but images are raw 0-255",
         ),
         (named("RandomFlip", data_format="channels_first"), "channels_first, but"),
         (named("RandomFlop"), "know no layer of that name; did you mean 'RandomFlip'"),

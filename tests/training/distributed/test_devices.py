@@ -1,4 +1,4 @@
-"""Several devices are several logical CPUs here: what shares a batch between them is the same as for GPUs."""
+"""Training on several devices: logical CPUs here, which share a batch as GPUs do."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 from training.distributed import devices
 from zoo.errors import ZooError
 
-# Prints a JSON object a line; the last line counts.
+# Prints JSON; the tests read the last line.
 MIRRORED = """
 import json, sys
 import tensorflow as tf
@@ -23,7 +23,7 @@ import numpy as np
 import zoo
 from training.distributed import devices
 from training.engine import checkpoint, trainer
-from training.distributed.strategy import Placement
+from training.distributed.strategy import Strategy
 
 keras.utils.set_random_seed(0)
 devices.prepare()
@@ -31,11 +31,11 @@ generator = np.random.default_rng(0)
 samples = generator.integers(0, 256, (23, 28, 28, 1), "uint8"), generator.integers(0, 10, 23).astype("int32")
 start = zoo.load("lenet5-modern").get_weights()
 
-def train(placement, name, until, since=None):
-    with placement.scope():
+def train(strategy, name, until, since=None):
+    with strategy.scope():
         classifier = zoo.load("lenet5-modern")
         classifier.set_weights(start)
-        learner = trainer.Trainer(classifier, (), *samples, 8, placement=placement)
+        learner = trainer.Trainer(classifier, (), *samples, 8, strategy=strategy)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         learner.prepare(keras.optimizers.SGD(0.05, momentum=0.9), loss)
         state = [*learner.variables, *learner.metrics_variables, *learner.optimizer.variables]
@@ -43,8 +43,8 @@ def train(placement, name, until, since=None):
             checkpoint.restore(f"{sys.argv[1]}/{since}.npz", state)
         done = 1 if since else 0
         history = learner.fit(
-            learner.feed(5, done), steps_per_epoch=learner.steps_per_epoch, initial_epoch=done, epochs=until, shuffle=False,
-            verbose=0, **learner.validation(*samples),
+            learner.train_dataset(5, done), steps_per_epoch=learner.steps_per_epoch, initial_epoch=done, epochs=until,
+            shuffle=False, verbose=0, validation_data=learner.validation_dataset(*samples),
         ).history
         checkpoint.save(f"{sys.argv[1]}/{name}.npz", state, {})
         classifier.save(f"{sys.argv[1]}/{name}.keras")
@@ -53,12 +53,12 @@ def train(placement, name, until, since=None):
 def apart(first, second):
     return max(float(np.abs(one - two).max()) for one, two in zip(first, second, strict=True))
 
-one, one_history = train(Placement(), "one", 2)
-two, two_history = train(devices.Mirrored(2), "two", 2)
+one, one_history = train(Strategy(), "one", 2)
+two, two_history = train(devices.MirroredStrategy(2), "two", 2)
 found = {"moved": apart(one, start), "apart": apart(one, two), "histories": [one_history, two_history]}
 found["saved"] = apart(zoo.load(f"{sys.argv[1]}/two.keras").get_weights(), two)
-train(devices.Mirrored(2), "half", 1)
-resumed, _ = train(devices.Mirrored(2), "rest", 2, "half")
+train(devices.MirroredStrategy(2), "half", 1)
+resumed, _ = train(devices.MirroredStrategy(2), "rest", 2, "half")
 found["resumed"] = apart(two, resumed)
 print(json.dumps(found))
 """
@@ -79,7 +79,7 @@ def run(script, *arguments):
 
 
 @pytest.mark.slow("trains in a process with two devices")
-def test_two_devices_learn_what_one_learns_and_resume(tmp_path):
+def test_two_devices_give_the_weights_of_one_and_resume(tmp_path):
     found = run(MIRRORED, tmp_path)
     assert found["moved"] > 1e-2 and found["apart"] < 1e-5
     for one, two in zip(*(history.items() for history in found["histories"]), strict=True):
@@ -88,7 +88,7 @@ def test_two_devices_learn_what_one_learns_and_resume(tmp_path):
     assert found["resumed"] == 0
 
 
-# Prints the metrics of a whole fine-tuning on one device, and on two.
+# Prints metrics and weights of fine-tuning on one device and on two.
 FINE_TUNED = """
 import json, sys
 import tensorflow as tf
@@ -100,7 +100,7 @@ from pathlib import Path
 from rich.console import Console
 import training, zoo
 from training.distributed import devices
-from training.distributed.strategy import Placement
+from training.distributed.strategy import Strategy
 
 folder, generator = Path(sys.argv[1]), np.random.default_rng(0)
 for label in ("dark", "light"):
@@ -110,10 +110,10 @@ for label in ("dark", "light"):
         Image.fromarray(pixels.astype("uint8")).save(folder / "photos" / label / f"{number}.png")
 changes = {"epochs": 3, "augmentation": [], "data.repeat": 1, "thaw.epochs": 1, "batch_size": 8}
 found = []
-for name, placement in (("one", Placement()), ("two", devices.Mirrored(2))):
+for name, strategy in (("one", Strategy()), ("two", devices.MirroredStrategy(2))):
     quiet = Console(quiet=True)
     metrics = training.finetune(
-        "lenet5-modern.mnist", folder / "photos", folder / name, console=quiet, placement=placement, **changes
+        "lenet5-modern.mnist", folder / "photos", folder / name, console=quiet, placement=strategy, **changes
     )
     found.append((metrics["pictures"], metrics["wrong"], metrics["class_counts"]))
 weights = [zoo.load(folder / name / "best.keras").get_weights() for name in ("one", "two")]
@@ -137,16 +137,16 @@ def test_more_devices_than_there_are():
     if tf.config.list_logical_devices("GPU"):
         pytest.skip("needs a machine without a GPU")
     with pytest.raises(ZooError, match="--devices 2: tensorflow sees no GPU here; zoo doctor"):
-        devices.Mirrored(2)
+        devices.MirroredStrategy(2)
 
 
 @pytest.mark.parametrize(
     "number, found, kind, said", [(5, 4, "GPU", "4 GPUs here"), (2, 1, "GPU", "one GPU here"), (0, 4, "GPU", "4 GPUs here")]
 )
-def test_how_many_there_are_is_said(number, found, kind, said):
+def test_the_error_names_the_number_of_devices(number, found, kind, said):
     with pytest.raises(ZooError, match=rf"--devices {number}: \w+ sees {said}"):
-        devices.check(number, found, kind)
-    devices.check(found, found, kind)
+        devices.check_number(number, found, kind)
+    devices.check_number(found, found, kind)
 
 
 GROWTH = """
@@ -156,11 +156,11 @@ devices.prepare()
 import tensorflow as tf
 from tensorflow.python.framework import config
 growth, deterministic = os.environ["TF_FORCE_GPU_ALLOW_GROWTH"], config.is_op_determinism_enabled()
-print(json.dumps([growth, deterministic, devices.arithmetic("float32")]))
+print(json.dumps([growth, deterministic, devices.describe_arithmetic("float32")]))
 """
 
 
-def test_a_run_is_deterministic_and_leaves_memory_to_others():
+def test_a_run_is_deterministic_and_allocates_gpu_memory_on_demand():
     growth, deterministic, words = run(GROWTH)
     assert (growth, deterministic) == ("true", True)
     assert "TF32" in words or words == ""

@@ -24,7 +24,7 @@ def finetune(model, folder, out, **changes):
 
 @pytest.fixture(scope="module")
 def three(digits, tmp_path_factory):
-    """Three of the digits, thirty scans each, under names that no model of the zoo knows."""
+    """Three of the digits, thirty scans each, with class names that no model of the zoo has."""
     folder = tmp_path_factory.mktemp("three")
     for digit, name in (("3", "drei"), ("5", "fünf"), ("8", "acht")):
         (folder / name).mkdir()
@@ -43,7 +43,7 @@ def write_shades(folder, dark="dark", bright="bright"):
 
 
 def shade_reader(path, names):
-    """A linear classifier that tells bright from dark, its classes in a given order."""
+    """Save a linear classifier of bright and dark images, with its classes in a given order."""
     classifier = zoo.load("linear", classes=names)
     sign = np.array([1.0 if name == "bright" else -1.0 for name in names])
     classifier.set_weights([np.tile(sign / 784, (784, 1)), -0.5 * sign])
@@ -51,7 +51,7 @@ def shade_reader(path, names):
     return path
 
 
-def test_the_same_classes_go_on_from_what_was_learned(digits, tmp_path):
+def test_with_the_same_classes_all_layers_are_fine_tuned(digits, tmp_path):
     metrics = finetune("lenet5.mnist", digits, tmp_path / "run", epochs=3)
     assert metrics["part"] == "test" and metrics["pictures"] == pytest.approx(0.15 * 1797, abs=1)
     assert 10 < metrics["accuracy_before"] < metrics["accuracy"]
@@ -62,7 +62,7 @@ def test_the_same_classes_go_on_from_what_was_learned(digits, tmp_path):
 
 
 @pytest.mark.parametrize("names", [("bright", "dark"), ("dark", "bright")])
-def test_classes_are_matched_by_name_in_whatever_order(names, tmp_path):
+def test_classes_are_matched_by_name_in_any_order(names, tmp_path):
     folder = write_shades(tmp_path / "shades")
     metrics = finetune(shade_reader(tmp_path / "shade.keras", names), folder, tmp_path / "run", **ZERO)
     assert metrics["accuracy_before"] == metrics["accuracy"] == 100
@@ -73,7 +73,7 @@ def test_classes_are_matched_by_name_in_whatever_order(names, tmp_path):
 
 
 def mlp_of_two_sizes():
-    """A multi-layer net whose sizes are not those of its card."""
+    """A multi-layer perceptron with other sizes than its card."""
     options = {"hidden": [20, 10]}
     return registry.wrap(zoo.build("mlp", **options), zoo.card("mlp"), range(10), options=options)
 
@@ -81,12 +81,12 @@ def mlp_of_two_sizes():
 @pytest.mark.parametrize(
     ("model", "head"), [("lenet5", "f6"), ("lenet5-modern", "scores"), ("mark1.letters", "response"), ("mlp", "output")]
 )
-def test_new_classes_get_a_new_head_above_the_learned_layers(model, head, three, tmp_path):
-    """The same sizes, the fixed wiring of the Mark I included; new is what learned the old classes' targets."""
-    keras.utils.set_random_seed(77)  # another than that of the recipe
+def test_new_classes_get_a_new_head_above_the_pretrained_layers(model, head, three, tmp_path):
+    """Sizes and fixed wiring are kept; the layer trained for the targets of the old classes is new."""
+    keras.utils.set_random_seed(77)  # not the seed of the recipe
     before = mlp_of_two_sizes() if model == "mlp" else zoo.load(model)
     before.save(tmp_path / "before.keras")
-    metrics = finetune(tmp_path / "before.keras", three, tmp_path / "run", **ZERO)  # at rate 0 the start is the end
+    metrics = finetune(tmp_path / "before.keras", three, tmp_path / "run", **ZERO)  # with rate 0 the weights stay
     assert metrics["accuracy_before"] is None
     after = zoo.load(tmp_path / "run" / "best.keras")
     assert after.class_names == ["acht", "drei", "fünf"]
@@ -102,7 +102,7 @@ def test_as_many_new_classes_as_old_ones_get_a_new_head_too(digits, tmp_path):
         (folder / f"letter{digit}").mkdir(parents=True)
         for path in sorted((digits / digit).iterdir())[:10]:
             shutil.copy(path, folder / f"letter{digit}")
-    keras.utils.set_random_seed(8)  # another than the run's, with which the new head is drawn
+    keras.utils.set_random_seed(8)  # not the seed of the run, which initializes the new head
     before = zoo.load("lenet5-modern")
     before.save(tmp_path / "before.keras")
     metrics = finetune(tmp_path / "before.keras", folder, tmp_path / "run", **ZERO)
@@ -112,13 +112,13 @@ def test_as_many_new_classes_as_old_ones_get_a_new_head_too(digits, tmp_path):
     assert not np.array_equal(after.get_layer("scores").get_weights()[0], before.net.get_layer("scores").get_weights()[0])
 
 
-def test_new_classes_are_learned_and_the_same_seed_learns_the_same(three, tmp_path):
+def test_new_classes_are_learned_and_the_same_seed_gives_the_same_weights(three, tmp_path):
     zoo.load("lenet5-modern").save(tmp_path / "before.keras")
     metrics, weights = [], []
     for name in ("one", "two"):
         metrics.append(finetune(tmp_path / "before.keras", three, tmp_path / name, epochs=6))
         weights.append(zoo.load(tmp_path / name / "best.keras").get_weights())
-    assert metrics[0]["accuracy"] > 60  # a third would be chance
+    assert metrics[0]["accuracy"] > 60  # a third is chance
     for one, two in zip(*weights, strict=True):
         assert one.tobytes() == two.tobytes()
 
@@ -129,8 +129,8 @@ def test_pretrained_lenet5_learns_three_new_classes(three, tmp_path):
     assert zoo.load(tmp_path / "run" / "best.keras").class_names == ["acht", "drei", "fünf"]
 
 
-def test_a_machine_with_a_rule_of_its_own_is_refused_with_a_command_that_works(three, tmp_path, zoo_in_process):
-    with pytest.raises(ZooError, match="madaline learns by a rule of its own, MadalineI") as caught:
+def test_a_model_with_a_learning_rule_is_refused_with_a_command_that_works(three, tmp_path, zoo_in_process):
+    with pytest.raises(ZooError, match="madaline is trained by a learning rule, MadalineI") as caught:
         finetune("madaline.mnist", three, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     command = (
@@ -148,7 +148,7 @@ def test_one_class_is_refused(digits, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_what_cannot_be_read_is_in_the_metrics_or_refused(tmp_path):
+def test_unreadable_images_are_listed_in_the_metrics_or_refused(tmp_path):
     folder = write_shades(tmp_path / "shades")
     (folder / "dark" / "text.png").write_text("I am a text")
     with pytest.raises(ZooError, match=r"text\.png"):
@@ -160,7 +160,7 @@ def test_what_cannot_be_read_is_in_the_metrics_or_refused(tmp_path):
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["left_out"] == [problem]
 
 
-def test_the_recipe_of_the_run_says_what_was_done(tmp_path):
+def test_the_recipe_of_the_run_is_saved(tmp_path):
     folder = write_shades(tmp_path / "shades")
     model = shade_reader(tmp_path / "shade.keras", ("bright", "dark"))
     finetune(model, folder, tmp_path / "run", epochs=2, seed=5)
@@ -168,7 +168,7 @@ def test_the_recipe_of_the_run_says_what_was_done(tmp_path):
     assert (kept.model, kept.data.name, kept.epochs, kept.seed) == (str(model), str(folder), 2, 5)
 
 
-def test_the_command_leaves_a_classifier_and_names_the_next_command(zoo_in_process, tmp_path):
+def test_the_command_saves_a_classifier_and_prints_the_next_command(zoo_in_process, tmp_path):
     folder = write_shades(tmp_path / "shades")
     (folder / "dark" / "text.png").write_text("I am a text")
     model = shade_reader(tmp_path / "shade.keras", ("bright", "dark"))
@@ -183,8 +183,8 @@ def test_the_command_leaves_a_classifier_and_names_the_next_command(zoo_in_proce
     assert again.returncode == 2 and "zoo: run is not empty" in again.stderr and "Traceback" not in again.stderr
 
 
-def test_the_command_says_when_the_model_was_better_before(zoo_in_process, tmp_path):
-    """It learns from pictures whose classes are mixed up, and is asked about others."""
+def test_the_command_reports_a_model_that_was_better_before(zoo_in_process, tmp_path):
+    """The classes of the training images are swapped, those of the test images are not."""
     write_shades(tmp_path / "shades" / "train", dark="bright", bright="dark")
     write_shades(tmp_path / "shades" / "test")
     model = shade_reader(tmp_path / "shade.keras", ("bright", "dark"))

@@ -31,13 +31,13 @@ class_name = "training>AffineDistortion"
 
 @pytest.fixture(scope="module")
 def finished(few, tmp_path_factory):
-    """A finished short run: the recipe's file, the run folder, what fit returned."""
+    """A finished short run: the recipe's file, the run directory, the result of fit."""
     folder = tmp_path_factory.mktemp("finished")
     path = write_recipe(folder / "mine.toml", few)
     return path, folder / "run", fit(path, folder / "run", epochs=3)
 
 
-def test_a_run_folder_holds_all_of_the_run(finished):
+def test_the_run_directory_has_all_files(finished):
     path, out, metrics = finished
     names = {"recipe.toml", "split.csv", "history.csv", "logs", "best.keras", "last.npz", "metrics.json", "predictions.csv"}
     drawn = {"seen.png", "curves.png", "confusion.png", "mistakes.png", "report.html"}
@@ -49,8 +49,8 @@ def test_a_run_folder_holds_all_of_the_run(finished):
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert sum(1 for _ in (out / "logs").rglob("events.out.tfevents.*")) == 2  # of training and of validation
     for name in ("curves", "confusion", "mistakes"):
-        with Image.open(out / f"{name}.png") as picture:
-            assert picture.convert("L").getextrema()[0] < 128  # something is drawn
+        with Image.open(out / f"{name}.png") as image:
+            assert image.convert("L").getextrema()[0] < 128  # something is drawn
 
 
 def test_the_metrics_are_those_of_the_best_classifier(finished):
@@ -62,7 +62,7 @@ def test_the_metrics_are_those_of_the_best_classifier(finished):
     assert best.class_names == list("0123456789")
     wrong = {}
     for name, samples in (("validation", validation), ("test", test)):
-        answers = [int(np.argmax(best(picture[None])[0])) for picture in samples.images]
+        answers = [int(np.argmax(best(image[None])[0])) for image in samples.images]
         wrong[name] = sum(answer != label for answer, label in zip(answers, samples.labels, strict=True))
     assert (metrics["part"], metrics["pictures"], metrics["wrong"]) == ("test", 60, wrong["test"])
     assert metrics["error"] == metrics["test_error"] == pytest.approx(100 * wrong["test"] / 60, abs=1e-3)
@@ -75,14 +75,14 @@ def test_the_metrics_are_those_of_the_best_classifier(finished):
     assert metrics["recipe"] == checked.model_dump(mode="json", exclude_none=True)
 
 
-def test_without_a_test_part_the_result_is_called_what_it_is(few, tmp_path):
+def test_without_a_test_split_the_validation_error_is_reported(few, tmp_path):
     path = write_recipe(tmp_path / "mine.toml", few, "linear")
     metrics = fit(path, tmp_path / "run", **{"data.test": 0, "epochs": 1})
     assert metrics["part"] == "validation" and "test_error" not in metrics
     assert metrics["pictures"] == 60 and metrics["error"] == metrics["validation_error"]
 
 
-def test_a_seed_decides_all(few, tmp_path, finished):
+def test_the_seed_determines_the_run(few, tmp_path, finished):
     path = write_recipe(tmp_path / "mine.toml", few)
     _, out, _ = finished
     fit(path, tmp_path / "again", epochs=3)
@@ -91,10 +91,10 @@ def test_a_seed_decides_all(few, tmp_path, finished):
     assert not np.array_equal(left(tmp_path / "other")[1][0], left(out)[1][0])
 
 
-def test_a_used_folder_is_refused_and_left_as_it_is(finished, tmp_path):
+def test_a_used_directory_is_refused_and_not_changed(finished, tmp_path):
     path, out, _ = finished
     before = {file: file.stat().st_mtime_ns for file in out.rglob("*")}
-    with pytest.raises(ZooError, match="not empty; go on there with --resume, or name another folder"):
+    with pytest.raises(ZooError, match="not empty; resume its run with --resume, or give another directory"):
         fit(path, out, epochs=3)
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*")} == before
     (tmp_path / "mine").mkdir()
@@ -108,7 +108,7 @@ def test_a_used_folder_is_refused_and_left_as_it_is(finished, tmp_path):
         fit(path, tmp_path / "file")
 
 
-def test_to_resume_another_recipe_or_nothing_is_refused(finished, tmp_path):
+def test_resuming_another_recipe_or_nothing_is_refused(finished, tmp_path):
     path, out, _ = finished
     with pytest.raises(ZooError, match="another recipe"):
         fit(path, out, resume=True, epochs=3, seed=9)
@@ -117,21 +117,19 @@ def test_to_resume_another_recipe_or_nothing_is_refused(finished, tmp_path):
     assert not (tmp_path / "nothing").exists()
 
 
-def test_to_resume_with_other_pictures_is_refused(few, tmp_path):
-    """They would be split anew, and what was kept for the test could be learned from."""
+def test_resuming_with_other_images_is_refused(few, tmp_path):
+    """Another split could put test images into the training split."""
     shutil.copytree(few, tmp_path / "digits")
     path = write_recipe(tmp_path / "mine.toml", tmp_path / "digits", "linear")
     fit(path, tmp_path / "run", epochs=1)
     before = (tmp_path / "run" / "last.npz").read_bytes()
     next((tmp_path / "digits" / "3").iterdir()).unlink()
-    with pytest.raises(
-        ZooError, match=r"the pictures have changed since .*run was begun: 1 image removed .*; put them back"
-    ):
+    with pytest.raises(ZooError, match=r"the images have changed since .*run was started: 1 image removed .*; restore them"):
         fit(path, tmp_path / "run", resume=True, epochs=1)
     assert (tmp_path / "run" / "last.npz").read_bytes() == before
 
 
-def test_what_a_kill_leaves_half_written_is_in_nobodys_way(few, tmp_path):
+def test_partial_files_of_a_killed_run_are_removed(few, tmp_path):
     path = write_recipe(tmp_path / "mine.toml", few, "linear")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".part-0123-recipe.toml").write_text("mod")
@@ -149,21 +147,21 @@ def test_what_a_kill_leaves_half_written_is_in_nobodys_way(few, tmp_path):
     ],
     ids=["loss", "augmentation"],
 )
-def test_what_does_not_fit_the_model_is_told_before_the_first_epoch(few, tmp_path, changes, message):
+def test_a_wrong_loss_or_augmentation_is_reported_before_the_first_epoch(few, tmp_path, changes, message):
     path = write_recipe(tmp_path / "mine.toml", few, "linear")
     with pytest.raises(ZooError, match=message):
         fit(path, tmp_path / "run", epochs=1, **changes)
     fit(path, tmp_path / "run", epochs=1)
 
 
-def test_keras_own_layers_distort_too(few, tmp_path):
+def test_augmentation_with_keras_layers(few, tmp_path):
     path = write_recipe(tmp_path / "mine.toml", few, "linear")
     layer = {"class_name": "RandomTranslation", "config": {"height_factor": 0.1, "width_factor": 0.1}}
     fit(path, tmp_path / "run", epochs=1, augmentation=[layer])
     assert "augmentation" not in str(zoo.load(tmp_path / "run" / "best.keras").get_config())
 
 
-def test_to_resume_a_finished_run_trains_no_more(finished, tmp_path):
+def test_resuming_a_finished_run_trains_no_more(finished, tmp_path):
     path, out, metrics = finished
     shutil.copytree(out, tmp_path / "run")
     again = fit(path, tmp_path / "run", resume=True, epochs=3)
@@ -171,7 +169,7 @@ def test_to_resume_a_finished_run_trains_no_more(finished, tmp_path):
     assert {key: again[key] for key in ("error", "best_epoch")} == {key: metrics[key] for key in ("error", "best_epoch")}
 
 
-def test_a_damaged_checkpoint_is_refused_with_clear_words(finished, tmp_path):
+def test_a_damaged_checkpoint_is_refused(finished, tmp_path):
     path, out, _ = finished
     shutil.copytree(out, tmp_path / "run")
     last = tmp_path / "run" / "last.npz"
@@ -180,16 +178,16 @@ def test_a_damaged_checkpoint_is_refused_with_clear_words(finished, tmp_path):
     flipped[len(whole) // 2] ^= 1
     for content in (whole[: len(whole) // 2], b"", b"I am a text", bytes(flipped)):
         last.write_bytes(content)
-        with pytest.raises(ZooError, match=r"last\.npz is damaged.*start anew"):
+        with pytest.raises(ZooError, match=r"last\.npz is damaged.*start a new run"):
             checkpoint.restore(last, [])
-    with pytest.raises(ZooError, match=r"last\.npz is damaged.*start anew"):
+    with pytest.raises(ZooError, match=r"last\.npz is damaged.*start a new run"):
         fit(path, tmp_path / "run", resume=True, epochs=3)
     last.write_bytes(whole)
-    with pytest.raises(ZooError, match="another net or optimizer"):
+    with pytest.raises(ZooError, match="another model or optimizer"):
         checkpoint.restore(last, zoo.load("linear").weights)
 
 
-def test_after_a_mistake_the_same_command_mended_can_be_given_again(few, tmp_path):
+def test_after_a_mistake_the_corrected_command_uses_the_same_directory(few, tmp_path):
     path = write_recipe(tmp_path / "mine.toml", few, "linear")
     for wrong in (
         {"optimizer.class_name": "Adamm"},
@@ -208,9 +206,9 @@ def all_finite(out):
     return all(np.isfinite(array).all() for array in [*arrays.values(), *best] if array.dtype.kind == "f")
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_epochs_before(few, tmp_path):
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_epochs_before(few, tmp_path):
     path = write_recipe(tmp_path / "mine.toml", few, "lenet5-modern")
-    # 180 pictures in batches of 32 are six steps an epoch: two good epochs, then the rate explodes.
+    # 180 images in batches of 32 are six steps per epoch: two good epochs, then the rate explodes.
     schedule = {"class_name": "PiecewiseConstantDecay", "config": {"boundaries": [11], "values": [0.01, 1e30]}}
     changes = {"optimizer": {"class_name": "SGD", "config": {"learning_rate": schedule}}, "epochs": 4}
     with pytest.raises(CheckFailed, match=r"the loss is (nan|inf) in epoch 3 at step 2 of 6: the learning rate"):
@@ -219,8 +217,8 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_epochs_before(few, tmp_pat
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
-def test_weights_that_explode_in_an_epochs_last_step_are_not_kept(few, tmp_path):
-    """The loss of that epoch is still a number, as it is measured before the step."""
+def test_weights_that_explode_in_the_last_step_of_an_epoch_are_not_saved(few, tmp_path):
+    """The loss of that epoch is still finite, because it is measured before the step."""
     path = write_recipe(tmp_path / "mine.toml", few, "lenet5-modern")
     schedule = {"class_name": "PiecewiseConstantDecay", "config": {"boundaries": [10], "values": [0.01, 1e30]}}
     changes = {"optimizer": {"class_name": "SGD", "config": {"learning_rate": schedule}}, "epochs": 4}
@@ -229,7 +227,7 @@ def test_weights_that_explode_in_an_epochs_last_step_are_not_kept(few, tmp_path)
     assert len(rows_of(tmp_path / "run")) == 1 and all_finite(tmp_path / "run")
 
 
-# What the training of 2012 brought: crops, mirror images, other colours, rates in epochs.
+# The training of 2012: random crops, mirror images, colour changes, learning rates in epochs.
 
 CUTTING = """
 model = "linear"
@@ -268,15 +266,15 @@ config = { until = 4 }
 
 
 def colours(seed, rows, misleading=135):
-    """Noisy pictures of 12x12: the middle, 8x8, has the colour of the class and the border more of that of the next."""
+    """Noisy images of 12x12: the central 8x8 has the colour of the class, the border that of the next one."""
     generator = np.random.default_rng(seed)
     labels = np.arange(rows, dtype="int32") % 3
-    pictures = generator.integers(0, 120, (rows, 12, 12, 3), "uint8")
-    for picture, label in zip(pictures, labels, strict=True):
-        picture[..., (label + 1) % 3] += misleading
-        picture[2:10, 2:10, (label + 1) % 3] -= misleading
-        picture[2:10, 2:10, label] += 60
-    return Samples(pictures, labels)
+    images = generator.integers(0, 120, (rows, 12, 12, 3), "uint8")
+    for image, label in zip(images, labels, strict=True):
+        image[..., (label + 1) % 3] += misleading
+        image[2:10, 2:10, (label + 1) % 3] -= misleading
+        image[2:10, 2:10, label] += 60
+    return Samples(images, labels)
 
 
 TRAIN = colours(1, 70, misleading=0)
@@ -293,13 +291,13 @@ def fit_colours(folder, resume=False, source=None, **changes):
     return training.fit(recipe.load(path, **changes), folder, resume=resume, source=source or coloured(), console=QUIET)
 
 
-@pytest.fixture(params=[fused_steps.OnTensorFlow, Trainer], ids=["one graph an epoch", "a step at a time"])
+@pytest.fixture(params=[fused_steps.TensorFlowResidentTrainer, Trainer], ids=["one graph per epoch", "one step at a time"])
 def either_trainer(request, monkeypatch):
     if request.param is Trainer:
         monkeypatch.setattr(fused_steps, "RESIDENT_BYTES", 0)
 
 
-def test_pictures_larger_than_the_nets_are_cut_and_measured_in_the_middle(either_trainer, tmp_path):
+def test_larger_images_are_cropped_at_random_and_evaluated_at_the_center(either_trainer, tmp_path):
     metrics = fit_colours(tmp_path / "run")
     rows, best, source = rows_of(tmp_path / "run"), zoo.load(tmp_path / "run" / "best.keras"), coloured()
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
@@ -335,13 +333,13 @@ def test_an_interrupted_run_with_crops_flips_and_colours_ends_bit_identical(eith
 
 
 def axes_of(out):
-    """The axes of the colours and their deviations, as a run's checkpoint has them."""
+    """The principal axes of the colours and their deviations in a run's checkpoint."""
     found = [array for name, array in left(out)[0].items() if name.endswith(("/axes", "/deviations"))]
     assert [array.shape for array in found] == [(3, 3), (3,)]
     return found
 
 
-def test_colours_are_fitted_to_the_training_part_and_to_nothing_else(tmp_path):
+def test_colours_are_fitted_to_the_training_split_only(tmp_path):
     fit_colours(tmp_path / "plain", epochs=1)
     fit_colours(tmp_path / "others", epochs=1, source=coloured(validation=colours(4, 60), test=colours(5, 9)))
     for one, other in zip(axes_of(tmp_path / "plain"), axes_of(tmp_path / "others"), strict=True):
@@ -356,11 +354,11 @@ def test_colours_are_fitted_to_the_training_part_and_to_nothing_else(tmp_path):
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        (13, r"cannot process images of 12x12x3: .*cannot crop 13x13. Received: images of 12x12"),
-        (7, r"makes pictures of 7x7x3 of those of 12x12x3, and linear takes 8x8x3; change the size"),
+        (13, r"does not fit images of 12x12x3: .*cannot crop 13x13. Received: images of 12x12"),
+        (7, r"turns images of 12x12x3 into images of 7x7x3, and linear takes 8x8x3; change the size"),
     ],
 )
-def test_a_crop_that_does_not_fit_is_told_before_the_first_epoch(tmp_path, size, message):
+def test_a_crop_of_the_wrong_size_is_reported_before_the_first_epoch(tmp_path, size, message):
     crop = {"class_name": "training>RandomCrop", "config": {"size": size}}
     with pytest.raises(ZooError, match=message):
         fit_colours(tmp_path / "run", augmentation=[crop])
@@ -368,13 +366,10 @@ def test_a_crop_that_does_not_fit_is_told_before_the_first_epoch(tmp_path, size,
 
 
 @pytest.mark.parametrize("table", ["rates", "decays"])
-def test_a_rate_for_a_layer_that_the_net_lacks_is_told_before_the_first_epoch(tmp_path, table):
+def test_a_rate_for_a_missing_layer_is_reported_before_the_first_epoch(tmp_path, table):
     with pytest.raises(ZooError, match=f"{table} names 'score'.*did you mean 'scores'"):
         fit_colours(tmp_path / "run", **{f"optimizer.config.{table}": {"score": 0.1}})
     assert not (tmp_path / "run" / "history.csv").exists()
-
-
-# The whole command in a process of its own, disturbed in every way.
 
 
 WITHOUT_RIGHTS = """
@@ -388,8 +383,8 @@ main()
 """
 
 
-def test_a_folder_that_may_not_be_written_ends_the_run_in_one_line():
-    with tempfile.TemporaryDirectory() as closed:  # not in pytest's own, which nobody but its owner may enter
+def test_a_directory_without_write_permission_is_an_error_in_one_line():
+    with tempfile.TemporaryDirectory() as closed:  # pytest's own is accessible to its owner only
         os.chmod(closed, 0o555)
         words = ["train", "linear-mnist", "--out", str(Path(closed) / "run")]
         done = subprocess.run([sys.executable, "-c", WITHOUT_RIGHTS, *words], capture_output=True, text=True, timeout=120)
@@ -401,7 +396,7 @@ def test_a_folder_that_may_not_be_written_ends_the_run_in_one_line():
 
 
 @pytest.mark.slow("starts a process on JAX, which compiles the net")
-def test_the_jax_backend_learns_too_and_its_file_is_everyones(few, zoo_command, tmp_path):
+def test_a_model_trained_on_jax_is_loaded_on_tensorflow(few, zoo_command, tmp_path):
     pytest.importorskip("jax")
     path = write_recipe(tmp_path / "mine.toml", few, "lenet5-modern", DISTORTED)
     environment = {**os.environ, "KERAS_BACKEND": "jax"}

@@ -1,4 +1,4 @@
-"""Weights that are the data: a small machine is trained, published, and fitted again by whoever asks for it."""
+"""Weights that consist of training data: a small model is trained, published, and fitted again on first use."""
 
 import functools
 import shlex
@@ -70,7 +70,7 @@ def use(patch, text):
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """The card after a run was published, and the recipe's file."""
+    """The card after publishing a run, and the recipe's file."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "cards").mkdir()
     (folder / "cards" / "memory.toml").write_text(CARD)
@@ -86,7 +86,7 @@ def published(tmp_path_factory):
 
 @pytest.fixture
 def cache(published, tmp_path, monkeypatch):
-    """An empty cache, beside the published card."""
+    """An empty cache, and the published card."""
     use(monkeypatch, published[0])
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     return tmp_path / "weights"
@@ -96,7 +96,7 @@ def files(cache):
     return sorted(path for path in cache.rglob("*"))
 
 
-def test_the_first_use_fits_and_the_second_reads(cache, capsys):
+def test_the_first_use_fits_the_weights_and_the_second_loads_them(cache, capsys):
     classifier = zoo.load("memory.ef")
     assert capsys.readouterr().err == "memory.ef: its weights are the data; fitting them to drawn:ef, once\n"
     train = ef.make(classifier.image_spec).splits["train"]
@@ -109,7 +109,7 @@ def test_the_first_use_fits_and_the_second_reads(cache, capsys):
     assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files(cache)} == before
 
 
-def test_the_card_says_what_was_published(cache, published):
+def test_the_card_has_the_published_values(cache, published):
     about = zoo.card("memory").weights["ef"]
     assert about.fitted and about.options == {"capacity": 60, "input_shape": [20, 20, 1]}
     assert about.size == 4 * (400 * 60 + 60 + 2 * 60)
@@ -120,16 +120,16 @@ def test_the_card_says_what_was_published(cache, published):
     )
 
 
-def test_the_fingerprint_is_of_pictures_and_labels_whatever_their_form():
-    pictures, labels = np.arange(24, dtype="uint8").reshape(2, 3, 4, 1), np.array([1, 0])
-    same = fitted_weights.fingerprint(Samples(pictures, labels.astype("int32")))
-    assert same == fitted_weights.fingerprint(Samples(np.asfortranarray(pictures), labels.astype(">i8")))
-    assert same != fitted_weights.fingerprint(Samples(pictures, 1 - labels))
-    assert same != fitted_weights.fingerprint(Samples(pictures[::-1], labels))
+def test_the_fingerprint_depends_on_images_and_labels_but_not_their_layout():
+    images, labels = np.arange(24, dtype="uint8").reshape(2, 3, 4, 1), np.array([1, 0])
+    same = fitted_weights.fingerprint(Samples(images, labels.astype("int32")))
+    assert same == fitted_weights.fingerprint(Samples(np.asfortranarray(images), labels.astype(">i8")))
+    assert same != fitted_weights.fingerprint(Samples(images, 1 - labels))
+    assert same != fitted_weights.fingerprint(Samples(images[::-1], labels))
 
 
 @pytest.mark.parametrize("harm", ["cut", "flipped", "empty"])
-def test_a_damaged_file_is_refused_with_what_mends_it(cache, harm):
+def test_a_damaged_file_is_refused_with_the_command_that_removes_it(cache, harm):
     right = zoo.load("memory.ef").fingerprint()
     path, _ = files(cache)
     content = path.read_bytes()
@@ -143,7 +143,7 @@ def test_a_damaged_file_is_refused_with_what_mends_it(cache, harm):
     assert zoo.load("memory.ef").fingerprint() == right
 
 
-def test_what_a_killed_process_left_is_made_anew(cache, capsys):
+def test_a_partial_file_of_a_killed_process_is_replaced(cache, capsys):
     right = zoo.load("memory.ef").fingerprint()
     path, seal = files(cache)
     seal.unlink()
@@ -163,21 +163,21 @@ def test_other_data_are_refused_before_anything_is_written(cache, published, tmp
 
 
 @pytest.mark.mnist
-def test_the_mnist_here_is_that_of_the_card(monkeypatch):
+def test_mnist_has_the_fingerprint_of_the_card(monkeypatch):
     for tag, about in zoo.card("nearest-neighbor").weights.items():
         source = fitted_weights.load_data(recipe.load(about.recipe))
         assert fitted_weights.fingerprint(source.splits["train"]) == about.sha256, tag
 
 
 @pytest.mark.mnist
-def test_another_mnist_is_named_with_its_folder(tmp_path):
+def test_another_mnist_is_refused_with_its_folder(tmp_path):
     about = zoo.card("nearest-neighbor").weights["mnist"].model_copy(update={"sha256": "0" * 64})
     with pytest.raises(ZooError, match=r"the mnist in /.* is not the one of the card of nearest-neighbor\.mnist"):
         fitted_weights.fit_weights("nearest-neighbor.mnist", about, tmp_path / "a.weights.h5")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_package_that_fits(cache, monkeypatch):
+def test_without_a_package_that_can_fit_weights(cache, monkeypatch):
     monkeypatch.setattr(store, "entry_points", lambda **_: [])
     with pytest.raises(
         ZooError, match=r"memory\.ef must be fitted to its training data, and no installed package can fit weights"

@@ -13,16 +13,16 @@ from zoo.errors import ZooError
 from zoo.layers import Deskew, PCAWhitening, RBFOutput
 
 HALF = ("bfloat16", "float16")
-# Units in the last place of half precision, 2^-8 and 2^-11, and what they become along a net: a maximum that is another one,
-# a ReLU that is just on. Measured are at most 0.15 and 0.06, for alexnet-cifar, whose first weights are tiny.
+# Rounding errors of half precision, 2^-8 and 2^-11, grow in a model: a maximum is at another place, a ReLU is just on. The
+# largest measured differences are 0.15 and 0.06, for alexnet-cifar, whose initial weights are tiny.
 NEAR = {"bfloat16": 0.2, "float16": 0.1}
 SMALL = {"alexnet-asrun": 64}
-# Between them they have each kind of layer of the nets that learn by gradients; the others were within the same bounds.
+# Together they have all kinds of layers of the models trained by gradients; the other models were within the same bounds.
 NETS = ("mark1", "xor", "mlp", "lenet5", "lenet5-modern", "alexnet-cifar", "alexnet-asrun")
 
 
 def classifier_of(name):
-    """Return a classifier; of the large nets what is below their fully connected layers, for small pictures."""
+    """Return a classifier; large models without their fully connected layers and for small images."""
     if name not in SMALL:
         return zoo.load(name)
     card, size = zoo.card(name), SMALL[name]
@@ -38,8 +38,8 @@ def square(card, size):
 
 def samples_of(classifier, rows=16):
     generator = np.random.default_rng(0)
-    pictures = generator.integers(0, 256, (rows, *classifier.input_image_shape), "uint8")
-    return pictures, generator.integers(0, len(classifier.class_names), rows).astype("int32")
+    images = generator.integers(0, 256, (rows, *classifier.input_image_shape), "uint8")
+    return images, generator.integers(0, len(classifier.class_names), rows).astype("int32")
 
 
 def prepared(classifier, half, optimizer, loss, kind=trainer.Trainer, rows=16):
@@ -50,8 +50,8 @@ def prepared(classifier, half, optimizer, loss, kind=trainer.Trainer, rows=16):
 
 @pytest.mark.slow("differentiates AlexNet in three precisions")
 @pytest.mark.parametrize("name", NETS)
-def test_a_net_has_nearly_the_gradient_of_float32(name):
-    """A step of SGD at rate 1 is the gradient; in float16 the loss' scale may have to be halved before there is one."""
+def test_gradients_are_close_to_those_of_float32(name):
+    """A step of SGD at rate 1 is the gradient; in float16 the loss scale may have to be halved first."""
     keras.utils.set_random_seed(1)
     classifier = classifier_of(name)
     start = classifier.get_weights()
@@ -75,22 +75,22 @@ def test_a_net_has_nearly_the_gradient_of_float32(name):
 
 
 @pytest.mark.parametrize("half", HALF)
-def test_what_multiplies_in_half_precision_and_what_does_not(half):
+def test_layers_that_compute_in_half_precision(half):
     classifier = zoo.load("lenet5")
-    pictures, _ = samples_of(classifier, 2)
+    images, _ = samples_of(classifier, 2)
     with mixed_precision.using(classifier, half):
-        x = classifier.preprocessing(pictures)
+        x = classifier.preprocessing(images)
         kinds = {"preprocessing": keras.backend.standardize_dtype(x.dtype)}
         for layer in classifier.net.layers[1:]:
             x = layer(x)
             kinds[layer.name] = keras.backend.standardize_dtype(x.dtype)
-        assert keras.backend.standardize_dtype(classifier(pictures).dtype) == "float32"
+        assert keras.backend.standardize_dtype(classifier(images).dtype) == "float32"
     assert {name for name, kind in kinds.items() if kind == "float32"} == {"preprocessing", "rbf"}
     assert {kinds[name] for name in ("c1", "s2", "c3", "c5", "f6")} == {half}
     assert {weight.dtype for weight in classifier.weights} == {"float32"}
 
 
-def test_layers_that_rounding_would_spoil_stay_in_float32():
+def test_layers_sensitive_to_rounding_stay_in_float32():
     layers = [Deskew(), PCAWhitening(4), RBFOutput(np.eye(4)), keras.layers.Dense(8), keras.layers.Dense(2)]
     layers[1].adapt(np.random.default_rng(0).random((9, 16)))
     net = keras.Sequential([keras.Input((4, 4, 1)), layers[0], keras.layers.Flatten(), *layers[1:]])
@@ -101,12 +101,12 @@ def test_layers_that_rounding_would_spoil_stay_in_float32():
 
 
 @pytest.mark.parametrize("half", HALF)
-def test_no_trace_is_in_what_is_saved(half, tmp_path):
+def test_a_saved_file_has_no_trace_of_mixed_precision(half, tmp_path):
     classifier = zoo.load("lenet5")
-    pictures, _ = samples_of(classifier, 4)
-    scores = np.asarray(classifier(pictures))
+    images, _ = samples_of(classifier, 4)
+    scores = np.asarray(classifier(images))
     with mixed_precision.using(classifier, half):
-        assert np.abs(np.asarray(classifier(pictures)) - scores).max() > 0
+        assert np.abs(np.asarray(classifier(images)) - scores).max() > 0
         classifier.save(tmp_path / "mixed.keras")
         with mixed_precision.using(classifier, "float32"):
             classifier.save(tmp_path / "plain.keras")
@@ -121,26 +121,26 @@ def test_no_trace_is_in_what_is_saved(half, tmp_path):
     assert "mixed" not in described("plain") and half not in described("plain")
     policies = [re.findall(r'"DTypePolicy", "config": {"name": "(\w+)"', described(name)) for name in ("plain", "after")]
     assert set(policies[0]) == {"float32"} and policies[0] == policies[1]
-    np.testing.assert_array_equal(zoo.load(tmp_path / "plain.keras")(pictures), scores)
-    # A file that was saved in mixed precision is cleaned the same way.
+    np.testing.assert_array_equal(zoo.load(tmp_path / "plain.keras")(images), scores)
+    # A file that was saved in mixed precision is converted the same way.
     loaded = zoo.load(tmp_path / "mixed.keras")
     with mixed_precision.using(loaded, "float32"):
         loaded.save(tmp_path / "plain.keras")
     assert "mixed" not in described("plain")
 
 
-def test_the_graph_of_an_earlier_answer_is_not_used():
+def test_the_cached_graph_of_another_precision_is_not_used():
     classifier = zoo.load("lenet5-modern")
-    pictures, _ = samples_of(classifier, 4)
-    before = classifier.predict_on_batch(pictures)
+    images, _ = samples_of(classifier, 4)
+    before = classifier.predict_on_batch(images)
     with mixed_precision.using(classifier, "bfloat16"):
-        inside = classifier.predict_on_batch(pictures)
+        inside = classifier.predict_on_batch(images)
     assert np.abs(inside - before).max() > 0
-    np.testing.assert_array_equal(classifier.predict_on_batch(pictures), before)
+    np.testing.assert_array_equal(classifier.predict_on_batch(images), before)
 
 
-def test_a_gradient_that_overflows_costs_the_step_and_halves_the_scale():
-    """The largest number of float16 is 65,504: a loss of 10 times a scale of 32,768 has gradients beyond it."""
+def test_a_gradient_that_overflows_skips_the_step_and_halves_the_scale():
+    """The largest number of float16 is 65,504: a loss of 10 times a scale of 32,768 has larger gradients."""
     classifier = zoo.load("mlp")
     start = classifier.get_weights()
     with mixed_precision.using(classifier, "float16"):
@@ -156,10 +156,10 @@ def test_a_gradient_that_overflows_costs_the_step_and_halves_the_scale():
     assert np.abs(classifier.get_weights()[0] - start[0]).max() > 0
 
 
-def test_a_resumed_run_in_float16_is_the_undisturbed_one(tmp_path):
-    """To the bit, the scale of the loss included; in the loop in the graph where there is one."""
+def test_a_resumed_run_in_float16_is_bit_identical(tmp_path):
+    """Including the loss scale, and in the trainer that fuses steps where there is one."""
     keras.utils.set_random_seed(3)
-    kind = fused_steps.OnTensorFlow if keras.backend.backend() == "tensorflow" else trainer.Trainer
+    kind = fused_steps.TensorFlowResidentTrainer if keras.backend.backend() == "tensorflow" else trainer.Trainer
     start = zoo.load("mlp").get_weights()
 
     def run(until, since=None):
@@ -172,7 +172,7 @@ def test_a_resumed_run_in_float16_is_the_undisturbed_one(tmp_path):
             if since:
                 checkpoint.restore(tmp_path / "last.npz", state)
             settings = {"steps_per_epoch": learner.steps_per_epoch, "initial_epoch": since or 0, "epochs": until}
-            learner.fit(learner.feed(7, since or 0), **settings, shuffle=False, verbose=0)
+            learner.fit(learner.train_dataset(7, since or 0), **settings, shuffle=False, verbose=0)
             checkpoint.save(tmp_path / "last.npz", state, {})
         assert float(learner.optimizer.dynamic_scale) < 2.0**15
         return [np.asarray(variable) for variable in state]
@@ -183,9 +183,9 @@ def test_a_resumed_run_in_float16_is_the_undisturbed_one(tmp_path):
         np.testing.assert_array_equal(one, two)
 
 
-def test_a_rule_of_its_own_is_refused_in_half_precision():
+def test_a_learning_rule_is_refused_in_half_precision():
     rule = keras_objects.rule(zoo.card("madaline").rule)
-    said = f"precision bfloat16: madaline learns by a rule of its own, {type(rule).__name__}, .*float32"
+    said = f"precision bfloat16: madaline is trained by a learning rule, {type(rule).__name__}, .*float32"
     with pytest.raises(ZooError, match=said):
         mixed_precision.check("bfloat16", "madaline", rule)
     mixed_precision.check("float32", "madaline", rule)
@@ -201,7 +201,7 @@ def test_a_rule_of_its_own_is_refused_in_half_precision():
         ("fp asimd fphp asimdhp", {"bfloat16"}),
     ],
 )
-def test_a_cpu_without_units_for_it_is_said_to_be_slow(monkeypatch, tmp_path, flags, slow):
+def test_warning_about_a_cpu_without_hardware_support(monkeypatch, tmp_path, flags, slow):
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t\t: {flags}\n")
     monkeypatch.setattr(machine, "CPU", tmp_path / "cpuinfo")
     monkeypatch.setattr(mixed_precision, "_capability", lambda: None)
@@ -211,6 +211,6 @@ def test_a_cpu_without_units_for_it_is_said_to_be_slow(monkeypatch, tmp_path, fl
 @pytest.mark.parametrize(
     "capability, slow", [((6, 1), set(HALF)), ((7, 5), {"bfloat16"}), ((8, 0), set()), ((12, 0), set())]
 )
-def test_a_gpu_without_tensor_cores_for_it_is_said_to_be_slow(monkeypatch, capability, slow):
+def test_warning_about_a_gpu_without_tensor_cores(monkeypatch, capability, slow):
     monkeypatch.setattr(mixed_precision, "_capability", lambda: capability)
     assert {half for half in ("float32", *HALF) if mixed_precision.warning(half)} == slow

@@ -1,4 +1,4 @@
-"""The nearest neighbour through training: what a run memorises is what scikit-learn would have."""
+"""Training of the nearest-neighbour classifier, compared with scikit-learn."""
 
 import keras
 import numpy as np
@@ -14,24 +14,24 @@ from zoo import ZooError, registry, rules
 
 
 def kinds():
-    return [trainers.Trainer] + [fused_steps.OnTensorFlow] * (keras.backend.backend() == "tensorflow")
+    return [trainers.Trainer] + [fused_steps.TensorFlowResidentTrainer] * (keras.backend.backend() == "tensorflow")
 
 
 @pytest.mark.parametrize("kind", kinds())
 @pytest.mark.parametrize("epochs", [1, 2])
-def test_a_run_memorises_every_picture_once(kind, epochs):
-    """Also in the last batch, which is smaller; a second epoch finds no room, and changes nothing."""
+def test_a_run_memorizes_every_image_once(kind, epochs):
+    """Including the smaller last batch; in a second epoch the memory is full and does not change."""
     from sklearn.neighbors import KNeighborsClassifier
 
     generator = np.random.default_rng(0)
-    pictures, labels = generator.integers(0, 256, (60, 28, 28, 1), "uint8"), (np.arange(60) % 10).astype("int32")
-    known, asked = Samples(pictures[:43], labels[:43]), Samples(pictures[43:], labels[43:])
+    images, labels = generator.integers(0, 256, (60, 28, 28, 1), "uint8"), (np.arange(60) % 10).astype("int32")
+    known, asked = Samples(images[:43], labels[:43]), Samples(images[43:], labels[43:])
     net = zoo.build("nearest-neighbor", capacity=43)
     classifier = registry.wrap(net, zoo.card("nearest-neighbor"), range(10))
-    trainer = kind(classifier, (), known.images, known.labels, 8, 1, rules.Memorize())
+    trainer = kind(classifier, (), known.images, known.labels, 8, rule=rules.Memorize())
     trainer.prepare(None, zoo.losses.MulticlassHinge())
     history = trainer.fit(
-        trainer.feed(1, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=epochs, shuffle=False, verbose=0
+        trainer.train_dataset(1, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=epochs, shuffle=False, verbose=0
     ).history
     assert history["accuracy"] == [1.0] * epochs
     assert int(net.layers[-1].filled()) == 43
@@ -40,28 +40,30 @@ def test_a_run_memorises_every_picture_once(kind, epochs):
     assert (found == reference.predict(asked.images.reshape(17, -1).astype(float))).all()
 
 
-def test_more_pictures_than_places_are_refused_before_the_run(tmp_path, digits):
+def test_more_images_than_capacity_are_refused_before_the_run(tmp_path, digits):
     chosen = recipe.load("nearest-neighbor-mnist", **{"data.name": str(digits), "data.test": 100, "options.capacity": 1000})
     with pytest.raises(ZooError, match=r"1,697 images .* 1,000 of its 1,000 .* options.capacity=1697"):
         training.fit(chosen, tmp_path / "run")
 
 
 @pytest.mark.parametrize("change", [{"epochs": 2}, {"data.repeat": 2}], ids=str)
-def test_nothing_is_learned_by_heart_twice(change, tmp_path, digits):
+def test_nothing_is_memorized_twice(change, tmp_path, digits):
     chosen = recipe.load("nearest-neighbor-mnist", **{"data.name": str(digits), "data.test": 297, **change})
     with pytest.raises(ZooError, match=r"3,000 presentations of 1,500 images.* epochs = 1 and data\.repeat = 1"):
         training.fit(chosen, tmp_path / "run")
 
 
 def test_a_run_on_scanned_digits(tmp_path, digits):
-    """1.0 % wrong is what 3 neighbours reach on these digits."""
+    """Three neighbours reach an error of 1.0 % on these digits."""
     from rich.console import Console
 
     chosen = recipe.load("nearest-neighbor-mnist-k3", **{"data.name": str(digits), "data.test": 300})
     metrics = training.fit(chosen, tmp_path / "run", console=Console(quiet=True))
     assert metrics["pictures"] == 300 and metrics["test_error"] < 3
     again = zoo.load(tmp_path / "run" / "best.keras")
-    assert int(again.net.layers[-1].filled()) == again.net.layers[-1].capacity == 1497  # as large as need be
+    assert (
+        int(again.net.layers[-1].filled()) == again.net.layers[-1].capacity == 1497
+    )  # exactly the number of training images
     assert (tmp_path / "run" / "best.keras").stat().st_size < 6e6
 
 

@@ -9,12 +9,12 @@ from training.augmentation.layers import AffineDistortion, BatchShift, RandomCro
 from training.data import MemmapSubset
 from training.engine import fused_steps as resident
 from training.engine import trainer as trainers
-from training.engine.freezing import Thaw
+from training.engine.freezing import GradualUnfreezing
 from zoo.losses import MulticlassHinge
 from zoo.optimizers import MomentumWithDecay
 
-RESIDENT = resident.OnJax if keras.backend.backend() == "jax" else resident.OnTensorFlow
-ROWS, BATCH, EPOCHS, SEED = 23, 8, 3, 5  # 23 = 8 + 8 + 7: the last batch is an odd one
+RESIDENT = resident.JaxResidentTrainer if keras.backend.backend() == "jax" else resident.TensorFlowResidentTrainer
+ROWS, BATCH, EPOCHS, SEED = 23, 8, 3, 5  # 23 = 8 + 8 + 7: the last batch is smaller
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +24,14 @@ def samples():
 
 
 def train(kind, name, samples, optimizer, loss, start=None, augmentation=(), epochs=EPOCHS):
-    """Train a new classifier; return it with the history that Keras' fit returns."""
+    """Train a new classifier; return it with the history of Keras' fit."""
     classifier = zoo.load(name)
     if start:
         classifier.set_weights(start)
     trainer = kind(classifier, augmentation, *samples, BATCH)
     trainer.prepare(optimizer, loss)
     history = trainer.fit(
-        trainer.feed(SEED, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=epochs, shuffle=False, verbose=0
+        trainer.train_dataset(SEED, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=epochs, shuffle=False, verbose=0
     )
     return classifier, history.history
 
@@ -41,7 +41,7 @@ def same(first, second, **tolerance):
         np.testing.assert_allclose(one, two, **tolerance)
 
 
-# Of the last two, which are large enough, XLA compiles the whole step, and the optimizer.
+# The last two are large enough for XLA: it compiles the whole step of one, and the optimizer of the other.
 @pytest.mark.parametrize("name", ["lenet5", "lenet5-modern", "mlp", "lenet-caffe"])
 def test_an_epoch_in_one_graph_computes_what_keras_fit_computes_step_by_step(name, samples):
     start = zoo.load(name).get_weights()
@@ -53,7 +53,7 @@ def test_an_epoch_in_one_graph_computes_what_keras_fit_computes_step_by_step(nam
     (plain, plain_history), (resident, resident_history) = made
     same(resident.get_weights(), plain.get_weights(), rtol=1e-5, atol=2e-6)
     assert max(np.abs(new - old).max() for new, old in zip(resident.get_weights(), start, strict=True)) > 1e-3
-    # What is reported counts the last batch as a full one where batches have one size, and by its rows in the graph.
+    # In the reported loss the last batch counts as a full one if it is padded, and by its rows otherwise.
     counted = np.array([BATCH, BATCH, ROWS - 2 * BATCH])
     assert resident_history["loss"] == pytest.approx(plain_history["loss"], rel=0.1) and counted.sum() == ROWS
 
@@ -61,8 +61,8 @@ def test_an_epoch_in_one_graph_computes_what_keras_fit_computes_step_by_step(nam
 def test_an_epoch_in_one_graph_is_stochastic_gradient_descent_on_the_hinge_loss(samples):
     rate = 0.01
     classifier, history = train(RESIDENT, "linear", samples, keras.optimizers.SGD(rate), MulticlassHinge(), epochs=2)
-    pictures, labels = samples
-    flat = pictures.reshape(ROWS, -1) * np.float64(1 / 255)
+    images, labels = samples
+    flat = images.reshape(ROWS, -1) * np.float64(1 / 255)
     weights, bias, losses = np.zeros((784, 10)), np.zeros(10), []
     for epoch in range(2):
         order, means, counted = np.random.default_rng([SEED, epoch]).permutation(ROWS), [], []
@@ -81,27 +81,27 @@ def test_an_epoch_in_one_graph_is_stochastic_gradient_descent_on_the_hinge_loss(
             weights -= rate * gradient_weights
             bias -= rate * gradient_bias
             means.append(total / len(batch))
-            # Filled up, the last batch counts as a full one in what is reported.
-            counted.append(BATCH if RESIDENT is resident.OnJax else len(batch))
+            # A padded last batch counts as a full one in the reported loss.
+            counted.append(BATCH if RESIDENT is resident.JaxResidentTrainer else len(batch))
         losses.append(np.average(means, weights=counted))
     same(classifier.get_weights(), [weights, bias], atol=1e-5)
     np.testing.assert_allclose(history["loss"], losses, rtol=1e-4)
 
 
 def test_the_odd_last_batch_is_used(samples):
-    pictures, labels = samples
+    images, labels = samples
     last = trainers.Trainer(zoo.load("linear"), (), *samples, BATCH).order(SEED, 0)[-1]
     other = labels.copy()
     other[last] = (other[last] + 1) % 10
     trained = [
-        train(RESIDENT, "linear", (pictures, each), keras.optimizers.SGD(0.1), MulticlassHinge(), epochs=1)[0]
+        train(RESIDENT, "linear", (images, each), keras.optimizers.SGD(0.1), MulticlassHinge(), epochs=1)[0]
         for each in (labels, other)
     ]
     differences = [np.abs(one - two).max() for one, two in zip(*(each.get_weights() for each in trained), strict=True)]
     assert min(differences) > 1e-3
 
 
-def test_orders_are_permutations_that_follow_from_seed_and_epoch(samples):
+def test_orders_are_permutations_that_depend_on_seed_and_epoch(samples):
     trainer = trainers.Trainer(zoo.load("linear"), (), *samples, BATCH)
     epochs = [trainer.order(1, epoch) for epoch in range(4)]
     for order in epochs:
@@ -110,28 +110,28 @@ def test_orders_are_permutations_that_follow_from_seed_and_epoch(samples):
     assert tuple(trainer.order(2, 0)) != tuple(epochs[0])
 
 
-def test_what_both_trainers_are_fed_is_the_same_and_a_resumed_run_is_fed_its_rest(samples):
+def test_both_trainers_get_the_same_batches_and_a_resumed_run_gets_the_rest(samples):
     step_by_step = trainers.Trainer(zoo.load("linear"), (), *samples, BATCH)
     in_graph = RESIDENT(zoo.load("linear"), (), *samples, BATCH)
-    pictures, labels = samples
-    for stretch, parts in ((3, ((2, 0, 3), (3, 0, 3))), (2, ((2, 0, 2), (2, 2, 3), (3, 0, 2)))):
-        in_graph.stretch = stretch
-        for fed, (epoch, first, last) in zip(in_graph.feed(1, 2), parts, strict=False):
+    images, labels = samples
+    for steps, elements in ((3, ((2, 0, 3), (3, 0, 3))), (2, ((2, 0, 2), (2, 2, 3), (3, 0, 2)))):
+        in_graph.steps_per_element = steps
+        for fed, (epoch, first, last) in zip(in_graph.train_dataset(1, 2), elements, strict=False):
             np.testing.assert_array_equal(weighty(fed), step_by_step.order(1, epoch)[first * BATCH : last * BATCH])
-    in_graph.stretch = 1
-    whole = [[np.asarray(part) for part in batch] for batch in itertools.islice(step_by_step.feed(1, 2, 1), 3)]
-    for fed, (given, answers, weights) in zip(itertools.islice(in_graph.feed(1, 2, 1), 3), whole, strict=True):
+    in_graph.steps_per_element = 1
+    whole = [[np.asarray(part) for part in batch] for batch in itertools.islice(step_by_step.train_dataset(1, 2, 1), 3)]
+    for fed, (given, answers, weights) in zip(itertools.islice(in_graph.train_dataset(1, 2, 1), 3), whole, strict=True):
         rows = weighty(fed)
-        assert len(given) == BATCH  # the last is filled up with rows that do not count
-        np.testing.assert_array_equal(given[: len(rows)], pictures[rows])
+        assert len(given) == BATCH  # the last one is padded with rows of weight 0
+        np.testing.assert_array_equal(given[: len(rows)], images[rows])
         np.testing.assert_array_equal(answers[: len(rows)], labels[rows])
         np.testing.assert_allclose(weights, [BATCH / len(rows)] * len(rows) + [0] * (BATCH - len(rows)))
-        if RESIDENT is resident.OnJax:
+        if RESIDENT is resident.JaxResidentTrainer:
             np.testing.assert_array_equal(fed[1], [weights])
 
 
 def weighty(fed):
-    """Return the rows that count of an element that a resident trainer is fed."""
+    """Return the rows with a weight of a dataset element of a resident trainer."""
     if keras.backend.backend() == "tensorflow":
         return np.asarray(fed)
     rows, weights = fed
@@ -145,57 +145,57 @@ def test_steps(samples):
 
 
 @pytest.mark.parametrize("kind", [trainers.Trainer, RESIDENT])
-def test_augmentation_is_at_work_in_training_only(kind, samples):
-    pictures, labels = samples
+def test_augmentation_is_applied_in_training_only(kind, samples):
+    images, labels = samples
     classifier = zoo.load("lenet5-modern")
     augmented = kind(classifier, [AffineDistortion(translation=8.0, seed=1)], *samples, BATCH)
     bare = kind(classifier, [], *samples, BATCH)
-    expected = classifier.predict(pictures, verbose=0)
-    np.testing.assert_allclose(augmented.predict(pictures, verbose=0), expected, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(augmented(pictures), expected, rtol=1e-5, atol=1e-5)
-    assert np.abs(np.asarray(augmented(pictures, training=True)) - expected).max() > 0.01
+    expected = classifier.predict(images, verbose=0)
+    np.testing.assert_allclose(augmented.predict(images, verbose=0), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(augmented(images), expected, rtol=1e-5, atol=1e-5)
+    assert np.abs(np.asarray(augmented(images, training=True)) - expected).max() > 0.01
     for trainer in (augmented, bare):
         trainer.prepare(keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    measured = [trainer.evaluate(pictures, labels, verbose=0, return_dict=True) for trainer in (augmented, bare)]
+    measured = [trainer.evaluate(images, labels, verbose=0, return_dict=True) for trainer in (augmented, bare)]
     assert measured[0] == pytest.approx(measured[1])
 
 
-def test_training_with_augmentation_learns_from_the_distorted_pictures(samples):
-    """With a known seed the first step is the step on the pictures that the layer gives."""
-    pictures, labels = samples
+def test_training_uses_the_augmented_images(samples):
+    """With the same seed the first step is the step on images that the layer augmented before."""
+    images, labels = samples
     layer = BatchShift(pixels=4, seed=9)
     first = trainers.Trainer(zoo.load("linear"), (), *samples, ROWS).order(SEED, 0)
-    moved = np.asarray(BatchShift(pixels=4, seed=9)(pictures[first].astype("float32"), training=True)).astype("uint8")
-    assert not np.array_equal(moved, pictures[first])
+    moved = np.asarray(BatchShift(pixels=4, seed=9)(images[first].astype("float32"), training=True)).astype("uint8")
+    assert not np.array_equal(moved, images[first])
     trained = []
-    for given, augmentation in (((pictures, labels), [layer]), ((moved, labels[first]), [])):
+    for given, augmentation in (((images, labels), [layer]), ((moved, labels[first]), [])):
         classifier = zoo.load("linear")
         trainer = RESIDENT(classifier, augmentation, *given, ROWS)
         trainer.prepare(keras.optimizers.SGD(0.1), MulticlassHinge())
-        trainer.fit(trainer.feed(SEED, 0), steps_per_epoch=1, epochs=1, verbose=0)
+        trainer.fit(trainer.train_dataset(SEED, 0), steps_per_epoch=1, epochs=1, verbose=0)
         trained.append(classifier.get_weights())
     same(*trained, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [trainers.Trainer, RESIDENT])
-def test_outside_of_training_the_middle_of_larger_pictures_is_looked_at(kind, samples):
-    """By the trainer as a model too: on JAX, Keras asks it so before the first epoch."""
-    pictures, labels = samples
-    larger = np.pad(pictures, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=255)
+def test_outside_of_training_larger_images_are_center_cropped(kind, samples):
+    """Also when the trainer is called as a model, as Keras does before the first epoch on JAX."""
+    images, labels = samples
+    larger = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=255)
     classifier = zoo.load("lenet5-modern")
     trainer = kind(classifier, [RandomCrop(28, seed=1)], larger, labels, BATCH)
-    expected = classifier.predict_on_batch(pictures)
-    for given in (trainer(larger), trainer(pictures)):
+    expected = classifier.predict_on_batch(images)
+    for given in (trainer(larger), trainer(images)):
         np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
-    shown = trainer.validation(larger, labels)["validation_data"]
+    shown = trainer.validation_dataset(larger, labels)
     shown = np.concatenate([np.asarray(each) for each, _ in shown])
-    np.testing.assert_array_equal(shown, pictures)
+    np.testing.assert_array_equal(shown, images)
 
 
 @pytest.mark.parametrize("kind", [trainers.Trainer, RESIDENT])
-def test_to_be_prepared_takes_none_of_the_random_numbers(kind, samples):
-    pictures, labels = samples
-    larger = np.pad(pictures, ((0, 0), (2, 2), (2, 2), (0, 0)))
+def test_prepare_draws_no_random_numbers(kind, samples):
+    images, labels = samples
+    larger = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
     layers = [RandomCrop(28, seed=1), keras.layers.RandomFlip("horizontal", seed=2)]
     trainer = kind(zoo.load("linear"), layers, larger, labels, BATCH)
     before = [np.asarray(variable) for layer in layers for variable in layer.variables]
@@ -203,31 +203,36 @@ def test_to_be_prepared_takes_none_of_the_random_numbers(kind, samples):
     after = [np.asarray(variable) for layer in layers for variable in layer.variables]
     assert len(before) == 2
     same(after, before, rtol=0)
-    trainer.fit(trainer.feed(SEED, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=1, verbose=0)
+    trainer.fit(trainer.train_dataset(SEED, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=1, verbose=0)
     for layer, state in zip(layers, before, strict=True):
         assert not np.array_equal(layer.variables[0], state)
 
 
 @pytest.mark.parametrize("kind", [trainers.Trainer, RESIDENT])
-def test_what_was_learned_before_rests_and_then_learns_at_a_share_of_the_rate(kind, samples):
-    """As with a rate for each layer that is 0 at first and then a share of the others'."""
+def test_pretrained_layers_are_frozen_and_then_updated_at_a_share_of_the_rate(kind, samples):
+    """The same as learning rates per layer that are 0 at first and then a share of the others'."""
     start = zoo.load("lenet5-modern").get_weights()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     late = {"class_name": "PiecewiseConstantDecay", "config": {"boundaries": [3], "values": [0.0, 0.01]}}
     trained = []
-    for rates, thaw in (({}, Thaw(["scores"], steps=4, share=0.2)), (dict.fromkeys(("c1", "c3", "f5", "f6"), late), None)):
+    for rates, unfreezing in (
+        ({}, GradualUnfreezing(["scores"], frozen_steps=4, update_scale=0.2)),
+        (dict.fromkeys(("c1", "c3", "f5", "f6"), late), None),
+    ):
         classifier = zoo.load("lenet5-modern")
         classifier.set_weights(start)
         trainer = kind(classifier, (), *samples, BATCH)
         optimizer = MomentumWithDecay(0.05, momentum=0.0, weight_decay=0.0, bias_rate=1.0, rates=rates)
-        trainer.prepare(optimizer, loss, thaw=thaw)
-        trainer.fit(trainer.feed(SEED, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=EPOCHS, shuffle=False, verbose=0)
+        trainer.prepare(optimizer, loss, unfreezing=unfreezing)
+        trainer.fit(
+            trainer.train_dataset(SEED, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=EPOCHS, shuffle=False, verbose=0
+        )
         trained.append(classifier.get_weights())
     same(*trained, rtol=1e-5, atol=1e-6)
     assert all(np.abs(new - old).max() > 1e-5 for new, old in zip(trained[0], start, strict=True))
 
 
-def test_balanced_every_class_is_shown_as_often_and_every_picture_in_its_turn():
+def test_balanced_sampling_shows_all_classes_equally_often():
     labels = np.repeat([0, 1, 2], [40, 7, 3])
     trainer = trainers.Trainer(zoo.load("linear"), (), np.zeros((50, 28, 28, 1), "uint8"), labels, 8, balance=True)
     for epoch in range(3):
@@ -235,13 +240,13 @@ def test_balanced_every_class_is_shown_as_often_and_every_picture_in_its_turn():
         assert len(order) == 50
         assert max(np.bincount(labels[order])) - min(np.bincount(labels[order])) <= 1
         shown = np.bincount(order, minlength=50)
-        for rare in (1, 2):  # of the rare classes all pictures come, as often as each other or once more
+        for rare in (1, 2):  # all images of rare classes are shown, with counts that differ by at most one
             assert np.ptp(shown[labels == rare]) <= 1 <= shown[labels == rare].min()
         assert shown[labels == 0].max() == 1
     assert not np.array_equal(trainer.order(SEED, 0), trainer.order(SEED, 1))
 
 
-def test_what_was_augmented_does_not_leave_with_it(tmp_path, samples):
+def test_the_augmentation_is_not_saved(tmp_path, samples):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     augmentation = [AffineDistortion(seed=1), BatchShift(seed=2)]
     classifier, _ = train(RESIDENT, "lenet5", samples, keras.optimizers.SGD(0.01), loss, augmentation=augmentation, epochs=1)
@@ -260,8 +265,8 @@ def test_data_that_fit_in_memory_are_resident(monkeypatch, samples):
     assert type(resident.make(zoo.load("linear"), (), *samples, BATCH)) is trainers.Trainer
 
 
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="it is of JAX, where test_training_on_jax runs it")
-def test_on_jax_what_a_loop_slows_down_or_cannot_hold_is_trained_a_step_at_a_time(samples):
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="needs JAX; test_training_on_jax runs it")
+def test_on_jax_models_that_a_loop_slows_down_are_trained_one_step_at_a_time(samples):
     from zoo import rules
 
     layers = [keras.layers.RandomTranslation(0.1, 0.1)]
@@ -272,13 +277,13 @@ def test_on_jax_what_a_loop_slows_down_or_cannot_hold_is_trained_a_step_at_a_tim
     assert type(resident.make(zoo.load("linear"), (), *samples, BATCH, rule=rule)) is trainers.Trainer
 
 
-def test_pictures_that_lie_in_a_file_are_copied_to_the_device(samples, tmp_path):
-    pictures, labels = samples
-    np.save(tmp_path / "pictures.npy", pictures)
-    chosen = MemmapSubset(np.load(tmp_path / "pictures.npy", mmap_mode="r"), np.arange(ROWS)[::-1])
+def test_memory_mapped_images_are_copied_to_the_device(samples, tmp_path):
+    images, labels = samples
+    np.save(tmp_path / "images.npy", images)
+    chosen = MemmapSubset(np.load(tmp_path / "images.npy", mmap_mode="r"), np.arange(ROWS)[::-1])
     start = zoo.load("linear").get_weights()
     trained = []
-    for given in ((chosen, labels[::-1]), (pictures[::-1], labels[::-1])):
+    for given in ((chosen, labels[::-1]), (images[::-1], labels[::-1])):
         assert type(resident.make(zoo.load("linear"), (), *given, BATCH)) is RESIDENT
         trained.append(
             train(RESIDENT, "linear", given, keras.optimizers.SGD(0.1), MulticlassHinge(), start)[0].get_weights()

@@ -128,7 +128,7 @@ def test_the_first_connections_must_be_small(start, planes):
     rule = rules.get(card.rule.model_dump())
     trainer = fused_steps.make(classifier, (), images, np.zeros(5, "int32"), batch_size=5, repeat=20, rule=rule)
     trainer.prepare(None, keras.losses.deserialize(card.loss.model_dump()))
-    trainer.fit(trainer.feed(0, 0), steps_per_epoch=trainer.steps_per_epoch, shuffle=False, verbose=0)
+    trainer.fit(trainer.train_dataset(0, 0), steps_per_epoch=trainer.steps_per_epoch, shuffle=False, verbose=0)
     top = keras.Model(net.input, net.get_layer("flatten").output)
     answers = top.predict_on_batch(classifier.preprocessing(images))
     assert answers.max(axis=1).min() > 0 and len(set(answers.argmax(axis=1).tolist())) == planes

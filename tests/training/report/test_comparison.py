@@ -115,7 +115,7 @@ def test_the_command_prints_a_table_in_any_width(tmp_path, zoo_in_process, monke
         done = zoo_in_process("report", *[folder.name for folder in folders], "--out", "comparison.html", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "[red]second" in done.stdout and "significant" in done.stdout
-        assert done.stdout.splitlines()[-2:][0] == "the page is comparison.html"
+        assert done.stdout.splitlines()[-2:][0] == "report: comparison.html"
         header = next(line for line in done.stdout.splitlines() if line.startswith("run "))
         assert ("validation error" in header) == (columns == "300")
     done = zoo_in_process("report", *[folder.name for folder in folders], "--json", cwd=tmp_path)

@@ -100,7 +100,7 @@ def test_the_command_prints_the_report_and_the_next_command(tmp_path, zoo_in_pro
     done = zoo_in_process("report", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     *_, where, following = done.stdout.splitlines()
-    assert where == f"the page is {tmp_path}/run/report.html" and following.startswith("next: zoo export ")
+    assert where == f"report: {tmp_path}/run/report.html" and following.startswith("next: zoo export ")
     done = zoo_in_process("report", tmp_path / "run", "--json", "--out", tmp_path / "page.html")
     printed = json.loads(done.stdout)
     assert printed["finished"] and printed["metrics"]["pictures"] == 60 and (tmp_path / "page.html").is_file()
