@@ -1,6 +1,6 @@
-"""What Keras' own exporters write, behind the same gate as an ONNX file: LiteRT (.tflite) and TensorFlow's SavedModel.
+"""Export with Keras' own exporters, with the same comparison as an ONNX file: LiteRT (.tflite) and TensorFlow's SavedModel.
 
-Of a classifier both take raw uint8 pictures, channels last, and carry its preprocessing; the batch may be of any size.
+Both take raw uint8 images, channels last, include the preprocessing of a classifier, and accept any batch size.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import secrets
 import shutil
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,168 +22,173 @@ from exporters.onnx.runtimes import first_line
 from zoo.errors import ZooError
 from zoo.files import PART, atomic
 
-SAVED_MODEL = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}  # what TensorFlow writes
-ABOUT = "assets.extra/zoo.json"  # of a SavedModel; assets.extra is for the files of others, which TensorFlow leaves alone
+if TYPE_CHECKING:
+    import keras
+
+SAVED_MODEL = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}  # written by TensorFlow
+METADATA = "assets.extra/zoo.json"  # in a SavedModel; assets.extra is for files that TensorFlow does not read
 
 
-def to_tflite(model, path, data=None):
-    """Export a model to a LiteRT file of built-in operators, and prove the file before it gets its name.
+def to_tflite(model: "keras.Model | str | Path", path: str | Path, data: str | Path | None = None) -> parity.Report:
+    """Export a model to a LiteRT file of built-in operators. The file gets its name only after the comparison.
 
     Args:
-        model: as `exporters.source.find` takes it, such as a `zoo.Classifier` or a name of the zoo.
-        path: the .tflite file to write; what it says about itself is written to FILE.tflite.json beside.
-        data: a folder of pictures for the proof; by default some real ones that ship with scikit-learn.
+        model: as in `exporters.source.find`, such as a `zoo.Classifier` or a name of the zoo.
+        path: .tflite file to write; its metadata are written to FILE.tflite.json.
+        data: folder of images for the comparison. Default: images that scikit-learn ships.
 
     Returns:
-        `exporters.parity.Report` of the proof.
+        `exporters.parity.Report` of the comparison.
 
     Raises:
-        ZooError: if the path is not named .tflite, what lies beside it is not the zoo's, or LiteRT has no operator for a
-            part of the model.
-        CheckFailed: if the file does not compute what the model computes; no file is left.
+        ZooError: if the path does not end in .tflite, FILE.tflite.json is not a file of the zoo, or LiteRT has no operator
+            for a part of the model.
+        CheckFailed: if the file does not compute what the model computes; no file is written.
 
     References:
         LiteRT, https://ai.google.dev/edge/litert; the file format was TensorFlow Lite's.
     """
     path = Path(path)
     if path.suffix != ".tflite":
-        raise ZooError(f"a LiteRT file is named .tflite; given was {path}")
-    beside = metadata.sidecar(path.with_name(f"{path.name}.json"))
-    found = _found(model)
+        raise ZooError(f"the name of a LiteRT file must end in .tflite; given was {path}")
+    sidecar = metadata.sidecar(path.with_name(f"{path.name}.json"))
+    exported = _find(model)
     import tensorflow as tf
 
     with atomic(path) as temporary:
-        # Operators of TensorFlow itself, which Keras would allow, need a runtime that few boards have.
+        # Keras also allows operators of TensorFlow itself, which need a runtime that few boards have.
         target = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
         try:
-            _export(found, temporary, "litert", target_spec=target)
+            _export(exported, temporary, "litert", target_spec=target)
         except OSError:
             raise
-        except Exception as error:  # the converter raises whatever its passes do
-            raise ZooError(f"{found.model.name} cannot be a LiteRT file: {_reason(error, found)}") from error
-        report = _prove(found, path, "LiteRT", lambda: _litert(temporary), data)
-        about = _about(found, file={**metadata.facts(temporary), "name": path.name})
-        with atomic(beside) as sidecar:
-            sidecar.write_text(about, "utf-8")
+        except Exception as error:  # the converter raises any exception of its passes
+            raise ZooError(f"{exported.model.name} cannot be converted to LiteRT: {_reason(error, exported)}") from error
+        report = _prove(exported, path, "LiteRT", lambda: _litert(temporary), data)
+        about = _about(exported, file={**metadata.facts(temporary), "name": path.name})
+        with atomic(sidecar) as temporary_sidecar:
+            temporary_sidecar.write_text(about, "utf-8")
     return report
 
 
-def to_savedmodel(model, path, data=None):
-    """Export a model to a SavedModel, and prove it before it gets its name.
+def to_savedmodel(model: "keras.Model | str | Path", path: str | Path, data: str | Path | None = None) -> parity.Report:
+    """Export a model to a SavedModel. The folder gets its name only after the comparison.
 
     Args:
-        model, data: as for `to_tflite`.
-        path: the folder to write. One that is there is replaced if it is empty or a SavedModel and no more.
+        model, data: as in `to_tflite`.
+        path: folder to write. An existing folder is replaced if it is empty or contains only a SavedModel.
 
     Returns:
-        `exporters.parity.Report` of the proof.
+        `exporters.parity.Report` of the comparison.
 
     Raises:
-        ZooError: if there is something else at the path, or the model cannot be traced.
-        CheckFailed: if the SavedModel does not compute what the model computes; nothing is left.
+        ZooError: if the path contains something else, or the model cannot be traced.
+        CheckFailed: if the SavedModel does not compute what the model computes; nothing is written.
     """
     path = Path(path)
     _check_replaceable(path)
-    found = _found(model)
+    exported = _find(model)
     with _whole_folder(path) as temporary:
         try:
-            _export(found, temporary, "tf_saved_model")
+            _export(exported, temporary, "tf_saved_model")
         except OSError:
             raise
-        except Exception as error:  # TensorFlow raises whatever a trace does
-            raise ZooError(f"{found.model.name} cannot be a SavedModel: {first_line(error)}; use --to onnx") from error
-        about = temporary / ABOUT
+        except Exception as error:  # TensorFlow raises any exception of the trace
+            reason = f"cannot be converted to a SavedModel: {first_line(error)}"
+            raise ZooError(f"{exported.model.name} {reason}; use --to onnx") from error
+        about = temporary / METADATA
         about.parent.mkdir()
-        about.write_text(_about(found), "utf-8")
-        report = _prove(found, path, "TensorFlow", lambda: _served(temporary), data)
+        about.write_text(_about(exported), "utf-8")
+        report = _prove(exported, path, "TensorFlow", lambda: _served(temporary), data)
     return report
 
 
-def _found(model):
-    """Return what is to be exported as an `exporters.source.Source`."""
+def _find(model):
+    """Return the model to export as an `exporters.source.Source`."""
     source.check_backend()
     return source.find(model)
 
 
-def _export(found, path, format, **options):
-    """Let Keras write a model."""
+def _export(exported, path, format, **options):
+    """Write a model with Keras' exporter."""
     import tensorflow as tf
 
-    given = tf.TensorSpec((None, *found.shape), found.dtype, name=found.input_name)
+    signature = tf.TensorSpec((None, *exported.shape), exported.dtype, name=exported.input_name)
     with _quiet():
-        found.model.export(path, format=format, verbose=False, input_signature=[given], **options)
+        exported.model.export(path, format=format, verbose=False, input_signature=[signature], **options)
 
 
-def _prove(found, path, runtime, open_file, data):
-    """Compare what was written with the model; `open_file` returns a function of keyword arguments that gives a dict."""
+def _prove(exported, path, runtime, open_file, data):
+    """Compare a file with its model; `open_file` returns a function of keyword arguments that returns a dict."""
 
     def opened():
-        run, name = open_file(), found.input_name
+        run, name = open_file(), exported.input_name
         return lambda batch: np.asarray(next(iter(run(**{name: batch}).values())))
 
-    inputs, real = found.inputs(data)
-    report = parity.compare(found.predict, {runtime: parity.Candidate(opened)}, inputs, real=real)
+    inputs, real = exported.inputs(data)
+    report = parity.compare(exported.predict, {runtime: parity.Candidate(opened)}, inputs, real=real)
     report.raise_if_failed()
     return dataclasses.replace(report, file=str(path))
 
 
 def _litert(path):
-    """Return LiteRT's interpreter of a file as a function."""
+    """Return a function that runs a file in LiteRT's interpreter."""
     import tensorflow as tf
 
     with _quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the interpreter is to move to a package of its own
+        warnings.simplefilter("ignore")  # it announces that the interpreter moves to another package
         interpreter = tf.lite.Interpreter(str(path))
-        interpreter.allocate_tensors()  # it tells of its delegate here
+        interpreter.allocate_tensors()  # it prints a message about its delegate
     return interpreter.get_signature_runner()
 
 
 def _served(folder):
-    """Return what a server calls of a SavedModel as a function."""
+    """Return a function that runs the serving signature of a SavedModel."""
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(folder)  # it owns the variables; a signature alone would lose them
+    loaded = tf.saved_model.load(folder)  # keep it: it owns the variables of its signatures
 
-    def run(**given):
-        return loaded.signatures["serving_default"](**{name: tf.constant(value) for name, value in given.items()})
+    def run(**inputs):
+        return loaded.signatures["serving_default"](**{name: tf.constant(value) for name, value in inputs.items()})
 
     return run
 
 
-def _about(found, **more):
-    """Return what a file says about itself, as JSON."""
-    layout = "NHWC" if found.is_image else None
-    about = metadata.about(found, layout) | {"pixels": found.dtype} | more
+def _about(exported, **more):
+    """Return the metadata of a file as JSON."""
+    layout = "NHWC" if exported.is_image else None
+    about = metadata.about(exported, layout) | {"pixels": exported.dtype} | more
     return json.dumps(about, indent=2, ensure_ascii=False) + "\n"
 
 
-def _reason(error, found):
-    """Return in one line why LiteRT's converter failed: the layer and the operator, where it says them."""
+def _reason(error, exported):
+    """Return in one line why LiteRT's converter failed, with the layer and the operator if it names them."""
     missing = re.findall(r"(?:TF Select|Custom) ops: (.+)", str(error))
     if not missing:
         return f"{first_line(error)}; use --to onnx"
-    layers = {layer.name for layer in found.model._flatten_layers()}
+    layers = {layer.name for layer in exported.model._flatten_layers()}
     scope = re.search(rf'fused\["{missing[0].split(", ")[0]}:", "([^"@]+)', str(error))
-    # TensorFlow numbers the scopes, one of which is the layer.
+    # One of the scopes is the layer; TensorFlow appends numbers to them.
     parts = re.sub(r"_\d+(/|$)", r"\1", scope[1]).split("/") + scope[1].split("/") if scope else []
-    named = [part for part in parts if part in layers]
-    where = f"its layer {named[-1]}" if named else "it"
-    return f"{where} needs {', '.join(missing)}, for which LiteRT has no operator of its own; use --to onnx"
+    names = [part for part in parts if part in layers]
+    where = f"its layer {names[-1]}" if names else "it"
+    return f"{where} needs {', '.join(missing)}, for which LiteRT has no built-in operator; use --to onnx"
 
 
 def _check_replaceable(path):
-    """Raise `ZooError` if a SavedModel at the path would destroy anything but a SavedModel."""
+    """Raise `ZooError` if writing to the path would delete anything but a SavedModel."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise ZooError(f"a SavedModel is a folder, and {path} is none; name another")
+        raise ZooError(f"a SavedModel is a folder, but {path} is a file or a link; choose another path")
     inside = {each.name for each in path.iterdir()} if path.exists() else set()
-    if inside and (strange := sorted(inside - SAVED_MODEL) or "saved_model.pb" not in inside):
-        what = f"it holds {strange[0]}" if strange is not True else "it has no saved_model.pb"
-        raise ZooError(f"{path} is there and is not a SavedModel alone: {what}; name another folder")
+    others = sorted(inside - SAVED_MODEL)
+    if others or (inside and "saved_model.pb" not in inside):
+        reason = f"it contains {others[0]}" if others else "it has no saved_model.pb"
+        raise ZooError(f"{path} exists and is not only a SavedModel: {reason}; choose another folder")
 
 
 @contextlib.contextmanager
 def _whole_folder(path):
-    """Yield a temporary folder beside `path`; on leaving, sync it and give it the final name, on an error remove it."""
+    """Yield a temporary folder beside `path`. At the end sync and rename it to `path`; after an error remove it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, older = (path.parent / f"{PART}{secrets.token_hex(8)}-{path.name}" for _ in range(2))
     try:
@@ -207,12 +213,12 @@ def _whole_folder(path):
 
 @contextlib.contextmanager
 def _quiet():
-    """Within it, nothing is printed to standard error: TensorFlow's converter and interpreter write there past any log."""
-    kept = os.dup(2)
+    """Silence the standard error: TensorFlow's converter and interpreter write to it without a log."""
+    saved = os.dup(2)
     try:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -149,25 +149,8 @@ def compare(
         return replace(failed, problems=("scores of the model are not finite",))
     advance()
     comparison = gate.Comparison(expected, order, spec.precision, spec.dtype, len(images) if real is None else real)
-    problems, runtimes, not_run, deviating = [], [], {}, {}
-    for name, candidate in candidates.items():
-        before = copy.deepcopy(comparison)
-        try:
-            if candidate.most and candidate.most < min(spec.batches):
-                raise CannotRun(f"too slow for batches of {min(spec.batches)}")
-            found = comparison.ask(candidate.open(), images, spec.batches, candidate.most)
-            if found and not candidate.binding:
-                deviating[name], comparison = "; ".join(found), before
-                continue
-            problems += [f"{name}: {problem}" for problem in found]
-            runtimes.append(name)
-        except CannotRun as reason:
-            not_run[name] = str(reason)
-        finally:
-            advance()
-    if not runtimes:
-        problems.append("no runtime has run the file")
-    problems += comparison.flips()
+    comparison, runtimes = _run(comparison, candidates, images, spec.batches, advance)
+    problems = [*runtimes.pop("problems"), *comparison.flips()]
     return Report(
         images=len(images),
         batches=tuple(spec.batches),
@@ -175,10 +158,31 @@ def compare(
         flipped_labels=len(comparison.flipped),
         problems=tuple(problems),
         precision=spec.precision,
-        runtimes=tuple(runtimes),
-        not_run=not_run,
-        deviating=deviating,
+        **runtimes,
         ignored_flips=len(comparison.drawn - comparison.flipped),
         agreement=comparison.agreement(),
         noise=comparison.noise,
     )
+
+
+def _run(comparison, candidates, images, batches, advance):
+    """Run all candidates; return the comparison, and a dict of the entries of a `Report` about runtimes."""
+    problems, runtimes, not_run, deviating = [], [], {}, {}
+    for name, candidate in candidates.items():
+        before = copy.deepcopy(comparison)
+        try:
+            if candidate.most and candidate.most < min(batches):
+                raise CannotRun(f"too slow for batches of {min(batches)}")
+            differences = comparison.ask(candidate.open(), images, batches, candidate.most)
+            if differences and not candidate.binding:
+                deviating[name], comparison = "; ".join(differences), before
+                continue
+            problems += [f"{name}: {difference}" for difference in differences]
+            runtimes.append(name)
+        except CannotRun as reason:
+            not_run[name] = str(reason)
+        finally:
+            advance()
+    if not runtimes:
+        problems.append("no runtime has run the file")
+    return comparison, {"problems": problems, "runtimes": tuple(runtimes), "not_run": not_run, "deviating": deviating}

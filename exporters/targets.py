@@ -1,4 +1,4 @@
-"""What files are made for: boards, the JetPacks that they take and what each TensorRT reads, from `targets.toml` beside."""
+"""Boards and cards, the JetPacks of each board, and the features of each TensorRT version, from `targets.toml`."""
 
 import functools
 import re
@@ -8,17 +8,17 @@ from importlib import resources
 
 from zoo.errors import ZooError, did_you_mean
 
-# A net of operator set 18 or older needs nothing of the newer ones, which many parsers on boards predate.
+# Newer operator sets add nothing that the models need, and many parsers on boards do not read them.
 OPSET = 13  # new enough for one scale per channel, old enough for the parsers of most boards
 NEWEST_IR = 8
-NEWEST_OPSET = 18  # that tf2onnx 1.17 knows
+NEWEST_OPSET = 18  # newest that tf2onnx 1.17 writes
 WRITTEN_IR = 14  # newest that onnx 1.23 writes; a constant, so that errors need not wait for the import of onnx
 OLDEST_IR = 4  # before it, weights count as inputs
 
 
 @dataclass(frozen=True)
 class JetPack:
-    """What a JetPack installs on a board; `tensorrt` is None where it brings none."""
+    """The versions that a JetPack installs on a board; `tensorrt` is None if it has none."""
 
     version: str
     l4t: str
@@ -30,39 +30,39 @@ class JetPack:
     tensorrt: str | None = None
 
     @property
-    def unverified(self):
-        """Whether no document says that it has these versions."""
+    def unverified(self) -> bool:
+        """Whether no document confirms these versions."""
         return self.source.startswith("unverified")
 
 
 @dataclass(frozen=True)
 class TensorRT:
-    """What a version of TensorRT takes.
+    """The features of a version of TensorRT.
 
     Attributes:
-        version: such as "8.2"; patches read the same.
-        max_opset: the newest ONNX operator set that its parser knows.
-        verified: whether a document says so.
-        dla: names of the chips or targets whose DLA it can use.
+        version: such as "8.2"; patch versions have the same features.
+        max_opset: newest ONNX operator set that its parser reads.
+        verified: whether a document confirms max_opset.
+        dla: names of the chips or targets whose DLA it supports.
         sources: of max_opset and dla.
-        uint8: whether a network's input may be UINT8.
+        uint8: whether the input of a network may be UINT8.
         explicit_quantization: whether it reads QuantizeLinear and DequantizeLinear.
-        strongly_typed: whether it can take the types from the model instead of from flags.
-        dla_strongly_typed: whether that holds for the DLA, which otherwise takes INT8 with a calibration table.
+        strongly_typed: whether it can read types from the model instead of from flags.
+        dla_strongly_typed: whether that applies to the DLA; otherwise INT8 on it needs a calibration table.
     """
 
     version: str
     max_opset: int
     verified: bool
-    dla: tuple
+    dla: tuple[str, ...]
     sources: dict = field(hash=False)
     uint8: bool = False
     explicit_quantization: bool = False
     strongly_typed: bool = False
     dla_strongly_typed: bool = False
 
-    def takes_dla(self, board):
-        """Whether it can use the DLA of a `Target`."""
+    def takes_dla(self, board: "Target") -> bool:
+        """Return whether it supports the DLA of a target."""
         return board.soc in self.dla or board.name in self.dla
 
 
@@ -72,22 +72,22 @@ class Target:
 
     Attributes:
         name: such as "orin-nano".
-        board: as NVIDIA calls it.
+        board: NVIDIA's name.
         soc: chip.
         compute_capability: of the GPU, such as "8.7".
         cuda_cores: of the GPU.
         gpu_mhz: largest clock of the GPU.
-        memory_gb: of the board, which CPU and GPU share, or of the card.
+        memory_gb: of the board, shared by CPU and GPU, or of the card.
         memory_bandwidth_gbs: GB/s.
-        fp32_tflops, fp16_tflops: dense peaks of the GPU, with tensor cores where there are any for the type.
-        int8_tops: dense peak of the GPU; 0.0 where TensorRT has no INT8 on it.
-        dla_cores: deep learning accelerators beside the GPU.
+        fp32_tflops, fp16_tflops: dense peaks of the GPU, with tensor cores if they support the type.
+        int8_tops: dense peak of the GPU; 0.0 if TensorRT has no INT8 on it.
+        dla_cores: number of deep learning accelerators.
         dla_int8_tops: dense peak of all of them.
         cpu: of the board; "" for a card.
-        power_mode: that the rates are of, if there are several.
-        notes: what the numbers do not say.
-        jetpacks: of `JetPack`, oldest first; empty for a card.
-        sources: of each fact, by its name.
+        power_mode: in which the rates are reached, if there are several.
+        notes: remarks about the numbers.
+        jetpacks: `JetPack` each, oldest first; empty for a card.
+        sources: dict, name of a fact -> its source.
     """
 
     name: str
@@ -107,22 +107,26 @@ class Target:
     cpu: str = ""
     power_mode: str = ""
     notes: str = ""
-    jetpacks: tuple = ()
+    jetpacks: tuple[JetPack, ...] = ()
 
     @property
-    def is_jetson(self):
+    def is_jetson(self) -> bool:
+        """Whether it is a board with JetPack."""
         return bool(self.jetpacks)
 
     @property
-    def unverified(self):
-        """Names of the facts that no document stands behind."""
+    def unverified(self) -> tuple[str, ...]:
+        """Names of the facts that no document confirms."""
         return tuple(name for name, source in self.sources.items() if source.startswith("unverified"))
 
-    def jetpack(self, version=None):
-        """Return a `JetPack` of the board, by default the newest whose versions are documented.
+    def jetpack(self, version: str | None = None) -> JetPack:
+        """Return a JetPack of the board.
+
+        Args:
+            version: such as "6.2". Default: the newest with documented versions.
 
         Raises:
-            ZooError: if the board takes no such JetPack.
+            ZooError: if the board has no such JetPack.
         """
         if not self.is_jetson:
             raise ZooError(
@@ -130,12 +134,12 @@ class Target:
             )
         if version is None:
             return next((each for each in reversed(self.jetpacks) if not each.unverified), self.jetpacks[-1])
-        found = next((each for each in self.jetpacks if each.version == version), None)
-        if found is None:
+        jetpack = next((each for each in self.jetpacks if each.version == version), None)
+        if jetpack is None:
             known = [each.version for each in self.jetpacks]
             near = did_you_mean(version, known)
             raise ZooError(f"no JetPack '{version}' is known for {self.board}{near} There are {', '.join(known)}")
-        return found
+        return jetpack
 
 
 @functools.cache
@@ -143,22 +147,22 @@ def _table():
     return tomllib.loads((resources.files("exporters") / "targets.toml").read_text("utf-8"))
 
 
-def number(version):
-    """Return a version as a tuple of integers, which compares as versions do."""
+def number(version: str) -> tuple[int, ...]:
+    """Return a version as a tuple of integers, to compare it."""
     return tuple(int(part) for part in version.split("."))
 
 
-def names():
-    """Return the names of the targets: the boards, then the cards, each oldest first."""
+def names() -> list[str]:
+    """Return the names of the targets: first boards, then cards, oldest first."""
     return [entry["name"] for entry in _table()["target"]]
 
 
 @functools.cache
-def target(name):
-    """Return a `Target` by its name.
+def target(name: str) -> Target:
+    """Return a target by its name.
 
     Raises:
-        ZooError: if there is no such target, with the nearest names.
+        ZooError: if there is no such target; the message names the nearest ones.
     """
     entries = {entry["name"]: entry for entry in _table()["target"]}
     if name not in entries:
@@ -173,64 +177,64 @@ def target(name):
 
 
 def _lineage(entries, name):
-    """Return the entry of a target behind those that it is like."""
+    """Return the entries that a target inherits facts from, then its own."""
     like = entries[name].get("like")
     return [*(_lineage(entries, like) if like else []), entries[name]]
 
 
-def tensorrt_versions():
-    """Return the versions of TensorRT that are known, oldest first."""
+def tensorrt_versions() -> list[str]:
+    """Return the known versions of TensorRT, oldest first."""
     return [entry["version"] for entry in _table()["tensorrt"]]
 
 
-def newest_tensorrt():
-    """Return the newest version of TensorRT whose operator set a document gives."""
+def newest_tensorrt() -> str:
+    """Return the newest version of TensorRT whose operator set is documented."""
     return [entry["version"] for entry in _table()["tensorrt"] if entry["verified"]][-1]
 
 
-def tensorrt(version):
-    """Return what is known of a `TensorRT`; "8.2.1" finds "8.2", while "11.4.1" has an entry of its own.
+def tensorrt(version: str) -> TensorRT:
+    """Return the features of a version of TensorRT: "8.2.1" finds "8.2", but "11.4.1" has its own entry.
 
     Raises:
-        ZooError: if there is no such version, or it is none.
+        ZooError: if the version is unknown or not a version.
     """
     if not re.fullmatch(r"\d+(\.\d+)*", version):
-        raise ZooError(f"a version of TensorRT is numbers, as in 10.3.0; given was '{version}'")
+        raise ZooError(f"a version of TensorRT is made of numbers, as in 10.3.0; given was '{version}'")
     parts = version.split(".")
     prefixes = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
     entries = {entry["version"]: entry for entry in _table()["tensorrt"]}
-    found = next((entries[prefix] for prefix in prefixes if prefix in entries), None)
-    if found is None:
+    entry = next((entries[prefix] for prefix in prefixes if prefix in entries), None)
+    if entry is None:
         known = did_you_mean(version, entries)
         raise ZooError(f"nothing is known of TensorRT '{version}'{known} There are {', '.join(entries)}")
-    features = {each["name"]: number(found["version"]) >= number(each["since"]) for each in _table()["feature"]}
-    facts = {key: value for key, value in found.items() if key != "source"}
-    return TensorRT(**facts | {"dla": tuple(found["dla"])}, sources=found["source"], **features)
+    features = {each["name"]: number(entry["version"]) >= number(each["since"]) for each in _table()["feature"]}
+    facts = {key: value for key, value in entry.items() if key != "source"}
+    return TensorRT(**facts | {"dla": tuple(entry["dla"])}, sources=entry["source"], **features)
 
 
-def operators_since():
-    """Return the operators that the parser has not always known: dict, name -> the version that began to."""
+def operators_since() -> dict[str, str]:
+    """Return the operators that old parsers lack: dict, name -> first version that reads it."""
     return {each["name"]: each["since"] for each in _table()["operator"]}
 
 
-def no_tensorrt(board):
-    """Return the words that refuse a `Target` for which there is no TensorRT."""
+def no_tensorrt(board: Target) -> str:
+    """Return the error message for a target without TensorRT."""
     return (
         f"there is no TensorRT for {board.board}; its processor can run a file in onnxruntime: "
         "zoo export MODEL --to onnx --runtime onnxruntime"
     )
 
 
-def check(name, opset, ir):
-    """Refuse an operator set or file format that nothing here can write, or that a board does not read.
+def check(name: str | None, opset: int, ir: int) -> None:
+    """Raise an error for an operator set or file format that cannot be written, or that a target does not read.
 
     Args:
-        name: of the board, or None for any.
+        name: of the target, or None for any.
         opset: ONNX operator set.
         ir: version of the ONNX file format.
 
     Raises:
-        ZooError: with what can be written, or what the board reads.
+        ZooError: with a value that works.
     """
     if opset > NEWEST_OPSET:
         raise ZooError(f"opset {opset} is not known to tf2onnx, the newest is {NEWEST_OPSET}; give --opset {NEWEST_OPSET}")

@@ -1,4 +1,4 @@
-"""A folder that is there whole or not at all, its manifest, and the archive of it."""
+"""Write the folder of a bundle and its archive atomically, and check its manifest."""
 
 import contextlib
 import gzip
@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from exporters.onnx import metadata
@@ -18,29 +19,32 @@ MANIFEST = "manifest.json"
 ARCHIVE = ".tar.gz"
 
 
-def archive(out):
-    """Return the path of the archive that is written beside a bundle's folder."""
+def archive(out: Path) -> Path:
+    """Return the path of the archive beside a bundle's folder."""
     return out.with_name(out.name + ARCHIVE)
 
 
-def check(out):
-    """Refuse a path for a bundle that would overwrite something.
+def check(out: Path) -> None:
+    """Raise an error if writing a bundle would overwrite something.
+
+    Args:
+        out: path of its folder.
 
     Raises:
-        ZooError: if there is a file, folder or archive of that name, or the name is the archive's.
+        ZooError: if a file, folder or archive of that name exists, or the name ends in .tar.gz.
     """
     if out.name in ("", ".."):
-        raise ZooError(f"--out {out} has no name of its own; give a folder that is not there yet, such as --out board")
+        raise ZooError(f"--out {out} is not the name of a new folder; give one, such as --out board")
     if out.name.endswith(ARCHIVE):
-        raise ZooError(f"--out names a folder; {out} is written beside it. Give --out {str(out).removesuffix(ARCHIVE)}")
+        raise ZooError(f"--out is a folder; its archive is written beside it. Give --out {str(out).removesuffix(ARCHIVE)}")
     for path in (out, archive(out)):
         if path.exists() or path.is_symlink():
-            raise ZooError(f"{path} is there, and nothing is overwritten; remove it, or give another folder with --out")
+            raise ZooError(f"{path} exists and is not overwritten; remove it, or give another folder with --out")
 
 
 @contextlib.contextmanager
-def writing(out):
-    """Yield a temporary folder beside `out`; on leaving, give it the final name and pack it; on an error remove it.
+def writing(out: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `out`. At the end pack it and rename it to `out`; after an error remove it.
 
     Raises:
         ZooError: as `check`.
@@ -48,23 +52,23 @@ def writing(out):
     out = Path(out)
     check(out)
     if not out.parent.is_dir():
-        raise ZooError(f"there is no folder {out.parent} to write {out.name} to; make it, or give another with --out")
+        raise ZooError(f"the folder {out.parent} does not exist; make it, or give another with --out")
     temporary = out.parent / f"{PART}{secrets.token_hex(8)}-{out.name}"
     temporary.mkdir()
     try:
         yield temporary
         with atomic(archive(out)) as packed:
             _pack(temporary, out.name, packed)
-            temporary.rename(out)  # the archive gets its name behind it: where this fails, there is neither
+            temporary.rename(out)  # before the archive is renamed: if this fails, there is neither
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def model(folder):
-    """Return the path of the ONNX file of a bundle that may be a stranger's, once all of it is what its manifest says.
+def model(folder: str | Path) -> Path:
+    """Return the path of the ONNX file of a bundle of unknown origin, after checking all files with the manifest.
 
     Raises:
-        ZooError: if a file is missing or changed, or it is no bundle.
+        ZooError: if a file is missing or changed, or the folder is not a bundle.
     """
     try:
         files.opened(folder)
@@ -73,8 +77,8 @@ def model(folder):
     return Path(folder) / "model.onnx"
 
 
-def seal(folder):
-    """Write a folder's manifest: size and hash of every other file in it."""
+def seal(folder: Path) -> None:
+    """Write the manifest of a folder: the size and hash of every other file in it."""
     listed = {}
     for path in [each for each in _files(folder) if each != folder / MANIFEST]:
         facts = metadata.facts(path)
@@ -94,7 +98,7 @@ def _sync(path):
 
 
 def _pack(folder, name, path):
-    """Pack a folder so that the same files give the same bytes: sorted, of nobody, at no time."""
+    """Pack a folder so that the same files give the same bytes: sorted, without owner and time."""
     with (
         path.open("wb") as raw,
         gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as compressed,

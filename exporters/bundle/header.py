@@ -1,33 +1,33 @@
-"""model.h, what infer.cpp is compiled for."""
+"""model.h, the C++ header that infer.cpp includes."""
 
 import string
 
 PLAIN = (string.ascii_letters + string.digits + " _/:.-").encode()
 TEXT = """\
-// {title}; written with this bundle, from bundle.json. infer.cpp is compiled for this model.
+// {title}; generated from bundle.json. infer.cpp is compiled for this model.
 #pragma once
 
 namespace model {{
-constexpr const char* kInput = {input};  // (batch, channels, height, width), raw pixels of 0 to 255
+constexpr const char* kInput = {input};  // (batch, channels, height, width), raw 0-255 pixels
 constexpr const char* kOutput = {output};  // (batch, classes) float
 constexpr int kChannels = {channels};
 constexpr int kHeight = {height};
 constexpr int kWidth = {width};
 constexpr int kClasses = {classes};
-constexpr bool kUint8 = {uint8};  // type of the pixels; float where not
+constexpr bool kUint8 = {uint8};  // type of the pixels; otherwise float
 constexpr const char* kPrecision = {precision};
-constexpr int kBatch = {batch};  // so many pictures at a time are fast
-constexpr const char* kResize = {resize};  // how a picture of another size is brought to this one: pad, crop or stretch
-constexpr int kCropFrom = {crop_from};  // side of the square of which the middle is cut out; 0 for none
+constexpr int kBatch = {batch};  // fastest batch size
+constexpr const char* kResize = {resize};  // how images are resized: pad, crop or stretch
+constexpr int kCropFrom = {crop_from};  // side of the square from which the center is cropped; 0 for none
 }}  // namespace model
 """
 
 
-def header(bundle):
+def header(bundle: dict) -> str:
     """Return the text of model.h.
 
     Args:
-        bundle: dict, what bundle.json holds.
+        bundle: content of bundle.json.
     """
     channels, height, width = bundle["input"]["shape"]
     return TEXT.format(
@@ -47,10 +47,10 @@ def header(bundle):
 
 
 def _literal(text):
-    """Return a C++ string literal; what is no plain letter as octal digits, which are three and so end by themselves."""
+    """Return a C++ string literal. Special characters become octal escapes, which end after three digits."""
     return '"' + "".join(chr(byte) if byte in PLAIN else f"\\{byte:03o}" for byte in text.encode()) + '"'
 
 
 def _printable(text):
-    """Return what a comment may hold: no line end, and no backslash that would join the next line to it."""
+    """Return a text without line ends and backslashes, which would end or continue a comment."""
     return "".join(letter if letter.isprintable() and letter not in "\\?" else " " for letter in text)

@@ -1,29 +1,34 @@
-"""The page that lies in a bundle: what it is, and what to type on that board."""
+"""The README of a bundle: its content, and the commands to run on the board."""
 
 import shlex
 from importlib import resources
 from string import Template
+from typing import TYPE_CHECKING
 
 from exporters.precision import Precision
 
-JETPACK = "JetPack brings what they need; where `python3 -c 'import tensorrt'` fails, `sudo apt-get install nvidia-jetpack`."
-PLAIN = "They need CUDA, NumPy and TensorRT {version}, from NVIDIA or, where it has it, `pip install tensorrt=={version}.*`."
-TABLE = "| `{name}` | ranges of the activations, which DLA takes from here; `model.onnx` is float32 |\n"
+if TYPE_CHECKING:
+    from exporters.planner.plan import Plan
+
+JETPACK = "JetPack includes what they need; if `python3 -c 'import tensorrt'` fails: `sudo apt-get install nvidia-jetpack`."
+CARD = "They need CUDA, NumPy and TensorRT {version}, from NVIDIA or, where available, `pip install tensorrt=={version}.*`."
+TABLE = "| `{name}` | ranges of the activations for the DLA; `model.onnx` is float32 |\n"
 
 
-def text(bundle, about, plan, folder):
-    """Return the page as Markdown.
+def text(bundle: dict, about: dict, plan: "Plan", folder: str) -> str:
+    """Return the README as Markdown.
 
     Args:
-        bundle: dict, what bundle.json holds.
-        about: dict, what the ONNX file says about itself.
+        bundle: content of bundle.json.
+        about: metadata of the ONNX file.
         plan: `exporters.planner.plan.Plan`.
         folder: name of the bundle's folder.
     """
-    target, given, profile = bundle["target"], bundle["input"], bundle["profile"]
+    target, model_input, profile = bundle["target"], bundle["input"], bundle["profile"]
     where = f"TensorRT {target['tensorrt']}"
     if target["jetpack"]:
         where = f"JetPack {target['jetpack']} ({where}, Python {target['python']})"
+    shape = ", ".join(map(str, model_input["shape"]))
     page = Template((resources.files("exporters.bundle") / "page.md").read_text("utf-8"))
     return page.substitute(
         title=bundle["title"],
@@ -33,8 +38,8 @@ def text(bundle, about, plan, folder):
         where=where,
         folder=shlex.quote(folder),
         archive=shlex.quote(f"{folder}.tar.gz"),
-        needs=JETPACK if target["jetpack"] else PLAIN.format(version=".".join(target["tensorrt"].split(".")[:2])),
-        input=f"`{given['name']}`, (batch, {', '.join(map(str, given['shape']))}) {given['dtype']}, raw pixels of 0 to 255",
+        needs=JETPACK if target["jetpack"] else CARD.format(version=".".join(target["tensorrt"].split(".")[:2])),
+        input=f"`{model_input['name']}`, (batch, {shape}) {model_input['dtype']}, raw 0-255 pixels",
         output=bundle["output"]["name"],
         classes=len(about["class_names"]),
         table=TABLE.format(name=bundle["calibration"]) if bundle["calibration"] else "",
@@ -45,21 +50,22 @@ def text(bundle, about, plan, folder):
 
 
 def _notes(plan):
-    """Return sentences about what to expect, and what that rests on."""
+    """Return sentences about the expected performance and about unverified facts."""
     best = plan.estimates[-1]
-    told = [
-        f"The published peaks of the board allow {best.images_per_second:,.0f} images a second, {best.batch} at a time: an "
-        "estimate of the most, which counts no launch of a kernel and was not measured."
+    notes = [
+        f"The published peaks of the board allow at most {best.images_per_second:,.0f} images per second in batches of "
+        f"{best.batch}. This is an estimate without the time to launch kernels; it was not measured."
     ]
     if plan.placement:
-        told.append(f"DLA takes {', '.join(plan.dla_layers)}, as NVIDIA documents it; the other layers run on the GPU.")
+        layers = ", ".join(plan.dla_layers)
+        notes.append(f"According to NVIDIA's documentation the DLA takes {layers}; other layers run on the GPU.")
     if plan.settings.calibration_table:
-        told.append("The ranges of INT8 were proved nowhere yet: `verify.py` on the board does it.")
-    return told + [f"Unverified: {each}." for each in plan.settings.warnings]
+        notes.append("The ranges of INT8 have not been verified yet: `verify.py` does that on the board.")
+    return notes + [f"Unverified: {each}." for each in plan.settings.warnings]
 
 
 def _batches(profile):
     if profile["min"] == profile["max"]:
-        return f"Batches are of {profile['max']}."
-    most = "For less memory give `build_engine.py` a smaller `--max-batch`"
-    return f"{profile['min']} to {profile['max']} pictures go at a time, {profile['opt']} are fast. {most} or `--workspace`."
+        return f"The batch size is {profile['max']}."
+    memory = "To use less memory, run `build_engine.py` with a smaller `--max-batch` or `--workspace`"
+    return f"Batches of {profile['min']} to {profile['max']} images run, those of {profile['opt']} are fastest. {memory}."

@@ -1,9 +1,10 @@
-"""What an exported file says about itself: one metadata entry, JSON, and the same in a file beside for other tools."""
+"""Metadata of an exported file: one entry of JSON in the file, and the same in a JSON file beside it for other tools."""
 
 import importlib.metadata
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import onnx_ir as ir
 import pydantic
@@ -14,12 +15,15 @@ from zoo import registry, schema
 from zoo.errors import ZooError
 from zoo.files import atomic, sha256
 
-KEY = "zoo"  # of the entry that holds all of it
+if TYPE_CHECKING:
+    from exporters.source import Source
+
+KEY = "zoo"  # of the metadata entry
 PACKAGES = ("history-zoo", "tensorflow", "keras", "tf2onnx", "onnx", "onnx-ir")
 
 
 class Trained(pydantic.BaseModel):
-    """What a file says of weights that the zoo has a name for."""
+    """Metadata of the zoo's pretrained weights."""
 
     recipe: str | None = None
     published: tuple[schema.Published, ...] = ()
@@ -27,7 +31,7 @@ class Trained(pydantic.BaseModel):
 
 
 class About(pydantic.BaseModel):
-    """What the commands rely on in a file's metadata, a stranger's too; a file may say more."""
+    """The metadata that commands read, also from files of unknown origin. A file may have more."""
 
     model: str
     weights_sha256: str
@@ -44,18 +48,20 @@ class About(pydantic.BaseModel):
     versions: dict[str, str] = {}
 
 
-def about(source, layout=None, precision=Precision.FP32, runtime="tensorrt"):
-    """Return what a file that is exported is to say of itself: nothing of when or where.
+def about(
+    source: "Source", layout: str | None = None, precision: Precision = Precision.FP32, runtime: str = "tensorrt"
+) -> dict:
+    """Return the metadata of an exported file. They do not contain a time or place.
 
     Args:
         source: `exporters.source.Source`.
-        layout: of an input that is a picture, "NCHW" or "NHWC"; None for another.
+        layout: of an image input, "NCHW" or "NHWC"; None for other inputs.
         precision: `exporters.precision.Precision`.
-        runtime: what the file is to be fast in.
+        runtime: runtime that the graph is optimized for.
 
     Returns:
-        dict that JSON can hold. Recipe, errors and licence of weights are told where the source's origin is their name: a
-        file of a user may have been trained further.
+        dict for JSON. It has the recipe, errors and license of weights only if the source's origin is their name, because
+        a user's file may have been trained further.
     """
     return {
         "model": source.origin,
@@ -70,12 +76,12 @@ def about(source, layout=None, precision=Precision.FP32, runtime="tensorrt"):
 
 
 def _about_classifier(classifier, origin):
-    """Return what a classifier knows of itself, and the zoo of it."""
+    """Return the metadata of a classifier, from the classifier and its card."""
     card = registry.card(classifier.card)
     tag = None if registry.is_path(origin) or ":" in origin else registry.split_name(origin)[1]
     weights = card.weights[tag] if tag else None
     package = importlib.metadata.metadata("history-zoo")
-    kept = {"recipe", "licence", "url", "sha256", "sha1", "published", "measured"}
+    public = {"recipe", "licence", "url", "sha256", "sha1", "published", "measured"}
     return {
         **({"started_from": classifier.weights_name} if classifier.weights_name not in (None, origin) else {}),
         "title": card.title,
@@ -84,7 +90,7 @@ def _about_classifier(classifier, origin):
         **({"class_ids": classifier.class_ids} if classifier.class_ids else {}),
         "picture": classifier.image_spec,
         "preprocessing": {name: getattr(classifier.preprocessing, name) for name in schema.Preprocessing.model_fields},
-        **({"weights": _plain(weights, include=kept)} if weights else {}),
+        **({"weights": _plain(weights, include=public)} if weights else {}),
         "licence": {
             "code": package["License-Expression"] or package["License"],
             "weights": weights and weights.licence,
@@ -97,12 +103,12 @@ def _plain(facts, **which):
     return facts.model_dump(mode="json", exclude_none=True, **which)
 
 
-def describe(model, about):
-    """Write into a model what it says about itself, in place; its opset, IR version and input type are its own.
+def describe(model: ir.Model, about: dict) -> None:
+    """Write metadata into a model, in place. Opset, IR version and input type are read from the model.
 
     Args:
         model: `onnx_ir.Model`.
-        about: dict, as the function of that name gives it.
+        about: dict, as returned by the function `about`.
     """
     own = {
         "pixels": str(model.graph.inputs[0].dtype.numpy()),
@@ -111,52 +117,53 @@ def describe(model, about):
     }
     model.metadata_props[KEY] = json.dumps({**about, **own}, ensure_ascii=False)
     title = f"{about['title']} ({about['year']})" if "title" in about else about["model"]
-    given = "raw 0-255 pictures" if about.get("raw_input", True) else model.graph.inputs[0].name
-    model.doc_string = f"{title}: {given} -> {'a score a class' if 'class_names' in about else model.graph.outputs[0].name}"
+    model_input = "raw 0-255 pictures" if about.get("raw_input", True) else model.graph.inputs[0].name
+    model_output = "a score a class" if "class_names" in about else model.graph.outputs[0].name
+    model.doc_string = f"{title}: {model_input} -> {model_output}"
 
 
-def read(path):
-    """Return what an ONNX file of this zoo says about itself, as a dict; raises as `opened`."""
+def read(path: str | Path) -> dict:
+    """Return the metadata of an ONNX file of the zoo; raise errors as `opened` does."""
     return opened(path)[1]
 
 
-def opened(path, load=files.load):
-    """Return an ONNX file of this zoo and what it says about itself.
+def opened(path: str | Path, load: Callable[[Path], ir.Model] = files.load) -> tuple[ir.Model, dict]:
+    """Return an ONNX file of the zoo and its metadata.
 
     Args:
-        path: the file.
-        load: `exporters.onnx.files.load`, or `probe.check`, which tries out what it has read.
+        path: of the file.
+        load: `exporters.onnx.files.load`, or `exporters.onnx.untrusted.sandbox.load` for a file of unknown origin.
 
     Returns:
         (`onnx_ir.Model`, dict).
 
     Raises:
-        ZooError: if the file is missing, damaged or hostile, or is not of this zoo.
+        ZooError: if the file is missing, damaged or malicious, or is not of the zoo.
     """
     path = Path(path)
     if not path.is_file():
         raise ZooError(f"no file {path}")
     if path.suffix != ".onnx":
-        raise ZooError(f"{path} is no ONNX file; only those can be verified")
+        raise ZooError(f"{path} is not an ONNX file; only those can be verified")
     model = load(path)
     about = find(model)
     if about is None:
-        raise ZooError(f"{path} was not exported by the zoo: it does not say which model it computes")
+        raise ZooError(f"{path} was not exported by the zoo: its metadata do not name a model")
     return model, about
 
 
-def find(model):
-    """Return what an `onnx_ir.Model` says about itself, as a dict; None if it is not of this zoo."""
+def find(model: ir.Model) -> dict | None:
+    """Return the metadata of a model as a dict; None if it was not exported by the zoo."""
     text = model.metadata_props.get(KEY, "")
     try:
         About.model_validate_json(text, strict=True)
         return json.loads(text)
-    except (ValueError, RecursionError):  # of pydantic, of JSON, and of a list in a list in a list
+    except (ValueError, RecursionError):  # from pydantic, from JSON, and for deeply nested lists
         return None
 
 
-def precision_of(model):
-    """Return the coarsest numbers in which a model computes, a `Precision`."""
+def precision_of(model: ir.Model) -> Precision:
+    """Return the lowest precision in which a model computes."""
     nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
     if any(node.op_type == "DequantizeLinear" for node in nodes):
         return Precision.INT8
@@ -165,31 +172,29 @@ def precision_of(model):
     return Precision.FP16 if halves or cast else Precision.FP32
 
 
-def sidecar(path):
-    """Return the path of the JSON file beside an .onnx file, FILE.json, once it is known that writing it destroys nothing.
+def sidecar(path: str | Path) -> Path:
+    """Return the path of the JSON file beside an .onnx file, FILE.json, after checking that it may be overwritten.
 
     Raises:
-        ZooError: if there is a file of that name which is none of ours.
+        ZooError: if a file of that name exists that the zoo did not write.
     """
     beside = Path(path).with_suffix(".json")
     if beside.exists() and not _is_ours(beside):
-        raise ZooError(
-            f"{beside} is there, and is not what the zoo writes beside an exported file; move it, or export elsewhere"
-        )
+        raise ZooError(f"{beside} exists and was not written by the zoo; move it, or export to another folder")
     return beside
 
 
-def write_sidecar(path):
-    """Write what an exported file says about itself, and the hash of it and of its weights' file, to FILE.json beside.
+def write_sidecar(path: str | Path) -> Path:
+    """Write the metadata of an exported file, and the hashes of the file and its weights' file, to FILE.json.
 
     Args:
-        path: the .onnx file.
+        path: .onnx file.
 
     Returns:
-        Path of what was written, whole or not at all.
+        Path of the JSON file, which is written atomically.
 
     Raises:
-        ZooError: as for `read` and `sidecar`.
+        ZooError: as `read` and `sidecar`.
     """
     beside, about = sidecar(path), read(path)
     about["file"] = facts(path)
@@ -200,13 +205,13 @@ def write_sidecar(path):
     return beside
 
 
-def facts(path):
-    """Return the name, the size in bytes and the hash of a file, by which it is known again."""
+def facts(path: str | Path) -> dict:
+    """Return the name, the size in bytes and the hash of a file, to recognize it."""
     return {"name": Path(path).name, "bytes": Path(path).stat().st_size, "sha256": sha256(path)}
 
 
 def _is_ours(path):
-    """Tell whether a JSON file is one that `write_sidecar` wrote."""
+    """Return whether `write_sidecar` wrote a JSON file."""
     try:
         about = json.loads(path.read_text("utf-8"))
         return set(about["file"]) == {"name", "bytes", "sha256"}

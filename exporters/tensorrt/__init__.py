@@ -1,6 +1,7 @@
-"""To TensorRT on a board: a bundle that builds its engine there, proved here as far as a machine without that board can.
+"""Export to TensorRT: a bundle that builds its engine on a board, verified as far as possible without the board.
 
-export.py     writes a bundle and proves it
-local.py      builds its engine at once, where TensorRT and a GPU like the target's are in this machine
-rtx.py        asks NVIDIA's own ONNX parser and builder, which run on a CPU
+export.py     writes a bundle and verifies it
+settings.py   checks the options of a bundle
+local.py      builds its engine at once, if TensorRT and a GPU like the target's are in this machine
+rtx.py        runs NVIDIA's own ONNX parser and builder on the CPU
 """

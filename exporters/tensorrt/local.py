@@ -1,17 +1,19 @@
-"""An engine at once, where TensorRT and a GPU of the target's compute capability are here: the bundle's own programs."""
+"""Build an engine in this machine with the bundle's own programs, if TensorRT and a GPU like the target's are here."""
 
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 from exporters.runner.board import apart, cuda
 from exporters.runner.board.files import BundleError
+from exporters.targets import Target
 from zoo.errors import CheckFailed
 
 PROGRAMS = ("build_engine.py", "verify.py", "bench.py")
 
 
-def reason(target):
+def reason(target: Target) -> str | None:
     """Return why this machine cannot build an engine for a target, or None if it can.
 
     Args:
@@ -31,21 +33,21 @@ def reason(target):
     return None
 
 
-def build(bundle):
-    """Build, verify and time a bundle's engine in this machine; return what its programs print.
+def build(bundle: Path) -> str:
+    """Build, verify and time a bundle's engine in this machine; return the output of its programs.
 
     Args:
         bundle: path of the folder.
 
     Raises:
-        CheckFailed: with what the program says that fails; the bundle stays.
+        CheckFailed: with the error of the program that fails; the bundle stays.
     """
-    told = []
+    outputs = []
     for program in PROGRAMS:
         done = subprocess.run(
             [sys.executable, "-B", str(bundle / program)], stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
         if done.returncode:
             raise CheckFailed(f"{bundle} is written; its {program} fails here: {done.stderr.strip() or done.stdout.strip()}")
-        told.append(done.stdout.strip())
-    return "\n".join(told)
+        outputs.append(done.stdout.strip())
+    return "\n".join(outputs)

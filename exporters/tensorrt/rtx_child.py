@@ -1,7 +1,7 @@
-"""What `exporters.tensorrt.rtx` runs in a process of its own: -m exporters.tensorrt.rtx_child FILE BUNDLE BYTES SECONDS
+"""The child process of `exporters.tensorrt.rtx`: -m exporters.tensorrt.rtx_child FILE BUNDLE BYTES SECONDS
 
-A board's own program builds the file, with TensorRT-RTX. The child prints a line of JSON: the table of layers, or why there
-is none.
+It builds the file with TensorRT-RTX and the program of a bundle, and prints one line of JSON: the table of layers, or an
+error.
 """
 
 import json
@@ -12,15 +12,15 @@ from exporters.onnx.untrusted.sandbox_child import limit
 from exporters.runner.board import engine
 from exporters.runner.board.files import BundleError
 
-TABLE = "Layers:\n"  # begins the message with the table
+TABLE = "Layers:\n"  # start of the log message with the table
 
 
-def build(path, bundle):
-    """Return what a file became, as a dict: version, engine_bytes and table, or error."""
+def build(path: str, bundle: dict) -> dict:
+    """Build a file; return a dict of version, engine_bytes and table, or of error."""
     import tensorrt_rtx
 
     class Detailed(tensorrt_rtx.Builder):
-        """Tells of each layer within what it compiles as one; on a board nobody would read it."""
+        """Reports each layer within a fused one; a board does not need that."""
 
         def create_builder_config(self):
             config = super().create_builder_config()
@@ -28,13 +28,13 @@ def build(path, bundle):
             return config
 
     trt = types.SimpleNamespace(**{**vars(tensorrt_rtx), "Builder": Detailed})
-    said = []
-    log = engine.logger(trt, lambda severity, message: said.append(message))
+    messages = []
+    log = engine.logger(trt, lambda severity, message: messages.append(message))
     try:
         plan = engine.build(trt, path, bundle, log=log)
     except BundleError as error:
         return {"error": str(error)}
-    (table,) = [message.removeprefix(TABLE) for message in said if message.startswith(TABLE)]
+    (table,) = [message.removeprefix(TABLE) for message in messages if message.startswith(TABLE)]
     return {"version": trt.__version__, "engine_bytes": len(plan), "table": table}
 
 

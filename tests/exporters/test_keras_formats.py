@@ -153,16 +153,16 @@ def test_what_cannot_be_traced_is_refused(tmp_path):
 
     classifier = load("linear")
     classifier.call = lambda pictures, training=None: untraceable(classifier.net(classifier.preprocessing(pictures)))
-    with pytest.raises(ZooError, match=r"cannot be a SavedModel: .*use --to onnx"):
+    with pytest.raises(ZooError, match=r"cannot be converted to a SavedModel: .*use --to onnx"):
         keras_formats.to_savedmodel(classifier, tmp_path / "model")
-    with pytest.raises(ZooError, match=r"cannot be a LiteRT file: .*use --to onnx"):
+    with pytest.raises(ZooError, match=r"cannot be converted to LiteRT: .*use --to onnx"):
         keras_formats.to_tflite(classifier, tmp_path / "model.tflite")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["model.lite", "model", "model.onnx"])
 def test_another_suffix_is_refused(tmp_path, name):
-    with pytest.raises(ZooError, match=rf"named \.tflite; given was .*{name}"):
+    with pytest.raises(ZooError, match=rf"must end in \.tflite; given was .*{name}"):
         keras_formats.to_tflite("linear", tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
@@ -170,7 +170,7 @@ def test_another_suffix_is_refused(tmp_path, name):
 def test_a_users_file_beside_is_refused_and_not_touched(tmp_path):
     beside = tmp_path / "model.tflite.json"
     beside.write_text('{"mine": 1}')
-    with pytest.raises(ZooError, match=r"model\.tflite\.json is there, and is not what the zoo writes"):
+    with pytest.raises(ZooError, match=r"model\.tflite\.json exists and was not written by the zoo"):
         keras_formats.to_tflite("linear", tmp_path / "model.tflite")
     assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {beside.name: '{"mine": 1}'}
 
@@ -209,8 +209,8 @@ def test_a_folder_of_other_things_is_refused_and_not_touched(tmp_path):
     (tmp_path / "half" / "variables").mkdir(parents=True)
     before = {each: each.is_file() and each.read_bytes() for each in tmp_path.rglob("*")}
     for path, words in (
-        (documents, "holds letter.txt"),
-        (mixed, "holds notes.txt"),
+        (documents, "contains letter.txt"),
+        (mixed, "contains notes.txt"),
         (tmp_path / "half", "has no saved_model.pb"),
         (file, "is a folder"),
     ):

@@ -59,7 +59,7 @@ def test_a_folder_without_readable_pictures_is_refused(tmp_path):
     with pytest.raises(ZooError, match="no pictures"):
         samples.read(tmp_path, GREY)
     (tmp_path / "text.png").write_text("I am a text")
-    with pytest.raises(ZooError, match=r"no picture of .* can be read; the first: .*text\.png"):
+    with pytest.raises(ZooError, match=r"no image in .* can be read; the first: .*text\.png"):
         samples.read(tmp_path, GREY)
 
 

@@ -51,7 +51,7 @@ def test_the_same_files_give_the_same_archive(tmp_path):
 @pytest.mark.parametrize("there", ["b", "b.tar.gz"])
 def test_nothing_is_overwritten(tmp_path, there):
     (tmp_path / there).write_text("mine")
-    with pytest.raises(ZooError, match="nothing is overwritten"):
+    with pytest.raises(ZooError, match="exists and is not overwritten"):
         write(tmp_path / "b")
     assert [path.name for path in tmp_path.iterdir()] == [there]
     assert (tmp_path / there).read_text() == "mine"

@@ -160,7 +160,7 @@ def test_a_file_of_the_users_is_not_overwritten(described, content):
     beside = described.with_suffix(".json")
     beside.write_bytes(content)
     for act in (metadata.sidecar, metadata.write_sidecar):
-        with pytest.raises(ZooError, match=r"model\.json is there, and is not what the zoo writes"):
+        with pytest.raises(ZooError, match=r"model\.json exists and was not written by the zoo"):
             act(described)
     assert beside.read_bytes() == content
 
