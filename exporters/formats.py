@@ -164,7 +164,7 @@ def against(origin: str, out: Path) -> list[str]:
 def _load(name):
     """Return an attribute by its "module:attribute"; TensorFlow is imported only when an exporter runs."""
     module, _, attribute = name.partition(":")
-    found = importlib.import_module(module)
+    value = importlib.import_module(module)
     for part in attribute.split("."):
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value

@@ -36,10 +36,10 @@ def read(folder: str | Path, spec: dict) -> np.ndarray:
     """
     paths = images.find(folder)
     some = [paths[index] for index in np.linspace(0, len(paths) - 1, min(count(spec), len(paths))).astype(int)]
-    found, _, problems = images.read_all(some, spec)
-    if not len(found):
+    real, _, problems = images.read_all(some, spec)
+    if not len(real):
         raise images.ImageError(f"no image in {folder} can be read; the first: {problems[0]}")
-    return found
+    return real
 
 
 def shipped(spec: dict) -> np.ndarray:

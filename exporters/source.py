@@ -135,13 +135,13 @@ def _import(text):
     folder = os.getcwd()
     sys.path.insert(0, folder)
     try:
-        found = _attribute(_module(name, text), attribute, text)
-        if isinstance(found, keras.Model):
-            return found
-        if not callable(found):
-            raise ZooError(f"{text} must be a Keras model or a function that returns one; it is a {type(found).__name__}")
+        value = _attribute(_module(name, text), attribute, text)
+        if isinstance(value, keras.Model):
+            return value
+        if not callable(value):
+            raise ZooError(f"{text} must be a Keras model or a function that returns one; it is a {type(value).__name__}")
         try:
-            return found()
+            return value()
         except Exception as error:  # whatever the user's function raises
             raise ZooError(f"{text} fails: {type(error).__name__}: {error}") from error
     finally:
@@ -157,13 +157,13 @@ def _module(name, text):
         raise ZooError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
 
 
-def _attribute(found, attribute, text):
+def _attribute(value, attribute, text):
     for part in attribute.split("."):
-        if not hasattr(found, part):
-            owner = getattr(found, "__name__", type(found).__name__)
-            raise ZooError(f"there is no {text}: {owner} has no '{part}'{did_you_mean(part, dir(found))}")
-        found = getattr(found, part)
-    return found
+        if not hasattr(value, part):
+            owner = getattr(value, "__name__", type(value).__name__)
+            raise ZooError(f"there is no {text}: {owner} has no '{part}'{did_you_mean(part, dir(value))}")
+        value = getattr(value, part)
+    return value
 
 
 def _input_of(model):

@@ -34,11 +34,11 @@ def verify(
         ZooError: if the file is damaged or not of the zoo, or its model has other weights now.
     """
     path = folder.model(path) if Path(path).is_dir() else Path(path)
-    graph, about, found = origin.opened(path, against)
-    report = export.prove(graph, found, path, data, Precision(about.get("precision", Precision.FP32)), trusted=False)
+    graph, about, exported = origin.opened(path, against)
+    report = export.prove(graph, exported, path, data, Precision(about.get("precision", Precision.FP32)), trusted=False)
     problems = tuple(
         f"its metadata say {key} {about.get(key)}, the model {own}"
-        for key, own in _client_metadata(found.classifier).items()
+        for key, own in _client_metadata(exported.classifier).items()
         if about.get(key) != own
     )
     return dataclasses.replace(report, problems=report.problems + problems)

@@ -37,12 +37,12 @@ def opened(path: Path, against: str | None = None) -> tuple[ir.Model, dict, sour
     if claimed not in (Precision.FP32, precision):  # only files that need a wider tolerance may have it
         raise ZooError(f"{path} says that it is {claimed}, but computes in {precision}; export it again")
     model = against or _find_origin(path, about["model"])
-    found = source.find(model, about.get("raw_input", True), str(graph_input.dtype.numpy()))
-    _check_shape(path, graph_input, found.shape, about.get("layout"))
-    if found.fingerprint() != about["weights_sha256"]:
+    exported = source.find(model, about.get("raw_input", True), str(graph_input.dtype.numpy()))
+    _check_shape(path, graph_input, exported.shape, about.get("layout"))
+    if exported.fingerprint() != about["weights_sha256"]:
         text = f"{path} was exported from {about['model']} with other weights than the model compared has"
         raise ZooError(printable(f"{text}; name the right model with --against, or export again"))
-    return graph, about, found
+    return graph, about, exported
 
 
 def _check_signature(path, graph):

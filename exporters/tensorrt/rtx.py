@@ -186,14 +186,14 @@ def _reason(done):
 def _layers(table):
     """Return the layers of the builder's table, one per line: "Name: NAME, LayerType: KIND, Inputs: [...], ..."."""
     keys = r"(?:LayerType|Inputs|Constants|Outputs|TacticName|StreamId|Metadata)"
-    found = []
+    layers = []
     for line in table.splitlines():
         if not line.startswith("Name: "):
             break  # the inputs and outputs follow the layers
         parts = dict(part.partition(": ")[::2] for part in re.split(rf", (?={keys}: )", line))
         types = {key: tuple(re.findall(r"Datatype: (\w+)", parts[key])) for key in ("Inputs", "Constants", "Outputs")}
         nodes = tuple(re.findall(r"\[ONNX Layer: ([^\]]*)\]", parts["Metadata"]))
-        found.append(
+        layers.append(
             Layer(
                 parts["Name"],
                 parts["LayerType"],
@@ -204,4 +204,4 @@ def _layers(table):
                 parts["TacticName"],
             )
         )
-    return tuple(found)
+    return tuple(layers)
