@@ -1,12 +1,21 @@
-"""Which package may import which: zoo <- training, zoo <- exporters, and no other way."""
+"""Which package may import which: zoo <- training, zoo <- exporters; and their parts as docs/architecture.md maps them."""
 
 import ast
+import functools
+import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("zoo", "training", "exporters")
+
+
+def is_module(name):
+    """Return whether a dotted name is a module or a package of the project, and not something that one contains."""
+    path = ROOT.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
 
 
 def imports(path, at_module_level=False):
@@ -20,7 +29,8 @@ def imports(path, at_module_level=False):
         elif isinstance(node, ast.ImportFrom):
             package = path.relative_to(ROOT).parts[: -node.level] if node.level else ()
             module = ".".join((*package, *([node.module] if node.module else ())))
-            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+            names = {f"{module}.{alias.name}" for alias in node.names}
+            found |= names if all(map(is_module, names)) else {module, *names}
         elif at_module_level and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
         elif at_module_level and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -33,6 +43,33 @@ def imports(path, at_module_level=False):
 def files(package):
     found = sorted((ROOT / package).rglob("*.py"))
     assert found
+    return found
+
+
+@functools.cache
+def allowed():
+    """Return the imports of each part of the map, from its rows: | `part` | what it contains | `part`, `part` |."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([\w.]+)` \|[^|\n]*\|([^|\n]*)\|$", text, re.MULTILINE)
+    return {name: set(re.findall(r"`([\w.]+)`", imported)) for name, imported in rows if name.partition(".")[0] in PACKAGES}
+
+
+def part(name):
+    """Return the part of the map that a dotted name belongs to: the longest one that it begins with."""
+    parts, rows = name.split("."), allowed()
+    while len(parts) > 1 and ".".join(parts) not in rows:
+        parts.pop()
+    return ".".join(parts)
+
+
+@functools.cache
+def arrows():
+    """Return the parts that each part imports, anywhere in its files."""
+    found = {}
+    for path in (path for package in PACKAGES for path in files(package)):
+        module = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        targets = {part(name) for name in imports(path) if name.partition(".")[0] in PACKAGES}
+        found.setdefault(part(module), set()).update(targets - {part(module)})
     return found
 
 
@@ -51,6 +88,30 @@ def importers(package, of, **options):
 )
 def test_arrows(package, forbidden):
     assert importers(package, forbidden) == []
+
+
+def test_the_map_has_a_row_for_each_subpackage_and_each_module_directly_in_a_package():
+    found = {
+        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        for package in PACKAGES
+        for path in files(package)
+        if path.name == "__init__.py" or path.parent == ROOT / package
+    }
+    assert found <= set(allowed())
+    assert all(map(is_module, allowed()))
+
+
+@pytest.mark.parametrize("name", allowed())
+def test_the_map_has_each_import_and_no_other(name):
+    """A new import needs an entry in docs/architecture.md, and an entry that no import needs is removed."""
+    found, stated = arrows().get(name, set()), allowed()[name]
+    assert found - stated == set(), f"{name} may not import these; see docs/architecture.md"
+    assert stated - found == set(), f"{name} no longer imports these; remove them from docs/architecture.md"
+
+
+def test_no_cycle_among_the_parts():
+    """A CycleError names the cycle, each part before the one that imports it."""
+    TopologicalSorter(arrows()).prepare()
 
 
 @pytest.mark.parametrize("package", ["training", "exporters"])
