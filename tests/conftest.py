@@ -149,3 +149,13 @@ def zoo_in_process():
         return subprocess.CompletedProcess(["zoo", *words], code, printed.getvalue(), problems.getvalue())
 
     return run
+
+
+@pytest.fixture
+def rng():
+    """A seeded NumPy generator. Keras' random numbers are seeded too."""
+    import keras
+    import numpy as np
+
+    keras.utils.set_random_seed(3)
+    return np.random.default_rng(3)

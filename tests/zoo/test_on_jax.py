@@ -10,15 +10,9 @@ import on_jax
 import pytest
 
 LAYERS = (
-    "layers/test_layers.py",
-    "layers/test_alexnet_layers.py",
-    "test_losses.py",
-    "layers/test_layers_parts.py",
-    "test_constraints.py",
-    "test_regularizers.py",
-    "test_optimizers.py",
-    "layers/test_whitening.py",
-    "layers/test_deskew.py",
+    "layers",
+    *(f"test_{name}.py" for name in ("activations", "backend", "constraints", "initializers", "losses", "optimizers")),
+    *("test_preprocessing.py", "test_regularizers.py"),
 )
 MODELS = (
     "models/test_lenet.py",
@@ -33,7 +27,7 @@ MODELS = (
 )
 
 SEEN = {
-    LAYERS: ("test_layers.py::test_backend", "test_losses.py::test_minimum_distance"),
+    LAYERS: ("test_backend.py::test_arrays_are_of_the_backend_in_use", "test_losses.py::test_minimum_distance"),
     MODELS: ("test_lenet.py::test_forward", "test_madaline.py::test_madaline_two"),
 }
 
