@@ -29,6 +29,9 @@ SHOWN = {
 
 def main():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from zoo import cli
+
+    cli.start_keras()
     if "--readme" in sys.argv:
         draw_readme(FOLDER / "learned.png")
         return
