@@ -12,7 +12,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 DEVELOP := .venv/installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
-PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder
 
 .PHONY: demo lint test test-slow test-all test-arm bench docs models
 .DEFAULT_GOAL := demo

@@ -5,6 +5,7 @@ import ctypes
 import gc
 import io
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,13 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the command has it: without, convolutions round otherwise
 
+# Files whose tests share one model, the name between the brackets, and take long in one process after the other.
+BY_NAME = (
+    "tests/exporters/onnx/test_onnx.py",
+    "tests/exporters/tensorrt/test_rtx.py",
+    "tests/zoo/test_registry.py",
+    "tests/zoo/test_on_jax.py",
+)
 kept = [0]  # bytes of memory after the last garbage collection
 RUN_ZOO = "import sys; from zoo.cli import main; sys.argv[0] = 'zoo'; main()"
 
@@ -25,16 +33,39 @@ def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=3, help="how often a run that must end as an undisturbed one is killed")
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in this hook, too
+def pytest_configure():
+    """Give each process of pytest-xdist its own cores: thread pools that share cores wait for each other."""
+    name = os.environ.get("PYTEST_XDIST_WORKER")
+    if name and hasattr(os, "sched_setaffinity"):
+        cores, number = sorted(os.sched_getaffinity(0)), int(name.removeprefix("gw"))
+        count = min(int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), len(cores))
+        os.sched_setaffinity(0, cores[number % count :: count])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Run tests that share fixtures in one process: those of a model, a file, or a folder with its own fixtures."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path, _, test = nodeid.partition("::")
+            name = re.search(r"\[([a-z][\w.-]*?)(-any|-8)?\]$", test)  # before a batch size of test_rtx.py
+            if path in BY_NAME and name:
+                return name[1]
+            shared = Path(path).with_name("conftest.py")
+            return str(shared) if (config.rootpath / shared).exists() else path
+
+    return Groups(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
 def pytest_collection_modifyitems(items):
-    """Run tests that share fixtures in one process: those of a file, or of a folder that has fixtures of its own."""
     for item in items:
         slow = item.get_closest_marker("slow")
         if slow and not slow.args:
             raise pytest.UsageError(f"{item.nodeid}: expected a reason, as in @pytest.mark.slow('trains for a minute')")
-        if item.get_closest_marker("xdist_group") is None:
-            shared = item.path.with_name("conftest.py").exists()
-            item.add_marker(pytest.mark.xdist_group(str(item.path.parent if shared else item.path)))
+    if "PYTEST_XDIST_WORKER" in os.environ:  # long ones first, so that the processes end together
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_collection_finish():

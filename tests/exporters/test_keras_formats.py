@@ -221,6 +221,7 @@ def test_a_folder_of_other_things_is_refused_and_not_touched(tmp_path):
     assert keras_formats.to_savedmodel("linear", tmp_path / "empty").passed
 
 
+@pytest.mark.slow("loads the file in a process with TensorFlow alone")
 def test_a_savedmodel_tells_servers_its_signature_and_needs_none_of_our_code(tmp_path):
     classifier = load("lenet5.mnist")
     keras_formats.to_savedmodel(classifier, tmp_path / "model")
@@ -242,6 +243,7 @@ def test_a_savedmodel_tells_servers_its_signature_and_needs_none_of_our_code(tmp
     np.testing.assert_allclose(np.load(tmp_path / "batch.npy"), np.asarray(classifier(batch)), rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow("exports in a process of its own")
 def test_nothing_is_printed(tmp_path):
     child = (
         "import sys; from zoo import cli; cli.start_keras(); from exporters import keras_formats; out = sys.argv[1];"
@@ -251,6 +253,7 @@ def test_nothing_is_printed(tmp_path):
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
+@pytest.mark.slow("exports in a process with a limit")
 def test_a_full_disk_leaves_no_half(tmp_path):
     child = """
 import resource, sys

@@ -34,7 +34,7 @@ SEEN = {
 pytestmark = on_jax.ONCE
 
 
-@pytest.mark.parametrize("tests", [pytest.param(each, marks=pytest.mark.xdist_group(each[0]), id=each[0]) for each in SEEN])
+@pytest.mark.parametrize("tests", SEEN, ids=["layers", "models"])
 def test_on_jax(tests):
     printed = on_jax.passed(Path(__file__).parent, tests)
     for test in SEEN[tests]:

@@ -32,13 +32,13 @@ def weights_of(name):
 
 
 def parameters(names, slow=()):
-    """Parameters of these names, each of whose tests run in one process, so that it loads the model once.
+    """Parameters of these names.
 
     Weights that are published have no parameter, as they need a network: test_weights.py; fitted ones need their data.
     """
     for name in names:
         weights = weights_of(name) if "." in name else None
-        marks = [pytest.mark.xdist_group(name)]
+        marks = []
         if weights and weights.fitted:
             marks.append(pytest.mark.mnist)
         if name.startswith("nearest-neighbor.mnist-"):

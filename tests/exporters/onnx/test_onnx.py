@@ -37,8 +37,10 @@ def names():
         tag = name.partition(".")[2]
         weights = zoo.card(name).weights[tag] if tag else None
         marks = [pytest.mark.mnist] if weights and weights.fitted else []
+        if name == "nearest-neighbor.mnist":
+            marks.append(pytest.mark.slow("exports a memory of 190 MB"))
         if name not in LEFT_OUT and not (weights and weights.url):
-            yield pytest.param(name, marks=[*marks, pytest.mark.xdist_group(name)])
+            yield pytest.param(name, marks=marks)
 
 
 def drawn(classifier):
@@ -511,6 +513,7 @@ main()
 """
 
 
+@pytest.mark.slow("starts the command in a process with a limit")
 def test_a_full_disk_leaves_no_half_file(linear, tmp_path):
     _, folder = linear
     path = tmp_path / "model.onnx"

@@ -34,11 +34,9 @@ def nets():
     """Every model of the zoo, for any number of images at a time and for a fixed number."""
     for name in (*zoo.list_models(), *OTHERS, TOO_LARGE):
         for batch in (None, STATIC):
-            marks = [pytest.mark.xdist_group(name)]
+            marks = []
             if name == TOO_LARGE:
-                marks.append(pytest.mark.mnist)
-            if name.startswith("nearest-neighbor"):
-                marks.append(pytest.mark.slow("builds three engines with a memory of 190 MB"))
+                marks += [pytest.mark.mnist, pytest.mark.slow("builds engines with a memory of 190 MB")]
             elif batch:
                 marks.append(pytest.mark.slow("builds engines that differ in the batch alone"))
             yield pytest.param((name, batch), marks=marks, id=f"{name}-{batch or 'any'}")

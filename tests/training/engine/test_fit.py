@@ -383,6 +383,7 @@ main()
 """
 
 
+@pytest.mark.slow("starts the command in a process without rights")
 def test_a_directory_without_write_permission_is_an_error_in_one_line():
     with tempfile.TemporaryDirectory() as closed:  # pytest's own is accessible to its owner only
         os.chmod(closed, 0o555)
