@@ -8,32 +8,33 @@ from exporters.precision import Precision
 from exporters.targets import OPSET, JetPack, Target, TensorRT
 from zoo.errors import ZooError
 
-OLDEST_TENSORRT = "7.1"  # of which it is documented here what it reads
+OLDEST_TENSORRT = "7.1"  # the oldest whose ONNX parser is documented here
 BATCHES = (1, 8, 64)
-DLA_BATCHES = (1, 1, 1)  # NVIDIA: on the DLA the smallest, best and largest shape of a profile are the same
-UNUSED = ("soc", "cpu")  # facts on which nothing here rests
-WORKSPACE_SHARE, MOST_WORKSPACE_MB = 16, 1024  # of the memory; more helps no net of the zoo
+DLA_BATCHES = (1, 1, 1)  # NVIDIA: on the DLA, the min, opt and max shapes of a profile must be equal
+UNUSED = ("soc", "cpu")  # facts that do not affect a plan
+WORKSPACE_SHARE, MAX_WORKSPACE_MB = 16, 1024  # 1/16 of the memory; no network of the zoo benefits from more
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a model is exported and its engine built.
+    """How to export a model and build its engine.
 
     Attributes:
-        target: `exporters.targets.Target`.
-        jetpack: of the board; None for a card.
-        tensorrt: `exporters.targets.TensorRT`.
-        tensorrt_version: in full, such as "8.2.1".
-        precision: `exporters.precision.Precision`.
-        opset, ir: of the ONNX file.
-        pixels: type of the raw pixels that the network takes, "uint8" or "float32".
-        dla: whether layers go to the DLA where it takes them.
-        profile: smallest, best and largest number of pictures at a time.
-        workspace_mb: MiB that the builder may use for itself.
-        calibration_table: whether the model stays float32 and the ranges of INT8 travel beside it, which is all that most
-            DLAs take.
-        strongly_typed: whether types come from the model; otherwise the builder's flags allow them, too.
-        warnings: sentences about facts that no document confirms.
+        target: board or graphics card.
+        jetpack: JetPack of a board; None for a graphics card.
+        tensorrt: documented properties of the TensorRT version.
+        tensorrt_version: full version, such as "8.2.1".
+        precision: precision of the engine.
+        opset: ONNX operator set of the file.
+        ir: version of the ONNX file format.
+        pixels: data type of the input, "uint8" or "float32".
+        dla: run supported layers on the DLA.
+        profile: minimum, optimum and maximum batch.
+        workspace_mb: workspace of the builder in MiB.
+        calibration_table: the model stays float32 and the INT8 ranges are in a separate file, which is the only INT8 mode of
+            most DLAs.
+        strongly_typed: the precisions come from the model; otherwise builder flags enable them.
+        warnings: one sentence for each fact that no document confirms.
         options: `exporters.options.EngineOptions` that these settings were resolved from.
     """
 
@@ -46,16 +47,16 @@ class Settings:
     ir: int
     pixels: str
     dla: bool
-    profile: tuple
+    profile: tuple[int, int, int]
     workspace_mb: int
     calibration_table: bool
     strongly_typed: bool
-    warnings: tuple
+    warnings: tuple[str, ...]
     options: EngineOptions = field(compare=False)
 
     @property
-    def reader(self):
-        """What reads the file, in words."""
+    def reader(self) -> str:
+        """Name of the software that reads the file, such as "TensorRT 8.2.1 of JetPack 4.6.1"."""
         return _reader(self.tensorrt_version, self.jetpack)
 
 
@@ -85,7 +86,7 @@ def resolve(options: EngineOptions) -> Settings:
         _check_dla(board, library, precision, reader)
     if precision == Precision.INT8 and not library.explicit_quantization:
         newer = _newest(board, lambda each: each.explicit_quantization)
-        raise ZooError(f"{reader} reads no QuantizeLinear, which INT8 here is made of; {newer} or --precision fp16")
+        raise ZooError(f"{reader} reads no QuantizeLinear, which INT8 models contain; {newer} or --precision fp16")
     opset = _opset(options.opset, library, precision, reader)
     return Settings(
         target=board,
@@ -98,7 +99,7 @@ def resolve(options: EngineOptions) -> Settings:
         pixels="uint8" if library.uint8 else "float32",
         dla=dla,
         profile=_profile(options.batches, dla),
-        workspace_mb=min(board.memory_gb * 1024 // WORKSPACE_SHARE, MOST_WORKSPACE_MB),
+        workspace_mb=min(board.memory_gb * 1024 // WORKSPACE_SHARE, MAX_WORKSPACE_MB),
         calibration_table=dla and precision == Precision.INT8 and not library.dla_strongly_typed,
         strongly_typed=library.dla_strongly_typed if dla else library.strongly_typed,
         warnings=tuple(_warnings(board, pack, library, dla)),
@@ -111,15 +112,15 @@ def _reader(version, pack):
 
 
 def _tensorrt_of(board, jetpack, tensorrt):
-    """Return the JetPack, or None for a card, and the version of TensorRT in full."""
+    """Return (JetPack or None for a graphics card, full TensorRT version)."""
     if not board.is_jetson:
         if jetpack is not None:
             board.jetpack(jetpack)
         return None, tensorrt or targets.newest_tensorrt()
     if tensorrt is not None:
         raise ZooError(
-            f"--tensorrt is for graphics cards; what {board.board} has comes with its JetPack: give --jetpack VERSION, "
-            f"one of {', '.join(each.version for each in board.jetpacks)}"
+            f"--tensorrt is for graphics cards; the TensorRT of {board.board} is part of its JetPack: "
+            f"give --jetpack VERSION, one of {', '.join(each.version for each in board.jetpacks)}"
         )
     pack = board.jetpack(jetpack)
     if not any(each.tensorrt for each in board.jetpacks):
@@ -133,40 +134,40 @@ def _tensorrt_of(board, jetpack, tensorrt):
     return pack, pack.tensorrt
 
 
-def _newest(board, able):
-    """Return the words that give the newest documented TensorRT of a target of which something holds, or ""."""
+def _newest(board, predicate):
+    """Return the option for the newest documented TensorRT of a target that satisfies a predicate, or ""."""
     if not board.is_jetson:
-        able_ones = [each for each in targets.tensorrt_versions() if able(targets.tensorrt(each))]
-        return f"give --tensorrt {able_ones[-1]}" if able_ones else ""
+        suitable = [each for each in targets.tensorrt_versions() if predicate(targets.tensorrt(each))]
+        return f"give --tensorrt {suitable[-1]}" if suitable else ""
     for pack in sorted(board.jetpacks, key=lambda each: (not each.unverified, targets.number(each.version)), reverse=True):
         known = pack.tensorrt and targets.number(pack.tensorrt) >= targets.number(OLDEST_TENSORRT)
-        if known and able(targets.tensorrt(pack.tensorrt)):
+        if known and predicate(targets.tensorrt(pack.tensorrt)):
             return f"give --jetpack {pack.version} (TensorRT {pack.tensorrt})"
     return ""
 
 
 def _check_dla(board, library, precision, reader):
-    """Refuse a DLA that is not there, or that TensorRT cannot use."""
+    """Raise `ZooError` if the board has no DLA, or its TensorRT cannot use it."""
     if not board.dla_cores:
         raise ZooError(f"{board.board} has no DLA; leave --dla out")
     if precision == Precision.FP32:
-        raise ZooError("the DLA computes in float16 and INT8 alone; give --precision fp16, or leave --dla out")
+        raise ZooError("the DLA only supports float16 and INT8; give --precision fp16, or leave --dla out")
     if not library.takes_dla(board):
         able = _newest(board, lambda each: each.takes_dla(board))
         later = [each for each in targets.tensorrt_versions() if targets.number(each) > targets.number(library.version)]
         again = next((each for each in later if targets.tensorrt(each).takes_dla(board)), None)
-        note = f" TensorRT {again} can use it again, but no JetPack that is documented here brings it." if again else ""
+        note = f" TensorRT {again} can use it again, but no documented JetPack includes it." if again else ""
         offer = f"{able} with --dla, or leave --dla out" if able else "leave --dla out"
         raise ZooError(f"{reader} cannot use the DLA of {board.board}.{note} {offer[0].upper()}{offer[1:]}")
 
 
-def default_opset(library):
-    """Return the operator set that is written for a `exporters.targets.TensorRT`."""
+def default_opset(library: TensorRT) -> int:
+    """Return the default ONNX operator set for a TensorRT version."""
     return min(OPSET, library.max_opset)
 
 
-def default_profile(dla):
-    """Return the smallest, best and largest batch unless others are asked for."""
+def default_profile(dla: bool) -> tuple[int, int, int]:
+    """Return the default minimum, optimum and maximum batch."""
     return DLA_BATCHES if dla else BATCHES
 
 
@@ -188,19 +189,19 @@ def _opset(opset, library, precision, reader):
 
 
 def _profile(batches, dla):
-    """Return the smallest, best and largest batch, checked."""
+    """Return the validated minimum, optimum and maximum batch."""
     profile = tuple(batches) if batches is not None else default_profile(dla)
     given = ",".join(map(str, profile))
     profile = 3 * profile if len(profile) == 1 else profile
     if len(profile) != 3 or list(profile) != sorted(profile) or profile[0] < 1:
         raise ZooError(f"{BATCHES_EXPECTED}; given was --batch {given}")
     if dla and profile[0] != profile[2]:
-        raise ZooError(f"on the DLA all batches are of one size; give --batch {profile[1]}, or leave --dla out")
+        raise ZooError(f"on the DLA all batches have one size; give --batch {profile[1]}, or leave --dla out")
     return profile
 
 
 def _warnings(board, pack, library, dla):
-    """Yield a sentence for each thing that a plan for the target rests on and that no document says."""
+    """Yield a sentence for each undocumented fact that a plan for the target depends on."""
     if pack is None:
         yield f"that TensorRT {library.version} runs on compute capability {board.compute_capability}"
     elif pack.unverified:
