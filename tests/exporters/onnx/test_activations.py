@@ -67,13 +67,13 @@ def save(model, path, change=lambda name, array: array, dropped=(), layout="NCHW
     return path
 
 
-def test_paths_are_the_names_of_the_layers_around_without_the_models_own(model):
+def test_layer_paths_exclude_the_model_name(model):
     paths = activations.layer_paths(model)
     assert list(paths.values()) == ["conv", "relu", "block", "block/conv", "mean", "dense"]
     assert paths[id(model.get_layer("block").get_layer("conv"))] == "block/conv"
 
 
-def test_a_classifiers_net_has_no_part_in_the_paths():
+def test_layer_paths_exclude_the_net_of_a_classifier():
     classifier = zoo.load("lenet-caffe")
     paths = activations.layer_paths(classifier)
     assert set(paths.values()) == {"conv1", "pool1", "conv2", "pool2", "flatten", "ip1", "ip2", "preprocessing"}
@@ -81,13 +81,13 @@ def test_a_classifiers_net_has_no_part_in_the_paths():
     assert set(activations.layer_paths(classifier.net).values()) == set(paths.values()) - {"preprocessing"}
 
 
-def test_layers_in_attributes_are_found_and_paths_are_distinct():
+def test_layers_in_attributes_get_distinct_paths():
     net = keras.Sequential([keras.Input((4,)), Doubled(name="custom"), keras.layers.ReLU(name="relu")])
     assert list(activations.layer_paths(net).values()) == ["custom", "custom/inner", "custom/inner_2", "relu"]
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_what_is_alike_has_no_parting(model, tmp_path, layout):
+def test_identical_file_has_no_difference(model, tmp_path, layout):
     path = save(model, tmp_path / "net.onnx", layout=layout)
     assert activations.first_difference(model, path, PICTURES, layout) is None
 
@@ -102,7 +102,7 @@ def test_what_is_alike_has_no_parting(model, tmp_path, layout):
         ("dense/b", "dense", "mean"),
     ],
 )
-def test_the_layer_of_the_changed_weight_is_the_first(model, tmp_path, weight, layer, alike):
+def test_first_difference_is_the_layer_of_the_changed_weight(model, tmp_path, weight, layer, alike):
     def change(name, array):
         return array + np.float32(0.1) if name == weight else array
 
@@ -110,7 +110,7 @@ def test_the_layer_of_the_changed_weight_is_the_first(model, tmp_path, weight, l
     assert told.startswith(f"{layer} (largest difference ") and told.endswith(f"), alike up to {alike}")
 
 
-def test_the_difference_is_the_largest_of_the_layer_and_stands_beside_its_largest_value(model, tmp_path):
+def test_message_has_the_largest_difference_and_magnitude(model, tmp_path):
     def change(name, array):
         return array + np.float32([0, 0.25, 0]) if name == "dense/b" else array
 
@@ -119,7 +119,7 @@ def test_the_difference_is_the_largest_of_the_layer_and_stands_beside_its_larges
     assert told == f"dense (largest difference 0.25 of {largest:.2g}), alike up to mean"
 
 
-def test_a_layer_that_the_file_does_not_name_is_passed_over(model, tmp_path):
+def test_layer_missing_in_the_file_is_skipped(model, tmp_path):
     def change(name, array):
         return array * np.float32(2) if name == "conv/k" else array
 
@@ -128,7 +128,7 @@ def test_a_layer_that_the_file_does_not_name_is_passed_over(model, tmp_path):
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_the_tolerance_is_a_part_of_the_largest_value(model, tmp_path, scale):
+def test_tolerance_is_relative_to_the_largest_magnitude(model, tmp_path, scale):
     weights = model.get_weights()
     model = keras.models.clone_model(model)
     model.set_weights([scale * weights[0], *weights[1:]])
@@ -137,7 +137,7 @@ def test_the_tolerance_is_a_part_of_the_largest_value(model, tmp_path, scale):
     assert activations.first_difference(model, path, PICTURES, tolerance=0.1) is None
 
 
-def test_another_shape_and_what_is_not_finite_are_partings(model, tmp_path):
+def test_other_shape_and_nan_are_differences(model, tmp_path):
     def fewer(name, array):
         return array[:, :, :2] if name == "conv/k" else array
 
@@ -159,7 +159,7 @@ def test_inputs_beyond_the_first_batch_are_compared_too(model, tmp_path):
     assert activations.first_difference(model, path, inputs).startswith("relu (largest difference ")
 
 
-def test_a_static_batch_is_fed_as_it_is(model, tmp_path):
+def test_static_batch_is_used(model, tmp_path):
     path = save(model, tmp_path / "net.onnx", lambda name, array: array + np.float32(name == "dense/b"))
     proto = onnx.load(path)
     proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 3
@@ -167,12 +167,12 @@ def test_a_static_batch_is_fed_as_it_is(model, tmp_path):
     assert activations.first_difference(model, path, PICTURES[:6], batch=3).startswith("dense ")
 
 
-def test_what_does_not_run_parts_nowhere(model, tmp_path):
+def test_file_that_does_not_run_has_no_difference(model, tmp_path):
     path = save(model, tmp_path / "net.onnx")
     assert activations.first_difference(model, path, PICTURES[:, :, :2]) is None
 
 
-def test_the_model_is_left_as_it_was(model, tmp_path):
+def test_model_is_restored(model, tmp_path):
     """Also one whose layer has a `call` of its own, and after a run that fails."""
     path, layer = save(model, tmp_path / "net.onnx"), model.get_layer("relu")
     own = layer.call = lambda x: 0 * x
@@ -190,7 +190,7 @@ def test_the_model_is_left_as_it_was(model, tmp_path):
     assert all("call" not in vars(each) for each in model._flatten_layers())
 
 
-def test_a_layer_that_is_called_twice_is_compared_at_its_first_call(tmp_path):
+def test_shared_layer_is_compared_at_its_first_call(tmp_path):
     given = keras.Input((4,))
     shared = keras.layers.Dense(4, name="shared")
     model = keras.Model(given, keras.layers.Dense(2, name="last")(shared(shared(given))))
@@ -212,7 +212,7 @@ def test_a_layer_that_is_called_twice_is_compared_at_its_first_call(tmp_path):
         assert found is None if told is None else found.startswith(told)
 
 
-def test_layers_within_what_is_traced_are_passed_over(tmp_path):
+def test_layers_inside_time_distributed_are_skipped(tmp_path):
     given = keras.Input((3, 4))
     model = keras.Model(given, keras.layers.TimeDistributed(keras.layers.Dense(2, name="dense"), name="each")(given))
     kernel = np.asarray(model.get_layer("each").layer.kernel)
@@ -227,7 +227,7 @@ def test_layers_within_what_is_traced_are_passed_over(tmp_path):
         assert found is None if told is None else found.startswith(told)
 
 
-def test_a_real_file_is_alike_layer_by_layer_until_a_weight_is_changed(tmp_path):
+def test_exported_file_matches_layer_by_layer(tmp_path):
     """What the exporter writes, of a net with all that is turned and folded: groups, normalization, pools, a flatten."""
     from exporters import samples, source
     from exporters.onnx import convert, files
@@ -245,7 +245,7 @@ def test_a_real_file_is_alike_layer_by_layer_until_a_weight_is_changed(tmp_path)
     assert activations.first_difference(classifier, path, pictures).startswith("conv2 (largest difference ")
 
 
-def test_the_proof_of_a_static_batch_names_the_layer_too(tmp_path):
+def test_verification_with_a_static_batch_names_the_layer(tmp_path):
     classifier = zoo.load("lenet5-modern.mnist")
     exporters.to_onnx(classifier, tmp_path / "net.onnx", static_batch=5)
     proto = onnx.load(tmp_path / "net.onnx")

@@ -95,7 +95,7 @@ def by_protobuf(model):
     return proto.SerializeToString(deterministic=True)
 
 
-def test_a_file_is_what_protobuf_would_write(tmp_path):
+def test_saved_bytes_equal_those_of_protobuf(tmp_path):
     model = ir.from_proto(all_kinds())
     model.metadata_props.update({"z": "1", "a": "2"})
     for name, each in (("net", net()[0]), ("kinds", model)):
@@ -105,7 +105,7 @@ def test_a_file_is_what_protobuf_would_write(tmp_path):
     onnx.checker.check_model(str(tmp_path / "kinds.onnx"), full_check=True)
 
 
-def test_what_is_saved_is_loaded(tmp_path):
+def test_save_and_load_round_trip(tmp_path):
     files.save(ir.from_proto(all_kinds()), tmp_path / "kinds.onnx")
     loaded = files.load(tmp_path / "kinds.onnx").graph.initializers
     expected = {tensor.name: numpy_helper.to_array(tensor) for tensor in all_kinds().graph.initializer}
@@ -118,7 +118,7 @@ def test_what_is_saved_is_loaded(tmp_path):
         assert given.tobytes() == array.tobytes()
 
 
-def test_what_a_weight_says_of_itself_is_kept(tmp_path):
+def test_weight_metadata_is_preserved(tmp_path):
     proto = all_kinds()
     for key in ("z", "a"):
         proto.graph.initializer[1].metadata_props.add(key=key, value=key)
@@ -128,7 +128,7 @@ def test_what_a_weight_says_of_itself_is_kept(tmp_path):
     assert weights["of doubles"].doc_string == "some numbers"
 
 
-def test_numbers_that_are_written_one_by_one_are_the_same_numbers(tmp_path):
+def test_typed_value_fields_are_saved_as_raw_data(tmp_path):
     """Others write `float_data` in place of `raw_data`."""
     model, weights = net(width=3)
     proto = ir.to_proto(model)
@@ -141,7 +141,7 @@ def test_numbers_that_are_written_one_by_one_are_the_same_numbers(tmp_path):
     assert (tmp_path / "ours.onnx").read_bytes() == (tmp_path / "same.onnx").read_bytes()
 
 
-def test_arrays_that_lie_otherwise_in_memory_are_written_in_order(tmp_path):
+def test_non_contiguous_arrays_are_written_in_order(tmp_path):
     model, weights = net()
     for name, value in model.graph.initializers.items():
         value.const_value = ir.Tensor(np.asfortranarray(weights[name]), name=name)
@@ -176,7 +176,7 @@ def small(monkeypatch):
     monkeypatch.setattr(files, "MAX_PROTOBUF_BYTES", 1000)
 
 
-def test_weights_that_protobuf_cannot_hold_lie_beside(tmp_path, small):
+def test_large_weights_are_external(tmp_path, small):
     model, weights = net()
     files.save(model, tmp_path / "net.onnx")
     (data,) = files.data_files(tmp_path / "net.onnx")
@@ -190,7 +190,7 @@ def test_weights_that_protobuf_cannot_hold_lie_beside(tmp_path, small):
         assert content == weights[tensor.name].tobytes()
 
 
-def test_a_small_tensor_stays_in_the_file(tmp_path, small):
+def test_small_tensor_stays_inline(tmp_path, small):
     """Shapes are read without the weights."""
     model, weights = net(width=200)  # 3,200 bytes, and a bias of 800
     files.save(model, tmp_path / "net.onnx")
@@ -200,7 +200,7 @@ def test_a_small_tensor_stays_in_the_file(tmp_path, small):
     assert tensors["b"].raw_data == weights["b"].tobytes() and not tensors["w"].raw_data
 
 
-def test_a_model_whose_weights_lie_beside_is_loaded_anywhere_and_saved_again(tmp_path, small, monkeypatch):
+def test_external_weights_are_loaded_and_saved_again(tmp_path, small, monkeypatch):
     model, weights = net()
     files.save(model, tmp_path / "net.onnx")
     monkeypatch.chdir(tmp_path)
@@ -216,7 +216,7 @@ def test_a_model_whose_weights_lie_beside_is_loaded_anywhere_and_saved_again(tmp
     assert (tmp_path / "whole.onnx").read_bytes() == by_protobuf(model)
 
 
-def test_older_weights_go_when_the_file_is_replaced_and_nothing_else_does(tmp_path, small):
+def test_stale_weight_files_are_deleted(tmp_path, small):
     others = ["net.data", "net.onnx.data", "net.onnx.0123456789abcdef.data.txt", "other.onnx.0123456789abcdef.data"]
     for name in others:
         (tmp_path / name).write_text("not ours")
@@ -231,7 +231,7 @@ def test_older_weights_go_when_the_file_is_replaced_and_nothing_else_does(tmp_pa
 
 
 @pytest.mark.parametrize("limit", [1000, 2**31])
-def test_what_fails_leaves_what_was_there(tmp_path, monkeypatch, limit):
+def test_failed_save_keeps_existing_files(tmp_path, monkeypatch, limit):
     monkeypatch.setattr(files, "MAX_PROTOBUF_BYTES", limit)
     files.save(net(0)[0], tmp_path / "net.onnx")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -255,7 +255,7 @@ with files.saving(net(1)[0], "net.onnx"):
 """
 
 
-def test_a_process_that_is_killed_while_it_writes_leaves_the_older_file_with_its_weights(tmp_path, small):
+def test_killed_process_keeps_existing_files(tmp_path, small):
     model, weights = net(0)
     files.save(model, tmp_path / "net.onnx")
     done = subprocess.run([sys.executable, "-c", KILLED, os.path.dirname(__file__)], cwd=tmp_path)
@@ -265,7 +265,7 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_older_file_with_its
 
 
 @pytest.mark.parametrize("limit", [1000, 2**31])
-def test_a_full_disk_leaves_no_half_file(tmp_path, monkeypatch, limit):
+def test_full_disk_leaves_no_partial_file(tmp_path, monkeypatch, limit):
     monkeypatch.setattr(files, "MAX_PROTOBUF_BYTES", limit)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
@@ -298,7 +298,7 @@ def test_writing_makes_no_second_copy_of_the_weights(tmp_path, limit):
 
 
 @pytest.mark.slow("writes and reads a file of more than 2 GB")
-def test_a_model_of_more_than_protobuf_can_hold_runs(tmp_path):
+def test_model_larger_than_the_protobuf_limit_runs(tmp_path):
     model, weights = net(width=2**27)
     files.save(model, tmp_path / "net.onnx")
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) > 2**31 > files.MAX_PROTOBUF_BYTES
@@ -309,7 +309,7 @@ def test_a_model_of_more_than_protobuf_can_hold_runs(tmp_path):
     np.testing.assert_array_equal(loaded.graph.initializers["w"].const_value.numpy()[:, -5:], weights["w"][:, -5:])
 
 
-def test_what_is_no_file_is_refused(tmp_path):
+def test_invalid_files_are_rejected(tmp_path):
     os.mkfifo(tmp_path / "pipe.onnx")  # to read it would wait for ever
     (tmp_path / "folder.onnx").mkdir()
     (tmp_path / "empty.onnx").write_bytes(b"")

@@ -67,7 +67,7 @@ def pictures():
     return np.random.default_rng(2).integers(0, 256, (20, 4), "uint8")
 
 
-def test_it_computes_what_numpy_computes_in_float16(weight, pictures):
+def test_result_equals_numpy_in_float16(weight, pictures):
     def rounded(array):
         return np.asarray(array, "float64").astype("float16").astype("float64")
 
@@ -80,7 +80,7 @@ def test_it_computes_what_numpy_computes_in_float16(weight, pictures):
     assert (given != run(dense(weight), pictures)).any()
 
 
-def test_all_is_in_float16_but_the_ends(weight):
+def test_everything_except_input_and_output_is_float16(weight):
     model = half.to_half(dense(weight))
     assert {str(dtype) for dtype in dtypes(model).values()} == {"float16"}
     assert set(dtypes(model)) == {"scale/factor", "fc/kernel", "fc/bias", "halve/factor"}
@@ -91,7 +91,7 @@ def test_all_is_in_float16_but_the_ends(weight):
     assert inner["fc"] == inner["fc/gemm"] == ir.DataType.FLOAT16
 
 
-def test_scores_may_be_left_in_float16(weight, pictures):
+def test_scores_can_be_float16(weight, pictures):
     model = half.to_half(dense(weight), "float16")
     assert casts(model) == {"cast": "pictures"}
     given = run(model, pictures)
@@ -109,7 +109,7 @@ def test_pixels_in_float32_are_cast_once(weight, pictures):
 
 
 @pytest.mark.parametrize("name", ["mlp", "neocognitron"])
-def test_raw_pixels_in_float32_lose_no_more_digits_than_those_in_uint8(name):
+def test_float32_pixels_are_as_precise_as_uint8(name):
     """Untrained, their weights for raw pixels are below what float16 holds, but for the fractions of pixels."""
     classifier = zoo.load(name)
     small, large = (half.to_half(convert.convert(source.find(classifier, pixels=each))) for each in ("uint8", "float32"))
@@ -118,7 +118,7 @@ def test_raw_pixels_in_float32_lose_no_more_digits_than_those_in_uint8(name):
     np.testing.assert_array_equal(run(large, pictures.astype("float32")), run(small, pictures))
 
 
-def test_the_same_model_gives_the_same_file_and_stays_as_it_is(weight):
+def test_conversion_is_deterministic_and_does_not_modify_the_model(weight):
     model = dense(weight)
     before = ir.to_proto(model).SerializeToString(deterministic=True)
     assert len({ir.to_proto(half.to_half(model)).SerializeToString(deterministic=True) for _ in range(3)}) == 1
@@ -126,24 +126,24 @@ def test_the_same_model_gives_the_same_file_and_stays_as_it_is(weight):
 
 
 @pytest.mark.parametrize("value", [65505, -1e6, np.finfo("float32").max])
-def test_a_weight_beyond_the_range_is_an_error_that_names_it(weight, value):
+def test_weight_above_the_range_is_an_error(weight, value):
     weight[1, 2] = value
     with pytest.raises(ZooError, match="float16 cannot hold fc/kernel, which fc/gemm reads"):
         half.to_half(dense(weight))
 
 
-def test_a_weight_that_is_all_below_the_range_is_an_error_that_names_it(weight):
+def test_weight_entirely_below_the_range_is_an_error(weight):
     with pytest.raises(ZooError, match="float16 cannot hold fc/kernel"):
         half.to_half(dense(weight * 1e-6))
 
 
-def test_a_weight_that_is_partly_below_the_range_changes_no_more_than_rounding(weight, pictures):
+def test_weight_partly_below_the_range_is_accepted(weight, pictures):
     weight[0] *= 1e-9
     given, expected = run(half.to_half(dense(weight)), pictures), run(dense(weight), pictures)
     np.testing.assert_allclose(given, expected, atol=2e-3)
 
 
-def test_the_largest_weight_and_zeros_are_no_error(pictures):
+def test_largest_weight_and_zeros_are_accepted(pictures):
     weight = np.zeros((4, 3), "float32")
     assert run(half.to_half(dense(weight)), pictures).shape == (20, 3)
     weight[0, 0] = 65504
@@ -170,7 +170,7 @@ def test_squares_of_raw_pixels_are_summed_in_float32(pictures):
     np.testing.assert_allclose(run(model, pictures), expected, rtol=2**-10)
 
 
-def test_maps_are_normalized_in_float32():
+def test_normalization_stays_float32():
     nodes = [
         helper.make_node("Cast", ["pictures"], ["cast"], "cast", to=1),
         helper.make_node("LRN", ["cast"], ["norm"], "norm", size=5, alpha=1.0, beta=0.75, bias=1.0),
@@ -186,7 +186,7 @@ def test_maps_are_normalized_in_float32():
     np.testing.assert_allclose(given, run(model, pictures), rtol=2**-10)
 
 
-def test_a_layer_of_squares_stays_float32():
+def test_layer_that_reads_squares_stays_float32():
     """As in a normalization that is written as a convolution of squares."""
     nodes = [
         helper.make_node("Cast", ["pictures"], ["cast"], "cast", to=1),
@@ -215,7 +215,7 @@ def test_arithmetic_with_a_constant_that_float16_cannot_hold_stays_float32(pictu
     np.testing.assert_allclose(given, pictures / (pictures + 1e-9), rtol=1e-3)
 
 
-def test_a_constant_that_both_read_is_there_in_both():
+def test_constant_read_in_both_precisions_exists_in_both():
     nodes = [
         helper.make_node("Cast", ["pictures"], ["cast"], "cast", to=1),
         helper.make_node("Add", ["cast", "shared"], ["first"], "first"),
@@ -231,7 +231,7 @@ NETS = ("lenet5.mnist", "lenet5-modern.mnist", "linear.mnist-deskewed", "neocogn
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_nets_of_the_zoo_say_the_same_in_half_the_bytes(name):
+def test_models_of_the_zoo_give_the_same_result_at_half_the_size(name):
     full = convert.convert(source.find(zoo.load(name)))
     made = half.to_half(full)
     pictures = source.find(zoo.load(name)).inputs()[0][:64]
@@ -246,12 +246,12 @@ def test_nets_of_the_zoo_say_the_same_in_half_the_bytes(name):
 
 
 @pytest.mark.mnist
-def test_what_only_float32_has_the_range_for_is_an_error():
+def test_model_that_needs_the_range_of_float32_is_an_error():
     with pytest.raises(ZooError, match="float16 cannot hold"):
         half.to_half(convert.convert(source.find("nearest-neighbor.mnist")))
 
 
-def test_a_graph_within_a_node_is_an_error_that_names_it():
+def test_subgraph_is_an_error():
     branch = helper.make_graph(
         [helper.make_node("Abs", ["cast"], ["inner"])],
         "branch",

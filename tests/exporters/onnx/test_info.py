@@ -45,7 +45,7 @@ def foreign(tmp_path):
     return tmp_path / "foreign.onnx"
 
 
-def test_a_file_of_the_zoo_tells_what_it_is_and_what_to_do_next(lenet, zoo_in_process):
+def test_info_of_an_exported_file(lenet, zoo_in_process):
     done = zoo_in_process("info", lenet)
     assert (done.returncode, done.stderr) == (0, "")
     convolutions = [node for node in onnx.load(lenet).graph.node if node.op_type == "Conv"]
@@ -67,7 +67,7 @@ def test_a_file_of_the_zoo_tells_what_it_is_and_what_to_do_next(lenet, zoo_in_pr
     assert done.stdout.splitlines()[-1] == f"next: zoo verify {lenet}"
 
 
-def test_its_numbers_are_those_of_the_file(lenet, zoo_in_process):
+def test_json_matches_the_file(lenet, zoo_in_process):
     facts = json.loads(zoo_in_process("info", lenet, "--json").stdout)
     proto = onnx.load(lenet)
     assert facts["operators"] == collections.Counter(node.op_type for node in proto.graph.node)
@@ -78,7 +78,7 @@ def test_its_numbers_are_those_of_the_file(lenet, zoo_in_process):
     assert facts["about"]["class_names"] == list(zoo.card("lenet5.mnist").weights["mnist"].class_names)
 
 
-def test_a_file_of_others_is_told_too(foreign, zoo_in_process):
+def test_info_of_a_foreign_file(foreign, zoo_in_process):
     done = zoo_in_process("info", foreign)
     assert (done.returncode, done.stderr) == (0, "")
     assert "not exported by the zoo" in done.stdout and "next:" not in done.stdout
@@ -92,7 +92,7 @@ def test_a_file_of_others_is_told_too(foreign, zoo_in_process):
     ]
 
 
-def test_what_is_damaged_is_an_error_of_one_line(lenet, tmp_path, zoo_in_process):
+def test_damaged_file_is_an_error_of_one_line(lenet, tmp_path, zoo_in_process):
     (tmp_path / "half.onnx").write_bytes(lenet.read_bytes()[:100_000])
     for name, reason in {"half.onnx": "is truncated", "missing.onnx": "no file missing.onnx"}.items():
         done = zoo_in_process("info", name, cwd=tmp_path)
@@ -100,5 +100,5 @@ def test_what_is_damaged_is_an_error_of_one_line(lenet, tmp_path, zoo_in_process
         assert done.stderr.startswith("zoo: ") and reason in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_it_does_not_wait_for_keras(foreign):
+def test_info_does_not_import_keras(foreign):
     subprocess.run([sys.executable, "-c", QUICK, str(foreign)], check=True, stdout=subprocess.DEVNULL)

@@ -73,7 +73,7 @@ def test_each_runtime_computes_what_a_loop_does(tmp_path, name, layout, pixels, 
         np.testing.assert_allclose(given, net(PICTURES[:batch]), rtol=tolerance, atol=tolerance)
 
 
-def test_all_of_them_pass_the_gate_and_all_notice_another_weight(tmp_path):
+def test_every_runtime_notices_a_changed_weight(tmp_path):
     pictures = GENERATOR.integers(0, 256, (70, 5, 4, 3), "uint8")
     report = parity.compare(net, runtimes.candidates(save_net(tmp_path / "net.onnx")), pictures)
     assert report.passed and list(report.runtimes) == NAMES and report.not_run == {}
@@ -96,7 +96,7 @@ def test_the_reference_binds_at_full_precision_and_takes_a_static_batch_of_a_sma
     assert report.passed and report.not_run["onnx reference"] == "too slow for batches of 8"
 
 
-def test_what_is_no_picture_is_left_as_it_is(tmp_path):
+def test_inputs_other_than_images_are_not_transposed(tmp_path):
     """Rows of numbers have no channels; nor has what has four axes, where no layout is known."""
     relu = [helper.make_node("Relu", ["pictures"], ["scores"])]
     path = save(tmp_path / "rows.onnx", relu, (TensorProto.FLOAT, ["n", 7]), (TensorProto.FLOAT, ["n", 7]))
@@ -108,7 +108,7 @@ def test_what_is_no_picture_is_left_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_beside_the_file_are_found(tmp_path, name):
+def test_external_weights_are_found(tmp_path, name):
     outside = {"save_as_external_data": True, "location": "net.data", "size_threshold": 256}
     path = save_net(tmp_path / "net.onnx", **outside)
     assert (tmp_path / "net.data").stat().st_size >= WEIGHTS.nbytes
@@ -136,7 +136,7 @@ def test_normalization_across_channels_is_that_of_the_formula(tmp_path, name, si
     np.testing.assert_allclose(given, normalized(x, **about), rtol=1e-4)
 
 
-def test_normalization_of_an_even_window_reaches_one_further_behind():
+def test_even_lrn_window_extends_further_up():
     x = GENERATOR.normal(size=(2, 7, 1, 1))
     given = runtimes.LRN.eval(x, size=4, alpha=0.3, beta=0.75, bias=2.0)
     np.testing.assert_allclose(given, normalized(x, 4, 0.3, 0.75, 2.0), rtol=1e-6)
@@ -167,7 +167,7 @@ def test_the_reference_reads_int8_of_older_operator_sets(tmp_path, opset):
     np.testing.assert_allclose(runtimes.candidates(path)["onnx reference"].open()(x), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_file_that_onnxruntime_cannot_read_is_an_error_and_not_left_out(tmp_path):
+def test_file_that_onnxruntime_cannot_read_is_an_error(tmp_path):
     (tmp_path / "text.onnx").write_text("I am a text")
     candidates = runtimes.candidates(tmp_path / "text.onnx")
     for name in NAMES[:2]:
@@ -178,14 +178,14 @@ def test_a_file_that_onnxruntime_cannot_read_is_an_error_and_not_left_out(tmp_pa
 
 
 @pytest.mark.parametrize("name", NAMES[2:])
-def test_others_that_cannot_read_a_file_say_so(tmp_path, name):
+def test_other_runtimes_report_why_they_cannot_run(tmp_path, name):
     (tmp_path / "damaged.onnx").write_bytes(b"\xff" * 50)
     with pytest.raises(CannotRun) as caught:
         runtimes.candidates(tmp_path / "damaged.onnx")[name].open()
     assert str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_an_operator_that_onnxruntime_alone_knows_leaves_the_others_out_with_the_reason(tmp_path):
+def test_runtimes_without_an_operator_are_skipped(tmp_path):
     nodes = [helper.make_node("BiasGelu", ["pictures", "bias"], ["scores"], domain="com.microsoft")]
     ends = [(TensorProto.FLOAT, ["n", 4])] * 2
     path = save(tmp_path / "own.onnx", nodes, *ends, {"bias": np.zeros(4, "float32")}, domains=[("com.microsoft", 1)])
@@ -197,7 +197,7 @@ def test_an_operator_that_onnxruntime_alone_knows_leaves_the_others_out_with_the
 
 
 @pytest.mark.parametrize(("opset", "axes", "left_out"), [(13, [1, 2, 4], True), (18, [1, 2, 4], True), (13, [2, 3], False)])
-def test_a_reduction_that_opencv_computes_wrongly_leaves_it_out(tmp_path, opset, axes, left_out):
+def test_opencv_is_skipped_for_reductions_that_it_computes_wrongly(tmp_path, opset, axes, left_out):
     """Once OpenCV is right, so that the third assertion fails, it may be asked again."""
     given = {"axes": np.array(axes)} if opset == 18 else {}
     node = helper.make_node("ReduceMean", ["pictures", *given], ["scores"], **({} if given else {"axes": axes}))
@@ -214,7 +214,7 @@ def test_a_reduction_that_opencv_computes_wrongly_leaves_it_out(tmp_path, opset,
         assert np.abs(net.forward() - x.mean(axis=tuple(axes), keepdims=True)).max() > 0.1
 
 
-def test_a_loop_is_left_to_those_that_compute_it_right(tmp_path):
+def test_runtimes_that_compute_loops_wrongly_are_skipped(tmp_path):
     kept = helper.make_node("Identity", ["go"], ["go_on"])
     doubled = helper.make_node("Add", ["state", "state"], ["next"])
     value = helper.make_tensor_value_info
@@ -230,7 +230,7 @@ def test_a_loop_is_left_to_those_that_compute_it_right(tmp_path):
     assert (report.not_run["onnx reference"], report.not_run["opencv"]) == (wrong, wrong)
 
 
-def test_a_runtime_that_is_not_installed_says_how_to_install_it():
+def test_missing_runtime_names_the_install_command():
     with pytest.raises(CannotRun, match=r"not installed; .*pip install '\.\[runtimes\]'"):
         runtimes._import_optional("a_runtime_that_nobody_wrote")
 
@@ -244,7 +244,7 @@ def test_onnxruntime_runs_on_the_cpu_with_and_without_its_optimizations(tmp_path
         assert session.get_session_options().graph_optimization_level == expected
 
 
-def test_no_runtime_reports_itself(tmp_path):
+def test_openvino_sends_no_telemetry(tmp_path):
     """OpenVINO's package would send an event over the network each time that it is imported."""
     path = save_net(tmp_path / "net.onnx")
     script = (
@@ -257,7 +257,7 @@ def test_no_runtime_reports_itself(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_file_that_onnxruntime_cannot_sum_exactly_is_read_all_the_same(tmp_path):
+def test_shared_int8_weight_is_read_without_exact_sums(tmp_path):
     """Two products share a weight of eight bits, as in a stranger's file."""
     weight = np.eye(4, dtype="int8") * 100
     constants = {"weight": weight, "scale": np.float32(0.01), "zero": np.int8(0), "step": np.float32(0.1)}

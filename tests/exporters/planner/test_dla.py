@@ -30,7 +30,7 @@ def one(graph_of, operator, shape=(8, 32, 32), constants=(), **attributes):
     return graph_of([(operator, ["x", *names], "y", attributes)], shape, constants, "float16")
 
 
-def test_alexnet_for_the_dla_of_a_xavier(exported):
+def test_placement_of_alexnet_on_a_xavier(exported):
     # 8.x is told to compute in fp16, so the graph's float32 does not matter. 9,216 numbers are more than an axis may have.
     found = dla.place(exported("alexnet"), "8.5.2", "fp16")
     taken = [name for name, why in found.items() if why is None]
@@ -41,7 +41,7 @@ def test_alexnet_for_the_dla_of_a_xavier(exported):
     assert "9216" in found["fc6"] and "8192" in found["fc6"]
 
 
-def test_where_types_are_binding_what_sums_squares_in_float32_stays_on_the_gpu(exported):
+def test_float32_layers_of_typed_graphs_stay_on_the_gpu(exported):
     found = dla.place(exported("alexnet", "fp16"), "10.3", "fp16")
     assert found["conv1"] is found["conv3"] is found["pool1"] is None
     assert "float32" in found["norm1"] and "float32" in found["norm2"]
@@ -49,7 +49,7 @@ def test_where_types_are_binding_what_sums_squares_in_float32_stays_on_the_gpu(e
     assert "float32" in before["norm1"] and before["conv1"] is None
 
 
-def test_lenet_is_taken_up_to_its_distances(exported):
+def test_placement_of_lenet5(exported):
     found = dla.place(exported("lenet5"), "8.5.2", "int8")
     assert [name for name, why in found.items() if why is None] == ["c1", "s2", "c3", "s4", "c5", "f6"]
     assert "ReduceSumSquare: not documented as supported" in found["rbf/reducesumsquare"]
@@ -62,14 +62,14 @@ def test_every_layer_is_placed(exported, name, version):
     assert list(dla.place(graph, version, "fp16")) == [layer.name for layer in layers.read(graph)]
 
 
-def test_nothing_runs_there_in_float32(exported):
+def test_float32_is_not_supported(exported):
     assert all(dla.place(exported("lenet5-modern"), "8.5.2", "fp32").values())
     # Told to compute in fp16, 8 and 10 do so in a graph of float32; 11 does as the graph says.
     for version, taken in (("8.5.2", True), ("10.3", True), ("11.4.1", False)):
         assert (dla.place(exported("lenet5-modern"), version, "fp16")["c1"] is None) == taken
 
 
-def test_quantized_graphs_are_for_the_newest_alone(exported):
+def test_quantized_graphs_need_the_newest_version(exported):
     graph = exported("lenet5-modern", "int8")
     for version in ("8.5.2", "10.3"):
         found = dla.place(graph, version, "int8")
@@ -102,7 +102,7 @@ def test_convolutions_at_the_ends_of_the_ranges(conv):
     assert reason(conv(channels=8192, group=8192, maps=8192, size=4)) is None
 
 
-def test_a_convolution_fits_its_cache_of_sixteen_banks(conv):
+def test_convolution_must_fit_the_buffer_of_sixteen_banks(conv):
     # 512 maps of 16 x 16 in 2 bytes are 8 banks of 32 KiB. Of the pixels 16 rows are held, in entries of 4 times 32 bytes:
     # 16 columns are 128 entries, so 128 x 16 / 256 = 8 banks; 18 are 144, so 9.
     large = {"channels": 512, "kernel": (16, 16), "maps": 1}
@@ -159,7 +159,7 @@ def test_a_relu_may_be_clipped_from_1_to_127(graph_of, low, high, taken):
     assert (found is None) == taken
 
 
-def test_what_the_later_versions_add(graph_of):
+def test_operators_added_in_later_versions(graph_of):
     for operator in ("Div", "Pow"):
         graph = one(graph_of, operator, constants={"b": np.array(2, FP16)})
         assert "not documented" in reason(graph, "8.5.2")
@@ -193,5 +193,5 @@ def test_transposed_convolutions(graph_of, kernel, wrong, taken):
     assert (reason(graph) is None) == taken
 
 
-def test_what_is_documented_under_conditions_is_not_claimed(graph_of):
+def test_operators_with_undocumented_conditions_are_not_placed(graph_of):
     assert "not checked here" in reason(one(graph_of, "Softmax", axis=1))

@@ -14,12 +14,12 @@ def by_name(graph):
 
 
 @pytest.mark.parametrize("name", ["lenet5-modern", "alexnet", "mlp", "lenet-caffe", "alexnet-owt"])
-def test_the_multiplications_are_those_of_the_keras_net(exported, name):
+def test_macs_equal_those_of_the_keras_model(exported, name):
     counted = {row.name: row.macs for row in arithmetic.table(zoo.build(name)) if row.macs and row.kind != "RBFOutput"}
     assert {name: layer.macs for name, layer in by_name(exported(name)).items() if layer.macs} == counted
 
 
-def test_layers_without_shared_kernels_also_cost_the_convolution_that_lays_out_their_windows(exported):
+def test_locally_connected_layers_include_the_window_convolution(exported):
     counted = {row.name: row.macs for row in arithmetic.table(zoo.build("alexnet-cifar")) if row.macs}
     # Of each of 6 x 6 places 3 x 3 pixels of 64 maps, each by a kernel of 3 x 3 with a single 1.
     windows = 6 * 6 * (3 * 3 * 64) * (3 * 3)
@@ -47,7 +47,7 @@ def test_the_bytes_of_the_weights_are_those_of_the_initializers(exported, name):
     assert read == {name: array.nbytes for name, array in floats.items()}
 
 
-def test_half_the_bytes_in_half_precision(exported):
+def test_float16_halves_the_bytes(exported):
     single, half = by_name(exported("lenet5-modern")), by_name(exported("lenet5-modern", "fp16"))
     for name in ("c1", "c3", "f5", "f6"):
         assert single[name].precision == "fp32" and half[name].precision == "fp16"
@@ -56,7 +56,7 @@ def test_half_the_bytes_in_half_precision(exported):
         assert half[name].macs == single[name].macs
 
 
-def test_in_int8_a_weight_and_what_is_between_the_layers_are_a_byte_each(exported):
+def test_int8_weights_and_activations_take_one_byte(exported):
     found = by_name(exported("lenet5-modern", "int8"))
     assert [layer.operator for layer in found.values()] == [
         *("Cast", "Conv", "MaxPool", "Conv", "MaxPool", "Gemm", "Gemm", "Gemm")
@@ -70,7 +70,7 @@ def test_in_int8_a_weight_and_what_is_between_the_layers_are_a_byte_each(exporte
     assert found["scores"].output_bytes == 4 * 10  # the scores are float32
 
 
-def test_the_pixels_come_as_bytes_and_leave_as_what_the_first_layer_takes(exported):
+def test_input_cast_reads_bytes(exported):
     (first, second, *_) = layers.read(exported("alexnet"))
     assert first.inputs == {"pictures": 3 * 227 * 227}
     assert first.output_bytes == second.input_bytes == 4 * 3 * 227 * 227
@@ -78,7 +78,7 @@ def test_the_pixels_come_as_bytes_and_leave_as_what_the_first_layer_takes(export
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("name", ["lenet5", "neocognitron", "madaline", "nearest-neighbor", "mark1", "alexnet-cifar", "xor"])
-def test_what_a_layer_reads_was_written_before(exported, name, precision):
+def test_layers_are_in_execution_order(exported, name, precision):
     graph = exported(name, precision)
     written = {"pictures"}
     for layer in layers.read(graph):
@@ -87,7 +87,7 @@ def test_what_a_layer_reads_was_written_before(exported, name, precision):
     assert "scores" in written
 
 
-def test_neither_the_graph_nor_its_weights_are_touched(exported):
+def test_graph_and_weights_are_not_modified(exported):
     graph = exported("lenet5-modern")
     before = [(node.name, [str(value.shape) for value in (*node.inputs, *node.outputs)]) for node in graph.graph]
     bound = layers.with_batch_of_one(graph)
@@ -132,7 +132,7 @@ def test_transposed_convolutions_and_products_of_matrices(graph_of):
     assert layers.read(equation)[0].macs == 7 * 5 * 3
 
 
-def test_what_follows_element_by_element_is_part_of_the_layer(graph_of):
+def test_elementwise_operators_are_fused(graph_of):
     weights = {"w": np.ones((2, 4, 1, 1), "float32"), "b": np.ones((1, 2, 1, 1), "float32")}
     graph = graph_of(
         [("Conv", ["x", "w"], "c", {}), ("Add", ["c", "b"], "a", {}), ("Relu", ["a"], "y", {})], (4, 5, 5), weights
@@ -142,7 +142,7 @@ def test_what_follows_element_by_element_is_part_of_the_layer(graph_of):
     assert found.weights == {"w": 4 * 8, "b": 4 * 2}
 
 
-def test_what_two_read_is_written_for_both(graph_of):
+def test_value_with_two_readers_is_not_fused(graph_of):
     weights = {"w": np.ones((4, 4, 1, 1), "float32")}
     graph = graph_of(
         [
@@ -161,13 +161,13 @@ def test_what_two_read_is_written_for_both(graph_of):
     )
 
 
-def test_a_result_that_is_larger_than_what_it_is_made_of_is_a_layer_of_its_own(graph_of):
+def test_broadcasting_operator_is_not_fused(graph_of):
     weights = {"w": np.ones((3, 4), "float32"), "b": np.ones((10, 1), "float32")}
     graph = graph_of([("MatMul", ["x", "w"], "m", {}), ("Sub", ["m", "b"], "y", {})], (1, 3), weights)
     assert [layer.operator for layer in layers.read(graph)] == ["MatMul", "Sub"]
 
 
-def test_a_view_moves_nothing(graph_of):
+def test_view_has_no_cost(graph_of):
     shape = {"s": np.array([0, 100], "int64"), "w": np.ones((100, 3), "float32")}
     graph = graph_of([("Reshape", ["x", "s"], "v", {}), ("Gemm", ["v", "w"], "y", {})], (4, 5, 5), shape)
     (found,) = layers.read(graph)
@@ -186,13 +186,13 @@ def test_a_view_moves_nothing(graph_of):
         ([("ConvInteger", ["x", "w"], "y", {})], (7, 5), "ConvInteger"),
     ],
 )
-def test_what_cannot_be_counted_is_refused(graph_of, nodes, shape, message):
+def test_unknown_cost_is_an_error(graph_of, nodes, shape, message):
     weights = {"w": np.ones((5, 3), "float32"), "i": np.array([0])}
     with pytest.raises(ZooError, match=message):
         layers.read(graph_of(nodes, shape, weights))
 
 
-def test_a_graph_of_a_fixed_batch_is_refused():
+def test_static_batch_is_an_error():
     fixed = convert.convert(source.find(zoo.load("lenet5-modern")), batch=4)
     with pytest.raises(ZooError, match="has a static batch of 4"):
         layers.read(fixed)

@@ -44,7 +44,7 @@ def test_a_tensor_lives_until_its_last_reader(board):
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("name", ["lenet5-modern", "neocognitron", "alexnet-cifar", "madaline"])
-def test_liveness_is_what_a_simulation_holds(exported, name, precision):
+def test_peak_equals_a_simulation(exported, name, precision):
     found = layers.read(exported(name, precision))
     assert memory.peak_live_bytes(found) == naive_peak_live_bytes(found)
     assert memory.peak_live_bytes(found) <= sum(
@@ -52,7 +52,7 @@ def test_liveness_is_what_a_simulation_holds(exported, name, precision):
     )
 
 
-def test_liveness_of_random_networks():
+def test_peak_of_random_networks():
     random = np.random.default_rng(6)
     for _ in range(100):
         found = chain(*map(int, random.integers(1, 1000, random.integers(3, 12))))
@@ -62,7 +62,7 @@ def test_liveness_of_random_networks():
         assert memory.peak_live_bytes(found) == naive_peak_live_bytes(found)
 
 
-def test_alexnet_on_a_board_that_shares_its_memory(exported, board):
+def test_alexnet_on_a_board_with_shared_memory(exported, board):
     found = layers.read(exported("alexnet"))
     expected = memory.estimate(found, 64, 256, board(memory_gb=4))
     weights = 4 * 60_965_224
@@ -76,13 +76,13 @@ def test_alexnet_on_a_board_that_shares_its_memory(exported, board):
     assert expected.fits
 
 
-def test_a_card_has_its_memory_for_itself(exported, board):
+def test_graphics_card_has_its_own_memory(exported, board):
     found = layers.read(exported("lenet5-modern"))
     card = memory.estimate(found, 1, 0, board(memory_gb=24, jetpacks=()))
     assert (card.copies, card.available) == (0, 24 * 2**30)
 
 
-def test_what_does_not_fit_says_how_much_is_wanted(board):
+def test_message_if_it_does_not_fit(board):
     big = [layers.Layer("fc", "Gemm", 1, {"w": 1000 * MIB}, {"x": MIB}, {"y": MIB}, "fp32")]
     found = memory.estimate(big, 16, 256, board(memory_gb=4))
     assert not found.fits
@@ -93,7 +93,7 @@ def test_what_does_not_fit_says_how_much_is_wanted(board):
     assert "does not fit" not in str(memory.estimate(big, 16, 256, board(memory_gb=8)))
 
 
-def test_weights_that_two_layers_share_are_there_once(exported, board):
+def test_shared_weights_count_once(exported, board):
     found = layers.read(exported("alexnet-cifar"))
     unique = {name: size for each in found for name, size in each.weights.items()}
     assert sum(each.weight_bytes for each in found) > sum(unique.values()) == memory.estimate(found, 1, 0, board()).weights

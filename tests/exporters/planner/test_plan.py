@@ -37,14 +37,14 @@ def planned(graphs):
     return make
 
 
-def test_the_layers_multiply_what_the_paper_draws(planned):
+def test_macs_of_lenet5_equal_the_paper(planned):
     """Maps, pixels of a map, weights of a pixel; the file has C3's full window, with zeros where the table has no map."""
     c1, s2, c3, s4 = 6 * 28**2 * 25, 6 * 14**2 * 4, 16 * 10**2 * (6 * 25), 16 * 5**2 * 4
     c5, f6 = 120 * (16 * 25), 84 * 120
     assert [layer.macs for layer in planned("orin-nano").layers if layer.macs] == [c1, s2, c3, s4, c5, f6]
 
 
-def test_half_the_bits_are_half_the_weights(planned):
+def test_weight_size_is_proportional_to_the_precision(planned):
     full, half, quarter = (planned("orin-nano", precision).memory.weights for precision in ("fp32", "fp16", "int8"))
     assert half == pytest.approx(full / 2, rel=0.01)
     assert full / 4 < quarter < full / 3.5  # with a scale for each channel, and biases of float32
@@ -55,7 +55,7 @@ def test_layers_compute_in_the_precision_that_was_asked_for(planned):
         assert {layer.precision for layer in planned("orin-nano", precision).layers if layer.macs} == {precision}
 
 
-def test_it_is_told_for_one_picture_and_for_the_best_batch(planned):
+def test_estimates_are_for_one_image_and_the_optimal_batch(planned):
     one, best = planned("nano").estimates
     assert (one.batch, best.batch) == (1, 8)
     assert one.seconds < best.seconds < 8 * one.seconds
@@ -72,7 +72,7 @@ def test_no_board_is_faster_than_its_memory(planned):
         assert found.estimates[0].seconds >= found.memory.weights / bandwidth
 
 
-def test_what_does_not_fit_is_refused_with_the_batch_that_does(graphs):
+def test_error_names_the_batch_that_fits(graphs):
     graph = graphs["float32"]
     with pytest.raises(
         ZooError, match=r"needs [\d,]+ MiB; Jetson Nano has 3,072 MiB available.*Give --batch 1,8,\d+$"
@@ -115,7 +115,7 @@ def test_the_next_command_has_the_same_settings(planned, target, options):
     assert again == found.settings
 
 
-def test_the_dla_takes_convolutions_and_says_why_it_takes_not_the_rest(planned):
+def test_dla_placement_gives_reasons(planned):
     found = planned("agx-orin", "int8", jetpack="6.2.3", dla=True)
     assert found.placement["c3"] is None  # the model stays float32, so no QuantizeLinear keeps it from there
     assert "ReduceSumSquare" in found.placement["rbf/reducesumsquare"]
@@ -136,12 +136,12 @@ def test_a_plan_is_json(planned):
     assert sum(each["seconds"] for each in plain["layers"]) == pytest.approx(plain["estimates"][-1]["seconds"])
 
 
-def test_raw_pixels_of_a_byte_are_refused_where_no_network_takes_them(graphs):
+def test_uint8_input_is_an_error_if_unsupported(graphs):
     with pytest.raises(ZooError, match=r"takes uint8 images.*zoo plan lenet5.mnist --target h100"):
         plan(graphs["uint8"], settings("h100", tensorrt="8.4"))
 
 
-def test_an_operator_that_the_parser_does_not_know_yet():
+def test_unsupported_operator_is_an_error():
     """Of alexnet-cifar's layers without shared kernels; ONNX has Einsum since operator set 12, TensorRT since 8.2."""
     for jetpack, opset, known in (("4.6", None, False), ("4.6", 11, True), ("4.6.2", None, True), ("4.5.1", None, True)):
         told = settings("nano", "fp32", jetpack=jetpack, opset=opset)

@@ -26,7 +26,7 @@ def test_alexnet_on_a_nano_by_hand(exported, board, batch):
     assert rows["fc6"].seconds == pytest.approx(fc6 if batch == 1 else product)
 
 
-def test_the_total_is_the_sum_and_its_rate_that_of_the_batch(board):
+def test_total_time_and_throughput(board):
     found = roofline.estimate([layer(macs=236_000_000_000), layer(inputs=25_600_000_000)], board(), 3)
     assert [row.seconds for row in found.rows] == pytest.approx([6, 3])
     assert found.seconds == pytest.approx(9)
@@ -49,7 +49,7 @@ def test_a_faster_memory_or_a_larger_batch_never_makes_it_slower(exported, board
     assert rates == sorted(rates) and rates[0] < rates[-1]
 
 
-def test_int8_is_refused_where_nothing_accelerates_it(exported, board):
+def test_int8_without_acceleration_is_an_error(exported, board):
     found = layers.read(exported("lenet5-modern", "int8"))
     with pytest.raises(ZooError, match=r"c1 is INT8, which the GPU of Jetson Nano does not accelerate.*--precision fp16"):
         roofline.estimate(found, board(), 1)
@@ -57,6 +57,6 @@ def test_int8_is_refused_where_nothing_accelerates_it(exported, board):
 
 
 @pytest.mark.parametrize("fact", ["memory_bandwidth_gbs", "fp32_tflops"])
-def test_without_a_peak_nothing_is_said(board, fact):
+def test_undocumented_peak_rate_is_an_error(board, fact):
     with pytest.raises(ZooError, match=f"{fact} of Jetson Nano is not documented"):
         roofline.estimate([layer(macs=1)], board(**{fact: None}), 1)

@@ -51,12 +51,12 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("name", "options", "message"), REFUSED)
-def test_what_cannot_be_is_refused_with_what_can(name, options, message):
+def test_unsupported_settings_name_the_supported_ones(name, options, message):
     with pytest.raises(ZooError, match=message):
         settings(name, **options)
 
 
-def test_what_a_refusal_offers_is_not_refused():
+def test_suggested_settings_are_supported():
     """Follow each offer of a value for an option."""
     followed = 0
     for name, options, _ in REFUSED:
@@ -100,7 +100,7 @@ def test_each_board_is_planned_in_float16_with_its_newest_jetpack():
         ("orin-nx", {"jetpack": "6.2.3", "dla": True}, 13, "uint8", False),
     ],
 )
-def test_what_the_parser_reads_settles_the_file(name, options, opset, pixels, typed):
+def test_opset_and_pixels_follow_the_parser(name, options, opset, pixels, typed):
     told = settings(name, **options)
     assert (told.opset, told.pixels, told.strongly_typed) == (opset, pixels, typed)
 
@@ -112,7 +112,7 @@ def test_on_the_dla_int8_takes_a_table_and_one_size_of_batches():
     assert not settings("agx-orin", "int8", jetpack="6.2.3").calibration_table
 
 
-def test_what_a_plan_rests_on_is_told():
+def test_unverified_facts_are_warnings():
     assert settings("orin-nano").warnings == ()
     assert settings("t5000").warnings == ()  # of its facts only the name of the chip is not documented
     (pack,) = settings("nano", jetpack="4.6.6").warnings

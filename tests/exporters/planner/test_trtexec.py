@@ -37,7 +37,7 @@ def words(name, precision, **options):
         if (version, precision) != ("7.1", "int8")
     ],
 )
-def test_each_version_gets_flags_that_it_knows(version, precision):
+def test_flags_exist_in_each_version(version, precision):
     flags = words("t4", precision, tensorrt=version)
     release = targets.number(version)[:2]
     for flag in flags:
@@ -51,7 +51,7 @@ def test_each_version_gets_flags_that_it_knows(version, precision):
     assert typed == ({"--stronglyTyped"} if release >= (10, 0) else weak)
 
 
-def test_the_line_for_a_nano():
+def test_command_for_a_nano():
     assert words("nano", "fp16") == {
         "--onnx": "model.onnx",
         "--saveEngine": "trtexec.engine",
@@ -89,6 +89,6 @@ def test_the_dla_falls_back_to_the_gpu_and_takes_ranges_from_a_table(name, optio
     assert "--fp16" in half and not {"--int8", "--calib", "--stronglyTyped"} & set(half)
 
 
-def test_a_name_with_a_blank_stays_one_word():
+def test_name_with_a_space_is_quoted():
     told = resolve(EngineOptions("nano"))
     assert "--minShapes=my pictures:1x8" in shlex.split(trtexec.line(told, "my pictures", (8,)))

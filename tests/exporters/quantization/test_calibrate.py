@@ -41,7 +41,7 @@ def test_minmax_is_the_largest_magnitude_of_either_sign(pictures):
     assert found["scores"] == pytest.approx(100 - 0.1 * pictures.min(), abs=1e-4)
 
 
-def test_the_size_of_a_batch_does_not_matter(pictures, monkeypatch):
+def test_ranges_do_not_depend_on_the_batch_size(pictures, monkeypatch):
     found = {}
     for size in (1, 7, 1000):
         monkeypatch.setattr(calibrate, "BATCH", size)
@@ -60,13 +60,13 @@ def test_a_percentile_is_that_of_all_magnitudes():
 
 
 @pytest.mark.parametrize("method", calibrate.METHODS)
-def test_progress_counts_each_picture_once_a_pass(pictures, method):
+def test_progress_counts_each_image_once_per_pass(pictures, method):
     counts = []
     calibrate.ranges(net(), ["double"], pictures, method, counts.append)
     assert sum(counts) == calibrate.passes(method) * len(pictures)
 
 
-def test_what_is_always_zero_has_the_range_zero(pictures):
+def test_constant_zero_has_range_zero(pictures):
     for method in calibrate.METHODS:
         assert calibrate.ranges(net(0), ["double"], pictures, method) == {"double": 0}
 
@@ -76,7 +76,7 @@ def test_a_tensor_that_is_not_finite_is_named(pictures):
         calibrate.ranges(net(np.inf), ["double"], pictures, "minmax")
 
 
-def test_without_a_picture_or_with_another_method_there_is_an_error(pictures):
+def test_no_images_and_unknown_method_are_errors(pictures):
     with pytest.raises(ZooError, match="no images to calibrate with"):
         calibrate.ranges(net(), ["double"], pictures[:0])
     with pytest.raises(ZooError, match="'minimax'; did you mean 'minmax'"):
@@ -112,7 +112,7 @@ def test_percentiles_are_those_of_onnxruntime(name):
 
 
 @pytest.mark.parametrize("name", ["gauss", "laplace", "outliers"])
-def test_entropy_chooses_much_as_onnxruntime_does(name):
+def test_entropy_is_close_to_onnxruntime(name):
     """Theirs looks at both signs, with half the levels for each, and joins bins otherwise; the minimum is flat."""
     values = distributions()[name]
     counts, largest = histogram(values)
@@ -122,7 +122,7 @@ def test_entropy_chooses_much_as_onnxruntime_does(name):
     assert largest * calibrate.entropy(counts) == pytest.approx(expected, rel=0.5)
 
 
-def test_entropy_does_not_see_the_zeros_of_a_relu():
+def test_entropy_ignores_the_zeros_of_a_relu():
     """Nor do they count in NVIDIA's; with them the best range would be one in which zero is alone in its level."""
     found = {name: histogram(distributions()[name]) for name in ("gauss", "rectified")}
     gauss, rectified = (largest * calibrate.entropy(counts) for counts, largest in found.values())
@@ -134,7 +134,7 @@ def divergence(true, quantized):
     return sum(p * np.log(p / q) for p, q in zip(true, quantized, strict=True) if p)
 
 
-def test_entropy_is_that_of_a_naive_loop():
+def test_entropy_equals_a_naive_loop():
     generator = np.random.default_rng(5)
     counts = generator.integers(0, 20, 40)
     counts[25:] = generator.integers(0, 2, 15)
@@ -155,7 +155,7 @@ def test_entropy_is_that_of_a_naive_loop():
     assert calibrate.entropy(counts, levels) == best[1] / 40
 
 
-def test_entropy_gives_up_a_rare_outlier_and_keeps_what_is_uniform():
+def test_entropy_clips_a_rare_outlier_but_not_a_uniform_distribution():
     uniform = np.full(calibrate.BINS, 100)
     assert calibrate.entropy(uniform) == 1
     values = distributions()["outliers"]
@@ -166,7 +166,7 @@ def test_entropy_gives_up_a_rare_outlier_and_keeps_what_is_uniform():
     assert 2 < largest * calibrate.entropy(counts) < 8
 
 
-def test_a_calibration_is_kept_until_a_weight_a_picture_or_the_method_changes(pictures, zoo_cache):
+def test_cache_key_depends_on_weights_images_and_method(pictures, zoo_cache):
     first = cache.calibrated(net(), ["double"], pictures, "minmax")
     again = cache.calibrated(net(), ["double"], pictures, "minmax")
     assert not first.cached
@@ -190,7 +190,7 @@ def test_a_damaged_cache_is_computed_again_and_replaced(pictures, zoo_cache, dam
     assert json.loads(path.read_text()) == expected.ranges
 
 
-def test_a_layout_of_channels_first_is_fed_so():
+def test_channels_first_input_is_transposed():
     pictures = np.arange(2 * 2 * 3 * 1, dtype="uint8").reshape(2, 2, 3, 1)
     model = net()
     model.graph.inputs[0].shape = ir.Shape(["batch", 1, 2, 3])

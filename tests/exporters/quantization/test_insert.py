@@ -111,7 +111,7 @@ def simulated(pictures, ranges, arrays):
 
 
 @pytest.mark.parametrize("bias", [None, np.array([0.5, -1, 2], "float32")])
-def test_it_computes_what_a_naive_simulation_computes(pictures, ranges, bias):
+def test_result_equals_a_naive_simulation(pictures, ranges, bias):
     model = net() if bias is None else net({"out/bias": bias})
     found = run.scores(run.session(insert.quantize(model, ranges)), pictures)
     expected = simulated(pictures, ranges, weights()) + (0 if bias is None else bias)
@@ -123,7 +123,7 @@ def test_it_computes_what_a_naive_simulation_computes(pictures, ranges, bias):
     assert np.abs(full - expected).max() < 0.1 * np.abs(full).max()
 
 
-def test_its_form_is_the_one_that_tensorrt_takes(ranges):
+def test_structure_is_the_one_that_tensorrt_requires(ranges):
     model = insert.quantize(net(), ranges)
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     assert (model.ir_version, dict(model.opset_imports)) == (8, {"": 13})
@@ -157,7 +157,7 @@ def test_its_form_is_the_one_that_tensorrt_takes(ranges):
     assert found["conv1/kernel_scale"].shape == (4,)
 
 
-def test_where_values_only_move_they_are_quantized_once_more_with_the_same_scale(ranges):
+def test_data_movement_keeps_the_scale(ranges):
     model = insert.quantize(net(), ranges)
     quantized = {node.inputs[0].name: node.inputs[1].name for node in operators(model, "QuantizeLinear")}
     assert quantized == {
@@ -177,7 +177,7 @@ def test_where_values_only_move_they_are_quantized_once_more_with_the_same_scale
     assert set(ranges) == {"cast", "conv1", "conv2", "fc/gemm", "fc"}
 
 
-def test_the_same_model_gives_the_same_file_and_stays_as_it_is(ranges):
+def test_conversion_is_deterministic_and_does_not_modify_the_model(ranges):
     model = net()
     before = ir.to_proto(model).SerializeToString(deterministic=True)
     files = {ir.to_proto(insert.quantize(model, ranges)).SerializeToString(deterministic=True) for _ in range(3)}
@@ -202,7 +202,7 @@ def test_onnxruntime_computes_in_integers(ranges, tmp_path):
     assert [found.count(name) for name in ("QLinearConv", "QGemm", "Conv", "FusedConv", "Gemm")] == [2, 2, 0, 0, 0]
 
 
-def test_a_channel_or_an_activation_that_is_always_zero_has_a_scale(pictures, ranges):
+def test_zero_channels_and_activations_have_a_scale(pictures, ranges):
     kernel = weights()["conv1/kernel"]
     kernel[2] = 0
     model = insert.quantize(net({"conv1/kernel": kernel}), {**ranges, "fc": 0.0})
@@ -211,7 +211,7 @@ def test_a_channel_or_an_activation_that_is_always_zero_has_a_scale(pictures, ra
     assert np.isfinite(run.scores(run.session(model), pictures)).all()
 
 
-def test_layers_that_are_left_out_keep_their_weights(ranges):
+def test_excluded_layers_keep_their_weights(ranges):
     model = insert.quantize(net(), ranges, ["conv2", "out"])
     found = constants(model)
     for name in ("conv2/kernel", "out/kernel"):
@@ -220,7 +220,7 @@ def test_layers_that_are_left_out_keep_their_weights(ranges):
     assert "fc" not in {node.inputs[0].name for node in operators(model, "QuantizeLinear")}
 
 
-def test_what_cannot_be_quantized_is_an_error(ranges):
+def test_invalid_exclusions_and_opsets_are_errors(ranges):
     with pytest.raises(ZooError, match=r"no layer 'conv'.*did you mean 'conv2' or 'conv1'"):
         insert.quantize(net(), ranges, ["conv"])
     with pytest.raises(ZooError, match="no layer with constant weights remains"):
@@ -229,7 +229,7 @@ def test_what_cannot_be_quantized_is_an_error(ranges):
         insert.quantize(net(opset=12), ranges)
 
 
-def test_a_weight_that_two_layers_share_is_written_for_each():
+def test_shared_weight_is_duplicated():
     """Else onnxruntime refuses it where its sums are to be exact on any processor, as the gate wants it."""
     nodes = [
         helper.make_node("Gemm", ["x", "twice/kernel"], ["first"], "first"),
@@ -251,7 +251,7 @@ def test_a_weight_that_two_layers_share_is_written_for_each():
     np.testing.assert_allclose(run.session(made).run(None, {"x": given})[0], expected, atol=0.1)
 
 
-def test_a_pool_of_float32_stays_so_in_onnxruntime(pictures, tmp_path):
+def test_float32_pool_stays_float32_in_onnxruntime(pictures, tmp_path):
     nodes = [
         helper.make_node("Cast", ["pictures"], ["cast"], "cast", to=1),
         helper.make_node("Conv", ["cast", "conv1/kernel"], ["conv1"], "conv1"),
@@ -279,7 +279,7 @@ def test_a_pool_of_float32_stays_so_in_onnxruntime(pictures, tmp_path):
     np.testing.assert_allclose(given, expected, atol=0.05 * np.abs(expected).max())
 
 
-def test_a_layer_of_squares_is_none_to_quantize():
+def test_layer_that_reads_squares_is_not_quantized():
     nodes = [
         helper.make_node("Mul", ["x", "x"], ["square"], "square"),
         helper.make_node("Reshape", ["square", "shape"], ["moved"], "moved"),
@@ -295,7 +295,7 @@ def test_a_layer_of_squares_is_none_to_quantize():
     assert list(insert.layers(model)) == ["fc"]
 
 
-def test_whatever_is_left_out_no_other_ranges_are_needed(ranges):
+def test_exclusions_need_no_additional_ranges(ranges):
     layers = list(insert.layers(net()))
     for count in range(len(layers)):
         for left_out in itertools.combinations(layers, count):
@@ -312,7 +312,7 @@ def test_scales_and_integers_are_those_of_the_formula():
 
 
 @pytest.mark.slow("quantizes AlexNet at full size")
-def test_a_net_of_the_zoo_keeps_its_layers_names_and_values():
+def test_model_of_the_zoo_keeps_names_and_values():
     keras.utils.set_random_seed(4)
     full = convert.convert(source.find(zoo.load("alexnet-cifar")))
     pictures = np.random.default_rng(7).integers(0, 256, (16, 24, 24, 3), "uint8")

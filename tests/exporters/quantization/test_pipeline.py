@@ -35,7 +35,7 @@ def scores(path, pictures):
     return run.scores(run.session(path), pictures)
 
 
-def test_a_folder_is_calibrated_with_and_measured_on(full, digits, about, tmp_path):
+def test_folders_for_calibration_and_measurement(full, digits, about, tmp_path):
     report = quantization.quantize(full, tmp_path / "int8.onnx", calibration=digits, data=digits)
     onnx.checker.check_model(report.file, full_check=True)
     assert (report.precision, report.excluded, report.calibration.pictures) == ("int8", (), labelled.MAX_IMAGES)
@@ -60,14 +60,14 @@ def test_a_folder_is_calibrated_with_and_measured_on(full, digits, about, tmp_pa
     assert json.loads(json.dumps(report.plain()))["calibration"]["method"] == "percentile"
 
 
-def test_a_second_time_the_ranges_come_from_the_cache_and_the_file_is_the_same(full, digits, tmp_path):
+def test_second_run_uses_the_cache(full, digits, tmp_path):
     first = quantization.quantize(full, tmp_path / "first.onnx", calibration=digits, method="minmax")
     second = quantization.quantize(full, tmp_path / "second.onnx", calibration=digits, method="minmax")
     assert (first.calibration.cached, second.calibration.cached) == (False, True)
     assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
 
 
-def test_pictures_may_be_arrays_and_the_model_a_name(full, tmp_path):
+def test_images_can_be_arrays_and_the_model_a_name(full, tmp_path):
     pictures = np.random.default_rng(0).integers(0, 256, (40, 28, 28, 1), "uint8")
     labels = scores(full, pictures).argmax(axis=1)
     report = quantization.quantize(NAME, tmp_path / "int8.onnx", calibration=pictures, data=(pictures, labels))
@@ -76,7 +76,7 @@ def test_pictures_may_be_arrays_and_the_model_a_name(full, tmp_path):
     assert metadata.read(again.file)["quantization"] == metadata.read(report.file)["quantization"]
 
 
-def test_float16_needs_no_pictures(full, tmp_path):
+def test_float16_needs_no_images(full, tmp_path):
     pictures = np.random.default_rng(0).integers(0, 256, (40, 28, 28, 1), "uint8")
     for dtype in ("float32", "float16"):
         report = quantization.quantize(full, tmp_path / "half.onnx", "fp16", scores=dtype)
@@ -87,7 +87,7 @@ def test_float16_needs_no_pictures(full, tmp_path):
         np.testing.assert_allclose(scores(report.file, pictures), scores(full, pictures), rtol=1e-2, atol=2e-2)
 
 
-def test_layers_are_left_out_until_no_more_is_lost_than_may_be(full, digits, about, tmp_path, monkeypatch):
+def test_layers_are_excluded_until_the_drop_is_accepted(full, digits, about, tmp_path, monkeypatch):
     """With ranges that are a hundred times too small the first layer's input loses most."""
     calibrated = pipeline.cache.calibrated
 
@@ -106,7 +106,7 @@ def test_layers_are_left_out_until_no_more_is_lost_than_may_be(full, digits, abo
     assert table.layers[0].accuracy < table.accuracy - 5
 
 
-def test_a_net_that_float16_cannot_hold_is_compared_without_it(tmp_path):
+def test_model_that_float16_cannot_hold_is_compared_without_it(tmp_path):
     """Two layers of which one has weights too small and the other, whose product with them is as before, too large."""
     keras.utils.set_random_seed(4)
     parts = [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(32, "relu", name="small")]
@@ -138,7 +138,7 @@ def test_layers_are_ranked_in_the_graph_for_a_runtime():
         quantization.rank_layers(NAME, pictures, runtime="onnxrutime")
 
 
-def test_what_does_not_fit_together_is_an_error_and_leaves_no_file(full, digits, tmp_path):
+def test_contradicting_options_are_errors_and_write_no_file(full, digits, tmp_path):
     path = tmp_path / "int8.onnx"
     wrong = {
         "must end in .onnx": dict(path=tmp_path / "int8.plan"),
@@ -157,7 +157,7 @@ def test_what_does_not_fit_together_is_an_error_and_leaves_no_file(full, digits,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_files_of_the_zoo_in_float32_are_taken(full, digits, tmp_path):
+def test_only_float32_files_of_the_zoo_are_accepted(full, digits, tmp_path):
     made = quantization.quantize(full, tmp_path / "half.onnx", "fp16").file
     with pytest.raises(ZooError, match="is fp16 already"):
         quantization.quantize(made, tmp_path / "int8.onnx", calibration=digits)
@@ -168,7 +168,7 @@ def test_only_files_of_the_zoo_in_float32_are_taken(full, digits, tmp_path):
         quantization.quantize(tmp_path / "foreign.onnx", tmp_path / "int8.onnx", calibration=digits)
 
 
-def test_labels_are_places_among_the_class_names_or_ids(digits, about, tmp_path):
+def test_labels_are_indices_of_class_names_or_ids(digits, about, tmp_path):
     found, labels = labelled.load_labelled_images(digits, about)
     assert found.shape == (1797, 28, 28, 1)
     assert np.bincount(labels).tolist() == [len(list((digits / str(digit)).iterdir())) for digit in range(10)]
@@ -183,7 +183,7 @@ def test_labels_are_places_among_the_class_names_or_ids(digits, about, tmp_path)
         labelled.load_labelled_images(tmp_path / "zero", about)
 
 
-def test_pictures_to_calibrate_are_spread_over_a_folder(digits, about):
+def test_calibration_images_are_evenly_spaced(digits, about):
     paths = zoo.images.find(digits)
     found = labelled.load_calibration_images(digits, about["picture"])
     assert len(found) == labelled.MAX_IMAGES
@@ -192,7 +192,7 @@ def test_pictures_to_calibrate_are_spread_over_a_folder(digits, about):
 
 
 @pytest.mark.mnist
-def test_a_data_set_by_name_is_calibrated_with_its_training_part(about):
+def test_named_data_set_is_calibrated_with_its_training_split(about):
     import training.data
 
     parts = training.data.load("mnist", about["picture"]).splits
@@ -208,7 +208,7 @@ def test_a_data_set_by_name_is_calibrated_with_its_training_part(about):
 
 @pytest.mark.mnist
 @pytest.mark.parametrize("name", ["lenet5.mnist", "lenet5-modern.mnist"])
-def test_no_more_than_a_tenth_of_a_point_is_lost_on_mnist(name, tmp_path):
+def test_int8_loses_at_most_a_tenth_of_a_point_on_mnist(name, tmp_path):
     report = quantization.quantize(name, tmp_path / "int8.onnx", calibration="mnist", data="mnist")
     full, half, int8 = (each.accuracy for each in report.comparison.files)
     assert report.comparison.pictures == 10_000
@@ -217,7 +217,7 @@ def test_no_more_than_a_tenth_of_a_point_is_lost_on_mnist(name, tmp_path):
     assert full - int8 <= 0.1
 
 
-def test_the_command_writes_a_file_and_tells_what_comes_next(zoo_in_process, full, digits, tmp_path):
+def test_command_writes_a_file_and_prints_the_next_command(zoo_in_process, full, digits, tmp_path):
     words = ("quantize", full, "--calibration", digits, "--data", digits)
     done = zoo_in_process(*words, "--out", tmp_path / "int8.onnx", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -69,7 +69,7 @@ def measured(labels=LABELS):
     return sensitivity.measure(net(), found, PICTURES, labels)
 
 
-def test_the_fragile_layer_is_the_worst():
+def test_fragile_layer_ranks_first():
     table = measured()
     assert table.accuracy == 100
     assert table.layers[0].layer == "second"
@@ -79,7 +79,7 @@ def test_the_fragile_layer_is_the_worst():
     assert worst.difference > 0.5 > max(each.difference for each in others)
 
 
-def test_without_labels_the_scores_tell():
+def test_without_labels_scores_are_compared():
     table = measured(None)
     assert table.accuracy is None
     assert table.layers[0].layer == "second"
@@ -87,20 +87,20 @@ def test_without_labels_the_scores_tell():
     assert differences == sorted(differences, reverse=True)
 
 
-def test_progress_counts_each_picture_once_a_layer_and_once_for_float32(ranges):
+def test_progress_counts_each_image_once_per_layer_and_once_for_float32(ranges):
     counts = []
     sensitivity.measure(net(), ranges, PICTURES, LABELS, counts.append)
     assert sum(counts) == 4 * len(PICTURES)
 
 
-def test_the_search_leaves_out_the_fragile_layer_alone(ranges):
+def test_search_excludes_only_the_fragile_layer(ranges):
     made, left_out = sensitivity.search(net(), ranges, evaluate, order, 2)
     assert left_out == ("second",)
     assert evaluate(made) >= 98
     assert "second/kernel" in made.graph.initializers
 
 
-def test_the_search_leaves_nothing_out_where_all_may_be_lost(ranges):
+def test_search_excludes_nothing_if_any_drop_is_accepted(ranges):
     def never():
         raise AssertionError("no layer has to be ranked")
 
@@ -108,12 +108,12 @@ def test_the_search_leaves_nothing_out_where_all_may_be_lost(ranges):
     assert left_out == ()
 
 
-def test_what_is_left_out_in_any_case_is_not_counted_as_a_find(ranges):
+def test_search_keeps_given_exclusions(ranges):
     _, left_out = sensitivity.search(net(), ranges, evaluate, order, 2, ["third"])
     assert left_out == ("third", "second")
 
 
-def test_a_search_that_fails_tells_the_smallest_drop(ranges):
+def test_failed_search_reports_the_smallest_drop(ranges):
     drops = []
 
     def pretended(model):
@@ -133,7 +133,7 @@ def printed(table):
     return console.file.getvalue()
 
 
-def test_the_table_is_for_people_and_for_programs():
+def test_table_as_text_and_json():
     table = measured()
     text = printed(table)
     assert text.index("second") < text.index("first")
