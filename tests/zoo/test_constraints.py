@@ -1,4 +1,4 @@
-"""The projection of weights onto balls: exact, and no more than it has to do."""
+"""MaxNorm scales weights to the limit, and does not change weights within it."""
 
 import json
 
@@ -42,7 +42,7 @@ def test_projection(w, c):
 
 @settings(max_examples=50, deadline=None)
 @given(WEIGHTS, st.floats(0.1, 20))
-def test_result_is_legal_and_projecting_again_changes_nothing(w, c):
+def test_projection_is_within_the_limit_and_idempotent(w, c):
     once = projected(w, c)
     norms = np.sqrt(np.sum(once.astype("float64") ** 2, axis=tuple(range(w.ndim - 1))))
     assert (norms <= c * (1 + 3e-7)).all()  # a norm rounds, and so does c
@@ -53,8 +53,8 @@ def test_result_is_legal_and_projecting_again_changes_nothing(w, c):
     "shape, axis", [((784, 1500), None), ((1500, 784), 1), ((5, 5, 16, 300), None), ((5, 5, 40, 2), (0, 1))]
 )
 @pytest.mark.parametrize("c", [0.1, 1.0, 3.0])
-def test_projecting_again_changes_no_bit_of_many_units(shape, axis, c):
-    """Nor where all weights are equal, so that the roundings of the norm are of one sign."""
+def test_projection_of_many_units_is_idempotent_to_the_bit(shape, axis, c):
+    """Also if all weights are equal, so that the rounding errors of the norm have one sign."""
     w = np.random.default_rng(2).normal(size=shape).astype("float32")
     for each in (w, np.full_like(w, 0.3), np.float32(1e-4) * w):
         once = projected(each, c, axis)
@@ -64,14 +64,14 @@ def test_projecting_again_changes_no_bit_of_many_units(shape, axis, c):
 
 @settings(max_examples=50, deadline=None)
 @given(WEIGHTS, st.floats(1.001, 10))
-def test_legal_weights_keep_every_bit(w, slack):
-    """Keras' own constraint shrinks them."""
+def test_weights_within_the_limit_keep_every_bit(w, slack):
+    """Keras' constraint shrinks them."""
     norms = np.sqrt(np.sum(w.astype("float64") ** 2, axis=tuple(range(w.ndim - 1))))
     np.testing.assert_array_equal(projected(w, max(0.1, slack * norms.max())), w)
 
 
-def test_keras_own_constraint_shrinks_legal_weights():
-    """Why there is one here."""
+def test_keras_constraint_shrinks_weights_within_the_limit():
+    """The reason for a constraint of our own."""
     w = np.float32([[0.6], [0.8]])
     shrunk = keras.ops.convert_to_numpy(keras.constraints.MaxNorm(2.0, axis=0)(w))
     assert (shrunk < w).all()
@@ -84,12 +84,12 @@ def test_zero_weights_and_mixed_units():
 
 
 def test_other_axes():
-    """The weights out of each input instead."""
+    """The norm of the weights from each input."""
     np.testing.assert_allclose(projected(np.float32([[3, 4], [0.3, 0.4]]), 1.0, 1), [[0.6, 0.8], [0.3, 0.4]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("c", [0, -1.0])
-def test_refuses_a_norm(c):
+def test_norm_must_be_positive(c):
     with pytest.raises(ValueError, match="must be positive"):
         MaxNorm(c)
 
@@ -101,10 +101,10 @@ def test_serialized():
         assert copy.get_config() == constraint.get_config()
 
 
-# JAX has no float64 unless it is told to have it at its start.
+# JAX has no float64 unless it is enabled at its start.
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", *["float64"] * (keras.backend.backend() != "jax")])
 def test_projection_in_other_precisions(dtype):
-    """Two thousand inputs, where a sum of squares in half precision would be off by as much as it is."""
+    """With two thousand inputs a sum of squares in half precision would be off by 100 %."""
     weights = keras.ops.cast(np.random.default_rng(0).normal(size=(2000, 5)), dtype)
     once = MaxNorm(3.0)(weights)
     assert keras.backend.standardize_dtype(once.dtype) == dtype

@@ -1,4 +1,4 @@
-"""The losses against naive loops and against the numbers of the paper and the lecture."""
+"""The losses agree with naive loops and with the numbers of the paper and the lecture."""
 
 import json
 import math
@@ -23,13 +23,13 @@ LOSSES = [
     LMS(low=-0.5, high=2.0),
 ]
 
-# The lecture's three pictures: a cat, a car, a frog, each with its scores for these three classes.
+# The lecture's three images, a cat, a car and a frog, each with its scores for these three classes.
 LECTURE = np.array([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]])
 
 
 @pytest.fixture
 def scores():
-    """Minus distances, as LeNet-5 gives them: (6, 4)."""
+    """Minus distances, like the scores of LeNet-5, (6, 4)."""
     return -np.random.default_rng(1).uniform(0, 3, size=(6, 4)).astype("float32")
 
 
@@ -40,7 +40,7 @@ def value(loss, labels, scores):
     return keras.ops.convert_to_numpy(loss(labels, scores))
 
 
-# Line by line.
+# Naive loops.
 
 
 def minimum_distance(labels, scores):
@@ -116,18 +116,18 @@ def test_maximum_a_posteriori_by_hand():
     ],
 )
 def test_maximum_a_posteriori_of_large_distances(distances, j, expected):
-    """The exponentials underflow, the loss does not."""
+    """The exponentials underflow, but the loss is right."""
     found = value(MaximumAPosteriori(j), [0], -np.float32([distances]))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("j", [0, -1.0])
-def test_maximum_a_posteriori_refuses_j(j):
+def test_j_must_be_positive(j):
     with pytest.raises(ValueError, match="must be positive"):
         MaximumAPosteriori(j)
 
 
-def test_multiclass_hinge_of_the_lecture():
+def test_multiclass_hinge_on_the_example_of_the_lecture():
     """2.9, 0 and 12.9, mean 5.2667."""
     each = value(MulticlassHinge(reduction=None), [0, 1, 2], LECTURE)
     np.testing.assert_allclose(each, [2.9, 0, 12.9], rtol=1e-5, atol=1e-6)
@@ -141,8 +141,8 @@ def test_multiclass_hinge(scores, margin, squared):
     np.testing.assert_allclose(value(MulticlassHinge(margin, squared), LABELS, scores), expected, rtol=1e-5)
 
 
-def test_softmax_of_the_lecture():
-    """The same three pictures under Keras' own criterion: 2.0404, 0.0791 and 6.1565."""
+def test_softmax_on_the_example_of_the_lecture():
+    """Keras' cross-entropy of the same three images: 2.0404, 0.0791 and 6.1565."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
     np.testing.assert_allclose(value(loss, np.arange(3), LECTURE), [2.0404, 0.0791, 6.1565], atol=5e-5)
 
@@ -153,8 +153,8 @@ def test_softmax_of_the_lecture():
     st.lists(st.integers(0, 3), min_size=3, max_size=3),
     st.floats(1, 100),
 )
-def test_hinges_that_are_zero_stay_zero(scores, labels, factor):
-    """The lecture: if L(W) = 0 then L(2W) = 0, as no W is the only best one."""
+def test_zero_hinge_losses_stay_zero_with_larger_weights(scores, labels, factor):
+    """If L(W) = 0 then L(2W) = 0, so the best W is not unique."""
     labels = np.array(labels)
     scores[range(3), labels] = scores.max(axis=1) + 4.5  # true scores of 1.5 and more, with a lead of 4.5
     scores = scores - np.where(np.eye(4)[labels], 0, 4.5).astype("float32")  # the others are -1.5 and less
@@ -174,7 +174,7 @@ def test_binary_hinge_of_each_class_against_the_rest(scores, margin, squared):
 
 
 def test_binary_hinge_of_one_score():
-    """max(0, 1 - t s): inside the margin, beyond it, and on the wrong side; whatever the form of the labels."""
+    """max(0, 1 - t s) inside the margin, beyond it and on the wrong side, for all forms of labels."""
     scores, labels, expected = np.array([[0.5], [2.0], [0.5], [-3.0]]), np.array([1, 1, 0, 0]), [0.5, 0, 1.5, 0]
     for same in (labels, labels[:, None], 2 * labels - 1, labels.astype("float64")):
         np.testing.assert_allclose(value(BinaryHinge(reduction=None), same, scores), expected, rtol=1e-6)
@@ -194,7 +194,7 @@ def test_lms(scores, low, high):
 
 
 def learn(loss, rate, rows, labels, start):
-    """Return the weights of a layer of linear units, after Keras' SGD has seen the rows one by one."""
+    """Return the weights of a layer of linear units, after Keras' SGD on the rows one by one."""
     net = keras.Sequential([keras.Input((start.shape[0],)), keras.layers.Dense(start.shape[1], use_bias=False)])
     net.set_weights([start])
     net.compile(keras.optimizers.SGD(rate), loss, run_eagerly=keras.backend.backend() == "tensorflow")
@@ -236,7 +236,7 @@ def test_lms_is_widrow_and_hoffs_rule(units):
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
-def test_labels_of_any_form(loss, scores):
+def test_integer_and_one_hot_labels_agree(loss, scores):
     one_hot = np.eye(4)[LABELS]
     expected = value(loss, LABELS, scores)
     assert expected > 0
@@ -245,8 +245,8 @@ def test_labels_of_any_form(loss, scores):
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
-def test_labels_of_a_column_of_two_classes(loss, scores):
-    """(batch, 1) labels are integers, also where a one-hot row is hardly wider."""
+def test_column_of_labels_is_integers(loss, scores):
+    """(batch, 1) labels are integers, even with two classes."""
     labels, two = np.array([0, 1, 1, 0, 1, 1]), scores[:, :2]
     assert value(loss, labels[:, None], two) == value(loss, np.eye(2)[labels], two) != value(loss, 1 - labels, two)
 
@@ -266,7 +266,7 @@ def test_reductions_and_sample_weights(loss, scores):
 
 
 def test_serialized(scores):
-    """A loss made of its config, also after JSON, has the same config and the same value."""
+    """A loss made from its config, after JSON too, has the same config and the same value."""
     for loss in LOSSES:
         text = json.dumps(keras.losses.serialize(loss))
         copy = keras.losses.deserialize(json.loads(text))
@@ -275,7 +275,7 @@ def test_serialized(scores):
         assert value(copy, LABELS, scores) == value(loss, LABELS, scores)
 
 
-def test_made_of_what_a_card_says(scores):
+def test_deserialized_from_a_card(scores):
     loss = keras.losses.deserialize({"class_name": "zoo>MaximumAPosteriori", "config": {"j": 2.0}})
     np.testing.assert_allclose(value(loss, LABELS, scores), maximum_a_posteriori(LABELS, scores, 2.0), rtol=1e-5)
 
@@ -311,7 +311,7 @@ def test_gradients(loss, reference, scores):
 
 
 def test_gradient_of_large_distances():
-    """Far from all prototypes, eq. 9 pulls to the true one and pushes from none."""
+    """Far from all prototypes, eq. 9 only decreases the distance to the true one."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
     model.set_weights([np.zeros((1, 2)), np.array([-500.0, -600.0])])
     model.compile(keras.optimizers.SGD(1.0), MaximumAPosteriori(), run_eagerly=keras.backend.backend() == "tensorflow")
@@ -320,8 +320,8 @@ def test_gradient_of_large_distances():
 
 
 @pytest.mark.parametrize("loss", [BinaryHinge(), PerceptronCriterion(), LMS()], ids=lambda loss: loss.name)
-def test_one_unit_alone_may_have_scores_without_an_axis(loss):
-    """Rows are charged one by one; against a column of labels a row of scores would be charged with all."""
+def test_single_unit_may_have_flat_scores(loss):
+    """Each row has its own label; without the axis, scores would broadcast against a column of labels."""
     scores, labels = np.float32([0.3, -2, 0.5, -0.1]), np.array([1, 0, 0, 1])
     alone = [float(loss(labels[row : row + 1], scores[row : row + 1, None])) for row in range(4)]
     for each in (labels, labels[:, None]):

@@ -1,4 +1,4 @@
-"""The optimizer of 2012 against the plain loop, several steps long."""
+"""MomentumWithDecay agrees with a plain loop over several steps."""
 
 import keras
 import numpy as np
@@ -52,7 +52,7 @@ def optimized(optimizer):
 
 
 def loop(rate_of, decay_of, momentum=0.9, bias_rate=2.0, bias_decay=False):
-    """The same, number by number: rate_of(layer, step), decay_of(layer)."""
+    """The same in NumPy, with rate_of(layer, step) and decay_of(layer)."""
     values = [weight.astype("float64") for weight in net().get_weights()]
     velocities = [np.zeros(value.shape) for value in values]
     found = []
@@ -74,7 +74,7 @@ def assert_same(found, expected):
             np.testing.assert_allclose(weight, value, rtol=1e-5, atol=1e-6)
 
 
-def test_the_rule_of_2012():
+def test_update_of_2012():
     assert_same(optimized(MomentumWithDecay(0.01)), loop(lambda layer, step: 0.01, lambda layer: 0.0005))
 
 
@@ -89,14 +89,14 @@ def test_the_rule_of_2012():
     ],
     ids=str,
 )
-def test_its_settings(settings):
-    """With a decay that is large enough to be seen."""
+def test_settings(settings):
+    """With a decay that is large enough to matter."""
     found = optimized(MomentumWithDecay(0.1, weight_decay=0.3, **settings))
     assert_same(found, loop(lambda layer, step: 0.1, lambda layer: 0.3, **settings))
 
 
-def test_the_decay_is_within_the_momentum():
-    """Keras' own, beside it, gives other weights from the second step on."""
+def test_weight_decay_is_coupled():
+    """Keras' decoupled weight decay gives other weights from the second step on."""
     ours = optimized(MomentumWithDecay(0.1, weight_decay=0.3, bias_rate=1.0, bias_decay=True))
     keras_own = optimized(keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.3))
     assert_same(ours[:1], keras_own[:1])
@@ -109,13 +109,13 @@ def test_rates_and_decays_of_single_layers():
     assert_same(optimized(optimizer), loop(lambda layer, step: rates[layer], decays.get))
 
 
-def test_schedules_of_the_net_and_of_a_layer():
+def test_schedules_of_net_and_layer():
     optimizer = MomentumWithDecay(Halving(0.1), weight_decay=0.3, rates={"fc2": Halving(0.4)})
     start = {"conv1": 0.1, "fc2": 0.4}
     assert_same(optimized(optimizer), loop(lambda layer, step: start[layer] / 2**step, lambda layer: 0.3))
 
 
-def test_at_rate_0_a_layer_stays():
+def test_layer_with_rate_0_is_not_changed():
     found = optimized(MomentumWithDecay(0.1, rates={"conv1": 0}))
     for step in found:
         for weight, start in zip(step[:2], net().get_weights()[:2], strict=True):
@@ -123,7 +123,7 @@ def test_at_rate_0_a_layer_stays():
         assert not np.array_equal(step[2], net().get_weights()[2])
 
 
-def test_layers_are_found_within_other_models():
+def test_layers_within_nested_models():
     inner = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="conv1")], name="inner")
     model = keras.Sequential([keras.Input((2,)), inner, keras.layers.Dense(3, name="fc2")], name="outer")
     optimizer = MomentumWithDecay(0.1, rates={"conv1": 0.0})
@@ -135,7 +135,7 @@ def test_layers_are_found_within_other_models():
 
 
 @pytest.mark.parametrize("table", ["rates", "decays"])
-def test_a_layer_that_is_not_there_is_an_error_that_names_the_nearest(table):
+def test_unknown_layer_is_an_error_with_a_suggestion(table):
     optimizer = MomentumWithDecay(0.1, **{table: {"conv2": 0.0}})
     with pytest.raises(ValueError, match=f"{table} names 'conv2'.*did you mean 'conv1'"):
         optimizer.build(net().trainable_variables)
@@ -151,12 +151,12 @@ def test_a_layer_that_is_not_there_is_an_error_that_names_the_nearest(table):
     ],
     ids=str,
 )
-def test_wrong_settings_are_refused(settings, message):
+def test_wrong_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         MomentumWithDecay(0.1, **settings)
 
 
-def test_it_comes_back_from_its_configuration():
+def test_config():
     optimizer = MomentumWithDecay(
         Halving(0.1),
         momentum=0.8,
@@ -176,8 +176,8 @@ def test_it_comes_back_from_its_configuration():
                 np.testing.assert_array_equal(weight, value)
 
 
-def test_it_learns_in_keras_fit():
-    """In a compiled step, as in training: on a line, weights and biases come to those that drew it."""
+def test_keras_fit():
+    """In a compiled step, as in training: weights and biases converge to those of a line."""
     generator = np.random.default_rng(2)
     x = generator.normal(size=(64, 2)).astype("float32")
     y = x @ np.array([[1.0], [-2.0]], "float32") + 0.5

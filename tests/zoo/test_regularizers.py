@@ -1,4 +1,4 @@
-"""The penalties as the lecture writes them."""
+"""The penalties agree with the formulas of the lecture."""
 
 import json
 
@@ -21,9 +21,9 @@ def charge(regularizer, w=W):
 @pytest.mark.parametrize(
     "regularizer, expected",
     [
-        (L2(0.1), 0.1 * 5.25),  # no one half
+        (L2(0.1), 0.1 * 5.25),  # without a factor 1/2
         (L1(0.1), 0.1 * 3.5),
-        (ElasticNet(0.1, 3.0), 0.1 * (3 * 5.25 + 3.5)),  # beta is of the square alone
+        (ElasticNet(0.1, 3.0), 0.1 * (3 * 5.25 + 3.5)),  # beta is a factor of the square only
         (ElasticNet(0.1, 0.0), 0.1 * 3.5),
     ],
 )
@@ -47,8 +47,8 @@ def test_serialized():
     assert charge(copy) == charge(regularizer)
 
 
-def test_in_a_layer_the_bias_goes_free():
-    """The loss of a model is that of the data and the penalty: the total of the lecture."""
+def test_bias_is_not_penalized():
+    """The loss of a model is the data loss plus the penalty, the total of the lecture."""
     layer = keras.layers.Dense(2, kernel_regularizer=ElasticNet(0.1, 3.0))
     layer.build((None, 2))
     layer.set_weights([W, np.float32([100, 100])])

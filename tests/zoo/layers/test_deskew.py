@@ -1,4 +1,4 @@
-"""Deskewing against moments counted pixel by pixel and SciPy's affine transform, on whatever backend runs."""
+"""Deskewing agrees with moments computed pixel by pixel and with SciPy's affine transform."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ def deskew(pictures):
 
 
 def moments(picture):
-    """Row and column of the centre of mass, and covariance over variance of the row, of one (height, width) picture."""
+    """Row and column of the centre of mass, and covariance over variance of the row, of one (height, width) image."""
     total = row = column = variance = covariance = 0.0
     for (i, j), ink in np.ndenumerate(picture):
         total, row, column = total + ink, row + ink * i, column + ink * j
@@ -38,7 +38,7 @@ def upright(picture):
 
 
 def bar(slant, size=28, row=0.0, column=0.0):
-    """A bar of 14 rows, 4 pixels wide with soft ends, that leans by `slant` columns a row."""
+    """A bar of 14 rows, 4 pixels wide with soft ends, that is slanted by `slant` columns per row."""
     ys, xs = np.mgrid[:size, :size] - (size - 1) / 2
     beside = np.abs(xs - column - slant * (ys - row))
     return (255 * np.clip(2.5 - beside, 0, 1) * (np.abs(ys - row) <= 7)).astype("float32")
@@ -46,7 +46,7 @@ def bar(slant, size=28, row=0.0, column=0.0):
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6))
-def test_scipy_turns_it_the_same_way(seed):
+def test_same_result_as_scipy(seed):
     generator = np.random.default_rng(seed)
     picture = generator.integers(0, 256, (9, 12)) * (generator.random((9, 12)) < generator.uniform(0.1, 1))
     picture[generator.integers(9), generator.integers(12)] = 200
@@ -55,7 +55,7 @@ def test_scipy_turns_it_the_same_way(seed):
 
 
 @pytest.mark.parametrize("slant", [-0.6, -0.2, 0, 0.35, 0.7])
-def test_a_leaning_bar_comes_back_upright_and_centred(slant):
+def test_slanted_bar_becomes_upright_and_centred(slant):
     pictures = np.stack([bar(slant), bar(slant, row=1.3, column=-2.2)])[..., None]
     for picture in deskew(pictures)[..., 0]:
         row, column, rest = moments(picture)
@@ -64,18 +64,18 @@ def test_a_leaning_bar_comes_back_upright_and_centred(slant):
         np.testing.assert_allclose(picture[10:18], bar(0)[10:18], atol=70)
 
 
-def test_what_stands_upright_stays():
+def test_upright_image_is_unchanged():
     picture = bar(0)[None, ..., None]
     np.testing.assert_allclose(deskew(picture), picture, atol=0.01)
 
 
-def test_twice_is_nearly_once():
+def test_deskewing_is_nearly_idempotent():
     once = deskew(np.stack([bar(0.5), bar(-0.3, row=2, column=1)])[..., None])
     twice = deskew(once)
     assert np.abs(twice - once).max() < 10 and np.abs(once).max() > 200
 
 
-def test_nothing_comes_of_nothing_and_one_row_has_no_slant():
+def test_empty_image_is_unchanged_and_one_row_has_no_slant():
     pictures = np.zeros((3, 8, 8, 1))
     pictures[1, 2, 3:7] = 255
     pictures[2, 6, 6] = 1
@@ -87,7 +87,7 @@ def test_nothing_comes_of_nothing_and_one_row_has_no_slant():
     np.testing.assert_allclose(found[2, 3:5, 3:5], np.full((2, 2, 1), 0.25), atol=1e-6)
 
 
-def test_all_channels_move_together():
+def test_channels_have_one_transform():
     grey = bar(0.4)
     colour = np.stack([grey, 0 * grey, grey / 2], axis=-1)[None]
     expected = upright(grey)
@@ -95,7 +95,7 @@ def test_all_channels_move_together():
         np.testing.assert_allclose(deskew(colour)[0, ..., channel], share * expected, atol=0.05)
 
 
-def test_preprocessing_deskews_before_all_else():
+def test_preprocessing_deskews_first():
     picture = bar(0.4).astype("uint8")
     layer = Preprocessing(scale=0.01, shift=-1.0, padding=2, deskew=True)
     found = keras.ops.convert_to_numpy(layer(picture[None, ..., None]))

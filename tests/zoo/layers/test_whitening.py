@@ -1,4 +1,4 @@
-"""Preprocessing fitted to the training part: what it does to those data, and what it must not do to others."""
+"""Whitening layers whiten the data that they were fitted to, and apply the same transform to other data."""
 
 import json
 
@@ -16,7 +16,7 @@ LAYERS = [ZeroCenter, PCAWhitening, ZCAWhitening]
 
 
 def pictures(seed=0, rows=200, shape=SHAPE):
-    """Correlated pictures with a mean, float32."""
+    """Correlated images with a mean, float32."""
     rng = np.random.default_rng(seed)
     features = int(np.prod(shape))
     mixed = rng.normal(size=(rows, features)) @ rng.normal(size=(features, features)) + 5 * rng.normal(size=features)
@@ -40,7 +40,7 @@ def covariance(z):
 
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_zero_center(per_channel):
-    """The mean picture, or one number a channel."""
+    """The mean image, or one number per channel."""
     data = pictures(shape=(3, 2, 4))
     layer = adapted(ZeroCenter(per_channel), data)
     mean = data.astype("float64").mean(axis=(0, 1, 2) if per_channel else 0)
@@ -48,15 +48,15 @@ def test_zero_center(per_channel):
     assert layer.count_params() == (4 if per_channel else 24)
 
 
-def test_means_are_those_of_the_data_it_was_fitted_to():
-    """Other data keep what sets them apart."""
+def test_mean_is_that_of_the_fitted_data():
+    """Other data keep their difference from it."""
     train, test = pictures(), pictures() + 3
     np.testing.assert_allclose(run(adapted(ZeroCenter(), train), test).mean(axis=0), 3, atol=1e-4)
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([PCAWhitening, ZCAWhitening]))
-def test_whitened_data_have_the_identity_for_a_covariance(seed, make):
+def test_covariance_of_whitened_data_is_the_identity(seed, make):
     data = pictures(seed)
     assume(np.linalg.cond(covariance(data)) < 1e5)  # float32 has no digits for others
     z = run(adapted(make(epsilon=0), data), data)
@@ -64,8 +64,8 @@ def test_whitened_data_have_the_identity_for_a_covariance(seed, make):
     np.testing.assert_allclose(covariance(z), np.eye(6), atol=1e-2)
 
 
-def test_pca_is_in_the_order_of_variance():
-    """Without the scaling, the components are those of an eigen-decomposition, and none is correlated with another."""
+def test_pca_components_are_sorted_by_variance():
+    """Without the scaling, the components are those of an eigen-decomposition and are uncorrelated."""
     data = pictures(1)
     layer = adapted(PCAWhitening(epsilon=0), data)
     rotated = run(layer, data) * keras.ops.convert_to_numpy(layer.deviations)
@@ -75,7 +75,7 @@ def test_pca_is_in_the_order_of_variance():
     np.testing.assert_allclose(found - np.diag(np.diag(found)), 0, atol=1e-3 * variances[0])
 
 
-def test_components_are_the_first_of_all():
+def test_components_are_the_first_ones():
     data = pictures(2)
     every = run(adapted(PCAWhitening(), data), data)
     few = adapted(PCAWhitening(2), data)
@@ -83,8 +83,8 @@ def test_components_are_the_first_of_all():
     assert few.compute_output_shape((None, *SHAPE)) == (None, 2)
 
 
-def test_zca_is_symmetric_and_the_nearest_of_all_whitenings():
-    """Any rotation of white data is white; that of ZCA stays nearest to the data."""
+def test_zca_is_symmetric_and_the_nearest_whitening():
+    """Any rotation of white data is white; that of ZCA is the nearest to the data."""
     data = pictures(3)
     centered = (data - data.mean(axis=0)).reshape(200, 6)
     zca = run(adapted(ZCAWhitening(epsilon=0), data), data)
@@ -102,8 +102,8 @@ def test_zca_is_symmetric_and_the_nearest_of_all_whitenings():
     assert np.sum((run(adapted(PCAWhitening(epsilon=0), data), data) - centered) ** 2) > distance
 
 
-def test_epsilon_holds_back_what_hardly_varies():
-    """Variances v and epsilon e: what comes out has the variance v/(v + e)."""
+def test_epsilon_limits_the_gain_of_small_variances():
+    """Variances v and epsilon e: the output has the variance v/(v + e)."""
     data = np.random.default_rng(4).normal(size=(500, 2)).astype("float32") * np.float32([10, 0.01])
     z = run(adapted(PCAWhitening(epsilon=0.01), data), data)
     v = np.linalg.eigvalsh(covariance(data))[::-1]
@@ -118,8 +118,8 @@ def test_inverse(make):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(layer.inverse(layer(other))), other, rtol=1e-3, atol=1e-3)
 
 
-def test_inverse_of_some_components_misses_what_the_others_hold():
-    """The mean squared error is the sum of the variances that were left out."""
+def test_inverse_of_some_components_is_the_projection():
+    """The mean squared error is the sum of the variances of the other components."""
     data = pictures(7)
     layer = adapted(PCAWhitening(4), data)
     back = keras.ops.convert_to_numpy(layer.inverse(layer(data)))
@@ -128,7 +128,7 @@ def test_inverse_of_some_components_misses_what_the_others_hold():
 
 
 @pytest.mark.parametrize("make", LAYERS)
-def test_refuses_to_run_before_it_is_fitted(make):
+def test_must_be_fitted_before_it_runs(make):
     with pytest.raises(ValueError, match="is not fitted: call `adapt`"):
         make()(pictures())
     model = keras.Sequential([keras.Input(SHAPE), make()])
@@ -138,7 +138,7 @@ def test_refuses_to_run_before_it_is_fitted(make):
     assert np.isfinite(run(model, pictures())).all()
 
 
-def test_refuses_to_whiten_what_does_not_vary():
+def test_epsilon_of_zero_requires_variance():
     data = pictures()
     data[:, 0, 0] = data[:, 1, 1]
     with pytest.raises(ValueError, match="vary along 5 of 6 axes"):
@@ -147,7 +147,7 @@ def test_refuses_to_whiten_what_does_not_vary():
     assert np.isfinite(run(adapted(ZCAWhitening(), data), data)).all()
 
 
-def test_refuses_more_components_than_features():
+def test_at_most_as_many_components_as_features():
     with pytest.raises(ValueError, match="7 components need as many features, not"):
         PCAWhitening(7).build((None, *SHAPE))
 
@@ -165,8 +165,8 @@ def test_saved_and_loaded(make, tmp_path):
 
 
 @pytest.mark.parametrize("make", LAYERS)
-def test_weights_that_are_set_count_as_fitted(make):
-    """Those of a layer, and those of a model: a clone, which itself is fitted to nothing."""
+def test_set_weights_counts_as_fitting(make):
+    """Of a layer, and of a model: a clone that was not fitted itself."""
     data = pictures()
     model = keras.Sequential([keras.Input(SHAPE), adapted(make(), data)])
     clone, layer = keras.models.clone_model(model), make()
@@ -179,7 +179,7 @@ def test_weights_that_are_set_count_as_fitted(make):
     np.testing.assert_array_equal(clone.predict(data, verbose=0), model.predict(data, verbose=0))
 
 
-def test_a_net_that_is_not_fitted_refuses_in_a_graph_too():
+def test_net_must_be_fitted_before_it_runs_in_a_graph():
     with pytest.raises(ValueError, match="is not fitted"):
         keras.Sequential([keras.Input(SHAPE), ZeroCenter()]).predict(pictures(), verbose=0)
 

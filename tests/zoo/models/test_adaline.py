@@ -1,4 +1,4 @@
-"""Adaline: the rule against loops that follow the papers, and the laws of LMS."""
+"""Adaline: its rules agree with loops that follow the papers, and LMS has the published convergence properties."""
 
 import json
 import math
@@ -44,7 +44,7 @@ def turn(net, knobs):
     net.set_weights([knobs[:-1], knobs[-1]])
 
 
-# The papers, line by line: w is (inputs + 1, units).
+# Loops that follow the papers; w is (inputs + 1, units).
 
 
 def mu_lms(w, x, d, mu):
@@ -72,7 +72,7 @@ def sgd(net, loss, rate, x, labels, batch_size=1):
 
 
 def one_by_one(net, loss, rate, x, labels):
-    """Show the rows one by one in many steps a graph; return the mean of the losses in front of each step."""
+    """Train on the rows one by one, many steps per graph; return the mean of the losses before each step."""
     net.compile(keras.optimizers.SGD(rate), loss, steps_per_execution=200)
     return net.fit(x, labels, batch_size=1, shuffle=False, verbose=0).history["loss"][0]
 
@@ -81,7 +81,7 @@ def one_by_one(net, loss, rate, x, labels):
 
 
 def test_mu_lms_is_sgd_on_the_linear_error(rng):
-    """A unit a class: losses.LMS halves the squared error, so that its rate is Widrow's 2 mu."""
+    """One unit per class: losses.LMS halves the squared error, so the learning rate is Widrow's 2 mu."""
     x, labels = rng.normal(size=(12, 2, 3, 1)).astype("float32"), rng.integers(0, 4, 12)
     net = adaline(4, input_shape=(2, 3, 1))
     turn(net, rng.normal(size=(7, 4)))
@@ -91,7 +91,7 @@ def test_mu_lms_is_sgd_on_the_linear_error(rng):
 
 
 def test_mu_lms_is_sgd_on_the_squared_error_to_a_target(rng, demonstration):
-    """One unit: the squared error is not halved, so that the rate is Widrow's mu."""
+    """A single unit: the squared error is not halved, so the learning rate is Widrow's mu."""
     x, labels = demonstration
     net = adaline(3, TARGETS, (4, 4, 1))
     expected = mu_lms(np.zeros((17, 1)), x, np.take(TARGETS, labels)[:, None], mu=0.02)
@@ -114,8 +114,8 @@ def test_alpha_lms(rng, targets):
 
 @settings(max_examples=40, deadline=None)
 @given(st.floats(0.01, 1.99), st.integers(0, 2**32 - 1), st.floats(0.1, 30.0))
-def test_alpha_lms_leaves_the_same_share_of_every_error(alpha, seed, scale):
-    """The error on the row shown becomes (1 - alpha) of itself, whatever the length of the input."""
+def test_alpha_lms_removes_the_same_share_of_every_error(alpha, seed, scale):
+    """The error on the row is multiplied by (1 - alpha), for inputs of any norm."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(1, 1, 5, 1), scale=scale).astype("float32")
     net = adaline(3, input_shape=(1, 5, 1))
@@ -133,13 +133,13 @@ def test_alpha_must_shrink_the_error(alpha):
         rules.AlphaLMS(alpha)
 
 
-def test_rule_is_described_by_its_config():
+def test_rule_config():
     rule = rules.get({"class_name": "zoo>AlphaLMS", "config": {"alpha": 0.25}})
     assert rule.get_config() == {"alpha": 0.25}
     assert rules.get(json.loads(json.dumps(keras.saving.serialize_keras_object(rule)))).alpha == 0.25
 
 
-def test_rule_refuses_another_machine():
+def test_rule_requires_its_machine():
     with pytest.raises(ZooError, match=r"AlphaLMS trains a net of Dense, .*lenet5 has Conv2D, ScaledTanh"):
         rules.AlphaLMS(0.5).prepare(zoo.build("lenet5"), 1, 1)
     softmax = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
@@ -150,7 +150,7 @@ def test_rule_refuses_another_machine():
 # The machine.
 
 
-def test_starts_from_zero_and_has_a_knob_a_switch_and_one_for_the_bias():
+def test_initial_weights_are_zero_one_per_switch_and_a_bias():
     net = adaline(3, TARGETS, (4, 4, 1))
     assert knobs(net).shape == (17, 1) and not knobs(net).any()
 
@@ -171,8 +171,8 @@ def test_scores_are_squared_distances_to_the_targets(rng, demonstration):
 # The demonstration of 1960.
 
 
-def test_letters(demonstration):
-    """The second of each letter is the first, a column to the right."""
+def test_letters_of_the_demonstration(demonstration):
+    """The second example of each letter is the first, one column to the right."""
     x, labels = demonstration
     assert labels.tolist() == [0, 0, 1, 1, 2, 2]
     assert set(np.unique(x)) == {-1, 1} and len(np.unique(x.reshape(6, -1), axis=0)) == 6
@@ -189,19 +189,19 @@ def correlation(x):
     return with_one(x).T @ with_one(x) / len(x)
 
 
-def test_demonstration_can_be_learned_without_residue(demonstration):
+def test_demonstration_has_an_exact_solution(demonstration):
     x, labels = demonstration
     eigenvalues = np.linalg.eigvalsh(correlation(x))
     np.testing.assert_allclose(eigenvalues.max(), 6.108, atol=5e-4)
     np.testing.assert_allclose(np.trace(correlation(x)), 17, atol=1e-12)
     wanted = np.take(TARGETS, labels)
-    assert (wanted**2).sum() == 14_400  # the squared error of a machine at zero
+    assert (wanted**2).sum() == 14_400  # the squared error with zero weights
     solution = np.linalg.lstsq(with_one(x), wanted)[0]
     np.testing.assert_allclose(with_one(x) @ solution, wanted, atol=1e-9)
 
 
 def test_two_hundred_presentations(demonstration):
-    """Drawn at random, with 2 mu = 0.06, they take the squared error from 14,400 to about 0.1, the median of many orders."""
+    """With 2 mu = 0.06 they reduce the squared error from 14,400 to about 0.1, the median over many random orders."""
     x, labels = demonstration
     net, final = adaline(3, TARGETS, (4, 4, 1)), []
     for seed in range(15):
@@ -210,13 +210,13 @@ def test_two_hundred_presentations(demonstration):
         one_by_one(net, losses.MinimumDistance(), 0.03, x[shown], labels[shown])
         final.append(squared_error(net, x, labels))
     assert 0.03 < np.median(final) < 0.3
-    # |x|² is 17 for every pattern, so that alpha-LMS with 17 · 0.06 is the same.
+    # |x|² is 17 for every pattern, so alpha-LMS with 17 · 0.06 is equivalent.
     other = adaline(3, TARGETS, (4, 4, 1))
     rules.AlphaLMS(17 * 0.06).train_on_batch(other, x[shown], labels[shown])
     np.testing.assert_allclose(knobs(other), knobs(net), rtol=1e-3, atol=1e-3)
 
 
-# The laws. Steepest descent on all patterns at once moves the weights as the mean of mu-LMS moves.
+# Convergence. Steepest descent on all patterns at once is the mean behaviour of mu-LMS.
 
 
 def squared_error(net, x, labels):
@@ -235,7 +235,7 @@ def test_mean_converges_below_one_over_the_largest_eigenvalue(demonstration, sha
 
 @pytest.mark.parametrize("share, converges", [(0.95, True), (1.05, False)])
 def test_mean_square_converges_below_one_over_the_trace(demonstration, share, converges):
-    """Of patterns of ±1 all have |x|² = tr R, and the bound is sharp: it is alpha = 2."""
+    """All patterns of ±1 have |x|² = tr R, so the bound is sharp: it is alpha = 2."""
     x, labels = demonstration
     shown = np.random.default_rng(1).integers(0, 6, 3000)
     net = adaline(3, TARGETS, (4, 4, 1))
@@ -261,7 +261,7 @@ def test_time_constant(demonstration, mode):
 
 @pytest.mark.parametrize("mu", [0.002, 0.005])
 def test_misadjustment(mu):
-    """Noise that no weights explain makes them wander: excess over smallest squared error, about mu tr R.
+    """Noise makes the weights fluctuate: excess over smallest squared error, about mu tr R.
 
     The answers wanted are thrown by a coin, so that the best weights are zero and the smallest squared error is 1. A hundred
     Adalines with coins of their own see Gaussian inputs of unequal strength, and the 1 of the bias. The prediction is for
@@ -273,7 +273,7 @@ def test_misadjustment(mu):
     x = (rng.normal(size=(2 * rows, 1, 4, 1)) * strength[:, None]).astype("float32")
     coins = rng.integers(0, 2, size=(2 * rows, machines)).astype("float32")
     net = adaline(machines, input_shape=(1, 4, 1))
-    one_by_one(net, losses.LMS(), 2 * mu, x[:rows], coins[:rows])  # until the weights wander no farther
+    one_by_one(net, losses.LMS(), 2 * mu, x[:rows], coins[:rows])  # until the fluctuation of the weights is stationary
     error = 2 * one_by_one(net, losses.LMS(), 2 * mu, x[rows:], coins[rows:]) / machines
     predicted = mu * ((strength**2).sum() + 1)
     np.testing.assert_allclose(error - 1, predicted, rtol=2 * predicted + 0.02)

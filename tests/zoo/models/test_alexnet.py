@@ -1,4 +1,4 @@
-"""AlexNet and its relatives: counts of every layer, the same nets in PyTorch, Caffe's semantics in loops, two backends."""
+"""AlexNet and its variants: counts of every layer, the same nets in PyTorch, Caffe's semantics in loops, both backends."""
 
 import json
 import os
@@ -20,12 +20,12 @@ F = torch.nn.functional
 
 VARIANTS = ("alexnet", "alexnet-asrun", "alexnet-bvlc", "caffenet", "alexnet-owt")
 
-# The published layer tables, a line a layer, in the order in which each net computes.
+# The published layer tables, one line per layer, in the order of computation.
 TOP = [("dense", "fc6"), ("relu",), ("dense", "fc7"), ("relu",), ("dense", "fc8")]
 
 
 def tower(first, second, *, last=(("relu",), ("pool",))):
-    """The nets of 2012 differ around their first two convolutions and behind the fifth."""
+    """The nets of 2012 differ around their first two convolutions and after the fifth."""
     return [
         ("conv", "conv1", 4, 0, 1),
         *first,
@@ -93,7 +93,7 @@ def in_torch(table, weights, x, ceil=True):
 
 
 def awake(net, seed=1):
-    """Give a net random weights with which every layer matters: with its start the maps are too small to normalize."""
+    """Set random weights with which every layer matters: with the initial ones the maps are too small to normalize."""
     generator = np.random.default_rng(seed)
     for layer in net.layers:
         if layer.weights:
@@ -104,7 +104,7 @@ def awake(net, seed=1):
 
 
 def pictures(side, count=2):
-    """Random pictures of patches, centred: (count, side, side, 3) float32; with noise, so that no two places are equal."""
+    """Random centred images of patches, (count, side, side, 3) float32, with noise, so that no two positions are equal."""
     generator = np.random.default_rng(7)
     coarse = generator.normal(0, 60, (count, side // 8 + 1, side // 8 + 1, 3))
     patches = np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2)[:, :side, :side]
@@ -113,7 +113,7 @@ def pictures(side, count=2):
 
 @pytest.mark.slow("differentiates each AlexNet at full size in two frameworks")
 @pytest.mark.parametrize("name", VARIANTS)
-def test_the_same_net_in_pytorch(name):
+def test_same_results_as_in_pytorch(name):
     """Scores to 1e-4, and the gradient of every weight."""
     net = awake(zoo.build(name, dropout=0.0))
     x, labels = pictures(net.input_shape[1]), np.array([3, 977])
@@ -171,7 +171,7 @@ def test_counts_of_2014():
 
 
 def test_counts_without_groups():
-    """What the two groups save: as one tower the net of 2012 would have 62,378,344 parameters and 1,135,256,096 MACs."""
+    """Without groups the net of 2012 would have 62,378,344 parameters and 1,135,256,096 MACs."""
     parameters, macs = 60_965_224, 724_406_816
     with initializers.starting_from_zero():
         net = zoo.build("alexnet")
@@ -192,7 +192,7 @@ STARTS = {  # standard deviation of each kernel, bias of each layer
 
 
 @pytest.mark.parametrize("name", STARTS)
-def test_starting_weights(name):
+def test_initialization(name):
     keras.utils.set_random_seed(2)
     learned = [layer.get_weights() for layer in zoo.build(name).layers if layer.weights]
     deviations, biases = STARTS[name]
@@ -201,8 +201,8 @@ def test_starting_weights(name):
         np.testing.assert_array_equal(bias, np.full(bias.shape, expected, "float32"))
 
 
-def test_starting_weights_of_torchvision():
-    """PyTorch's own layers of the same sizes start in the same interval."""
+def test_initialization_of_torchvision():
+    """PyTorch's own layers of the same sizes are initialized in the same interval."""
     keras.utils.set_random_seed(2)
     layers = [layer for layer in zoo.build("alexnet-owt").layers if layer.weights]
     theirs = [torch.nn.Conv2d(3, 64, 11), torch.nn.Conv2d(64, 192, 5), *[None] * 3, torch.nn.Linear(9216, 4096)]
@@ -215,7 +215,7 @@ def test_starting_weights_of_torchvision():
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_options(name):
-    """Other classes, other sizes, other dropout, and no top."""
+    """Number of classes, size, dropout and include_top."""
     with initializers.starting_from_zero():
         net = zoo.build(name, classes=7, size=99, dropout=0.25)
     assert net.input_shape == (None, 99, 99, 3) and net.output_shape == (None, 7)
@@ -260,7 +260,7 @@ def caffe_normalization(x):
 
 @pytest.mark.parametrize("name", ["alexnet-bvlc", "caffenet"])
 @pytest.mark.parametrize("side", [67, 71])  # at 71 pixels two of the poolings reach beyond their maps
-def test_caffe_in_loops(name, side):
+def test_bvlc_nets_agree_with_loops(name, side):
     net = awake(zoo.build(name, classes=5, size=side))
     weights = {
         layer.name: [value.astype("float64") for value in layer.get_weights()] for layer in net.layers if layer.weights
@@ -304,7 +304,7 @@ print(json.dumps([float(net.train_on_batch(x, y)) for _ in range(3)]))
 
 @pytest.mark.slow("trains AlexNet in a process on each of two backends")
 def test_a_step_on_both_backends():
-    """The losses before, after one and after two steps agree to 1e-4; they fall, so the steps are steps."""
+    """The losses before, after one and after two steps agree to 1e-4, and decrease."""
     found = {}
     for backend in ("tensorflow", "jax"):
         child = subprocess.run(

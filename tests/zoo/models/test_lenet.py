@@ -1,4 +1,4 @@
-"""LeNet-5 against the paper: its counts, its table, its bitmaps, and the whole of it as loops."""
+"""LeNet-5 agrees with the paper: its counts, its table, its bitmaps, and the whole net as loops."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from zoo.analysis import arithmetic
 from zoo.models.lenet import C3_TABLE, lenet5, lenet5_modern, prototypes
 from zoo.models.linear import linear
 
-# Table I of the paper as printed: a row an S2 map, a column a C3 map.
+# Table I of the paper as printed: one row per S2 map, one column per C3 map.
 PRINTED = """
     X . . . X X X . . X X X X . X X
     X X . . . X X X . . X X X X . X
@@ -69,13 +69,13 @@ def test_shapes(net):
     assert net.input_shape == (None, 32, 32, 1)
 
 
-def test_c3_table_is_table_i():
+def test_c3_table_is_table_1():
     assert TABLE_I.shape == (6, 16) and TABLE_I.sum() == 60
     assert [tuple(np.flatnonzero(column)) for column in TABLE_I.T] == [tuple(sorted(seen)) for seen in C3_TABLE]
 
 
-def test_c3_table_is_what_the_text_says():
-    """Six maps of three neighbours, six of four, three of four that are not all neighbours, one of all; S2 maps alike."""
+def test_c3_table_agrees_with_the_text():
+    """Six maps see three adjacent maps, six see four, three see four that are not all adjacent, one sees all."""
 
     def neighbours(seen):
         return any(set(seen) == {(start + step) % 6 for step in range(len(seen))} for start in range(6))
@@ -88,7 +88,7 @@ def test_c3_table_is_what_the_text_says():
 
 
 def test_bitmaps():
-    """±1 pictures of 7x12, at least 12 pixels apart."""
+    """±1 images of 7x12 pixels that differ in at least 12 pixels."""
     codes = prototypes(10)
     assert codes.shape == (10, 84) and set(codes.ravel()) == {-1, 1}
     apart = (codes[:, None] != codes[None]).sum(axis=-1)
@@ -97,7 +97,7 @@ def test_bitmaps():
     assert ["".join(row) for row in drawn] == ONE.split()
 
 
-def test_bitmaps_are_the_right_way_up():
+def test_bitmaps_are_upright():
     """The top of a 7 is full and its foot is a stem; the foot of a 2 is full."""
     seven, two = prototypes(10)[[7, 2]].reshape(2, 12, 7) > 0
     assert seven[0].all() and 0 < seven[9].sum() < 4
@@ -109,7 +109,7 @@ def squash(a):
 
 
 def forward(image, weights):
-    """LeNet-5 as the paper draws it: (32, 32) -> ten distances."""
+    """LeNet-5 as in the figure of the paper: (32, 32) -> ten distances."""
 
     def convolve(maps, kernels, bias):  # kernels: pairs of a map and a 5x5 array
         size = maps[0].shape[0] - 4
@@ -131,7 +131,7 @@ def forward(image, weights):
     s2 = [squash(subsample(c1[m], *pair)) for m, pair in enumerate(zip(*weights["s2"], strict=True))]
     kernel, bias = weights["c3"]
     c3, pair = [], 0
-    for m, seen in enumerate(C3_TABLE):  # the kernels lie in the order in which the table names the maps
+    for m, seen in enumerate(C3_TABLE):  # the kernels are in the order of the table
         c3.append(squash(convolve(s2, [(source, kernel[:, :, pair + k]) for k, source in enumerate(seen)], bias[m])))
         pair += len(seen)
     s4 = [squash(subsample(c3[m], *pair)) for m, pair in enumerate(zip(*weights["s4"], strict=True))]
@@ -143,7 +143,7 @@ def forward(image, weights):
 
 
 def test_forward(net):
-    """The net gives minus the distances of the loops, on a random picture with weights that use every part."""
+    """The net gives minus the distances of the loops, on a random image, with weights for which every layer matters."""
     rng = np.random.default_rng(6)
     weights = {}
     for name in COUNTS:
@@ -158,7 +158,7 @@ def test_forward(net):
     np.testing.assert_allclose(-scores[0], expected, rtol=1e-4)
 
 
-def test_has_none_of_the_parts_of_later_nets(net):
+def test_layers_are_those_of_1998(net):
     kinds = {type(layer).__name__ for layer in net.layers}
     assert kinds == {
         *("InputLayer", "Conv2D", "ScaledTanh", "TrainableSubsampling", "MaskedConv2D"),
@@ -170,7 +170,7 @@ def test_has_none_of_the_parts_of_later_nets(net):
     ]
 
 
-def test_starts_within_the_bounds_of_the_paper(net):
+def test_initialization_is_within_the_bounds_of_the_paper(net):
     """2.4 over the number of inputs of the unit, for weights and biases."""
     keras.utils.set_random_seed(5)
     fresh = lenet5()
@@ -180,7 +180,7 @@ def test_starts_within_the_bounds_of_the_paper(net):
 
 
 def test_four_classes():
-    """The digits' bitmaps do not serve: random ±1 codes, the same in every build."""
+    """Targets are random ±1 codes instead of the bitmaps, the same in every build."""
     first, second = prototypes(4), prototypes(4)
     assert first.shape == (4, 84) and set(first.ravel()) == {-1, 1}
     assert (first == second).all()
@@ -197,7 +197,7 @@ def test_four_classes():
 
 
 def test_modern():
-    """The net that others call LeNet-5 has 61,706 parameters and is another one."""
+    """The net that others call LeNet-5 has 61,706 parameters."""
     net = lenet5_modern()
     assert net.count_params() == 61_706
     assert {row.name: row.parameters for row in arithmetic.table(net) if row.parameters} == {
@@ -207,7 +207,7 @@ def test_modern():
 
 
 def test_linear():
-    """One template of 28x28 and a bias a class; it starts without a preference."""
+    """One template of 28x28 and one bias per class; the initial scores are equal."""
     net = linear()
     assert net.count_params() == 10 * (28 * 28 + 1) == 7_850
     image = np.random.default_rng(0).normal(size=(2, 28, 28, 1)).astype("float32")

@@ -1,4 +1,4 @@
-"""Madaline: both rules against loops that follow them line by line, and the principle of minimal disturbance."""
+"""Madaline: both rules agree with loops that follow the papers, and keep the principle of minimal disturbance."""
 
 import itertools
 import json
@@ -19,7 +19,7 @@ from zoo.models.adaline import adaline, madaline, madaline2
 LOGICS = ["majority", "and", "or"]
 XOR = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]], "float32").reshape(4, 1, 2, 1), np.array([0, 1, 1, 0])
 
-FLOATS = st.floats(-(2.0**99), 2.0**99, width=32, allow_subnormal=False)  # the backends take the tiniest ones for zero
+FLOATS = st.floats(-(2.0**99), 2.0**99, width=32, allow_subnormal=False)  # the backends round subnormal numbers to zero
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def sign(value):
 
 
 def decision(logic, sums):
-    """What the logic element says to the linear sums of its Adalines."""
+    """The answer of a logic element for the linear sums of its Adalines."""
     yes = [value >= 0 for value in sums]
     return 1 if {"majority": sum(yes) > len(yes) / 2, "and": all(yes), "or": any(yes)}[logic] else -1
 
@@ -57,7 +57,7 @@ def turn(layer, knobs):
 
 
 def bipolar(classes, label):
-    """What the outputs should say; two classes share one."""
+    """The desired outputs; two classes share one output."""
     return [2 * label - 1] if classes == 2 else [1 if each == label else -1 for each in range(classes)]
 
 
@@ -81,14 +81,14 @@ def test_fixed_logic(rng, logic, units):
 
 @settings(deadline=None)
 @given(st.sampled_from(LOGICS), st.lists(FLOATS, min_size=5, max_size=5))
-def test_score_is_positive_if_and_only_if_the_logic_says_yes(logic, sums):
+def test_score_is_positive_if_and_only_if_the_answer_is_yes(logic, sums):
     score = run(FixedLogic(5, logic), np.float32([sums]))[0, 0]
     assert (score > 0) == (decision(logic, np.float32(sums)) > 0)
     votes = sum(value >= 0 for value in sums)
     assert round(float(score) + {"majority": 3, "and": 5, "or": 1}[logic] - 0.5) == votes
 
 
-def test_more_votes_win_and_equal_ones_go_by_the_sums():
+def test_more_votes_win_and_sums_break_ties():
     layer = FixedLogic(3, "majority")
     groups = np.float32([[0.1, 0.1, -9], [9, -9, -9], [0.1, 0.2, -9], [9, 9, 9]])
     assert np.argsort(run(layer, groups.reshape(1, -1))[0]).tolist() == [1, 0, 2, 3]
@@ -100,7 +100,7 @@ def test_fixed_logic_config():
     assert layer.compute_output_shape((None, 6)) == (None, 2)
 
 
-def test_fixed_logic_refuses():
+def test_fixed_logic_rejects_wrong_arguments():
     with pytest.raises(ValueError, match=r"majority, and, or.*'xor'"):
         FixedLogic(3, "xor")
     with pytest.raises(ValueError, match=r"groups of 3.*\(None, 7\)"):
@@ -111,14 +111,14 @@ def test_fixed_logic_refuses():
 
 
 def madaline_one(w, x, labels, alpha, logic, units, classes):
-    """Return the weights, (inputs + 1, units of all groups), after the rows, which are shown one by one."""
+    """Return the weights, (inputs + 1, units of all groups), after training on the rows one by one."""
     for pattern, label in zip(with_one(x), labels, strict=True):
         for group, wanted in enumerate(bipolar(classes, label)):
             members = range(group * units, (group + 1) * units)
             sums = {unit: pattern @ w[:, unit] for unit in members}
             by_doubt = sorted((unit for unit in members if sign(sums[unit]) != wanted), key=lambda unit: abs(sums[unit]))
             answers = dict(sums)
-            for unit in by_doubt:  # one after the other, until the element would be right
+            for unit in by_doubt:  # one by one, until the element is right
                 if decision(logic, answers.values()) == wanted:
                     break
                 answers[unit] = wanted
@@ -138,14 +138,14 @@ def test_madaline_one(rng, logic, classes, units):
     expected = madaline_one(start.copy(), x, labels, 0.4, logic, units, classes)
     scores = run(lambda rows: rules.MadalineI(0.4).train_on_batch(net, rows, labels), x)
     np.testing.assert_allclose(knobs(adalines), expected, rtol=1e-4, atol=1e-4)
-    assert (abs(expected - start).max(axis=0) > 0.01).mean() > 0.8  # few units were never in doubt
-    np.testing.assert_allclose(scores[:1], first, rtol=1e-4)  # before it learned from the row
+    assert (abs(expected - start).max(axis=0) > 0.01).mean() > 0.8  # most units were adapted
+    np.testing.assert_allclose(scores[:1], first, rtol=1e-4)  # before training on the row
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from(LOGICS), st.integers(1, 6), st.integers(0, 1), st.integers(0, 2**32 - 1))
 def test_minimal_disturbance(logic, units, label, seed):
-    """The fewest units change that can mend the answer, by search over all sets; no other by a bit; then it is right."""
+    """The smallest set of units that can correct the answer changes, by exhaustive search; then the answer is right."""
     rng = np.random.default_rng(seed)
     net = madaline(2, units, logic, (1, 4, 1))
     adalines = net.get_layer("adalines")
@@ -170,7 +170,7 @@ def test_minimal_disturbance(logic, units, label, seed):
 
 
 def right_of_xor(net, rule, seeds):
-    """Return of how many of the four pairs a net is right, for each start, after 300 that were drawn at random."""
+    """Return the number of right answers of four, for each initialization, after training on 300 random pairs."""
     x, labels = XOR
     learn = in_a_graph(rule, net)
     right = []
@@ -206,7 +206,7 @@ def test_two_adalines_under_fixed_logic_learn_exclusive_or(logic):
 
 
 def madaline_two(hidden, output, x, labels, alpha, output_alpha, tries, paired, classes):
-    """Return both layers of knobs after the rows, and how many outputs were wrong on each row before and after."""
+    """Return the weights of both layers after the rows, and the number of wrong outputs on each row before and after."""
     wrong_counts = []
 
     def wrong(answers, wanted):
@@ -257,8 +257,8 @@ def test_madaline_two(rng, classes, units, tries, paired):
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(2, 4), st.floats(0.05, 1.95), st.floats(0.05, 1.0), st.integers(0, 2**32 - 1))
-def test_wrong_outputs_never_become_more(classes, alpha, output_alpha, seed):
-    """On the row shown. Hidden units that keep their answer keep their knobs, to the bit; with none wrong, all do."""
+def test_number_of_wrong_outputs_never_rises(classes, alpha, output_alpha, seed):
+    """On the row. Hidden units that keep their answer keep their weights, to the bit; if no output is wrong, all do."""
     rng = np.random.default_rng(seed)
     net = madaline2(classes, 9, (1, 4, 1))
     layers = net.get_layer("hidden"), net.get_layer("output")
@@ -270,7 +270,7 @@ def test_wrong_outputs_never_become_more(classes, alpha, output_alpha, seed):
         sums = with_one(x) @ knobs(layers[0])
         answers = np.where(sums >= 0, 1, -1)
         output = with_one(answers) @ knobs(layers[1])
-        assume(abs(sums).min() > 1e-3 and abs(output).min() > 1e-3)  # no rounding decides
+        assume(abs(sums).min() > 1e-3 and abs(output).min() > 1e-3)  # so that rounding does not matter
         return knobs(layers[0]), answers[0], int((np.where(output[0] >= 0, 1, -1) != bipolar(classes, label)).sum())
 
     before, answers_before, wrong_before = state()
@@ -281,8 +281,8 @@ def test_wrong_outputs_never_become_more(classes, alpha, output_alpha, seed):
     assert wrong_before or (after == before).all()
 
 
-def test_pairs_mend_what_single_units_cannot(rng):
-    """Two hidden units that both must turn: with pairs the one row is learned, without it is not."""
+def test_pairs_correct_what_single_units_cannot(rng):
+    """Two hidden units that must both change: with pairs the row is learned, without pairs it is not."""
     outcome = {}
     for paired in (0, 2):
         net = madaline2(2, 2, (1, 1, 1))
@@ -294,12 +294,12 @@ def test_pairs_mend_what_single_units_cannot(rng):
 
 
 def test_rule_two_learns_exclusive_or():
-    """Eight hidden units are enough for nearly every start; with four, a search that only goes down can end too early."""
+    """Eight hidden units suffice for nearly every initialization; with four the search often ends in a local minimum."""
     right = right_of_xor(madaline2(2, 8, (1, 2, 1)), rules.MadalineII(0.9, 0.1), 10)
     assert right.count(4) >= 9
 
 
-# What both need.
+# Both rules.
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_rule_config(rule):
         copy.prepare(zoo.build("linear"), 1, 1)
 
 
-def test_rule_two_refuses():
+def test_rule_two_rejects_wrong_arguments():
     with pytest.raises(ValueError, match=r"within \(0, 1\].*1.5"):
         rules.MadalineII(1.0, 1.5)
     with pytest.raises(ValueError, match=r"at least 1.*0"):
@@ -322,7 +322,7 @@ def test_rule_two_refuses():
 
 @pytest.mark.parametrize("name", ["adaline", "madaline", "madaline2"])
 def test_trained_on_the_letters_of_1960(name, tmp_path):
-    """By a recipe: within the graph of an epoch, with the card's rule where it has one."""
+    """By a recipe, in the graph of an epoch, with the rule of the card if there is one."""
     values = {
         "model": name,
         "epochs": 1,

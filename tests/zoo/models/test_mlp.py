@@ -1,4 +1,4 @@
-"""The nets of 1986 against back-propagation written unit by unit, and those of 1998 against LeCun's table."""
+"""The nets of 1986 agree with back-propagation written unit by unit, and those of 1998 with LeCun's table."""
 
 import math
 
@@ -93,7 +93,7 @@ def pictures(table):
 
 
 def test_scores_of_1986(task):
-    """Minus the squared distance of what the units put out to the target of each class."""
+    """Minus the squared distance of the outputs to the target of each class."""
     net, table, _, targets, _ = task
     reference = reference_of(net)
     classes = np.unique(targets, axis=0)
@@ -105,9 +105,9 @@ def test_scores_of_1986(task):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("on_line", [True, False], ids=["after each pattern", "once a sweep"])
-def test_keras_learns_by_the_rule_of_1986(task, on_line):
-    """SGD at half the rate on MinimumDistance, twice E, makes the weights of 1986 after several sweeps."""
+@pytest.mark.parametrize("on_line", [True, False], ids=["after each pattern", "once per sweep"])
+def test_sgd_is_the_rule_of_1986(task, on_line):
+    """SGD with half the rate on MinimumDistance, which is twice E, gives the weights of 1986 after several sweeps."""
     net, table, labels, targets, eps = task
     reference = reference_of(net)
     start = net.get_weights()
@@ -141,14 +141,14 @@ def test_sizes(net, trainable):
     assert arithmetic.totals(arithmetic.table(net()))["trainable_parameters"] == trainable
 
 
-def test_more_classes_have_a_unit_each():
+def test_more_than_two_classes_have_one_unit_each():
     assert xor(classes=3).get_layer("output").output.shape == (None, 3)
     assert xor(classes=2).get_layer("output").output.shape == (None, 1)
     assert mlp(classes=3).output_shape == (None, 3)
 
 
-def test_start():
-    """U(±0.3) as the symmetry net of 1986, ±2.4/fan-in as LeNet-5; kernel and bias drawn apart."""
+def test_initialization():
+    """U(±0.3) as the symmetry net of 1986, ±2.4/fan-in as LeNet-5; kernel and bias are drawn separately."""
     keras.utils.set_random_seed(1)
     weights = np.concatenate([w.ravel() for _ in range(60) for w in symmetry().get_weights()])
     assert 0.29 < np.abs(weights).max() <= 0.3

@@ -1,4 +1,4 @@
-"""The nearest neighbour against a loop that compares every pair, on whatever backend runs."""
+"""NearestNeighbors agrees with a loop that compares every pair."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ SHAPE, FEATURES, CLASSES = (3, 4, 1), 12, 3
 
 
 def vote(known, labels, picture, k, metric):
-    """The winner and the scores, a pair at a time: sort by distance, then by age; then count."""
+    """The winner and the scores, pair by pair: sort by distance, then by age, then count votes."""
     power = {"l1": 1, "l2": 2}[metric]
     apart = [sum(abs(float(a) - float(b)) ** power for a, b in zip(picture, each, strict=True)) for each in known]
     nearest = sorted(range(len(known)), key=lambda place: (apart[place], place))[:k]
@@ -46,7 +46,7 @@ def run(net, pictures):
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), k=st.integers(1, 7), high=st.sampled_from([2, 4, 256]))
 def test_votes(metric, seed, k, high):
-    """With few grey levels there are ties of every kind; five places stay free."""
+    """Few grey levels give all kinds of ties; five places are empty."""
     generator = np.random.default_rng(seed)
     known, asked = generator.integers(0, high, (10, FEATURES)), generator.integers(0, high, (6, FEATURES))
     labels = generator.integers(0, CLASSES, 10)
@@ -57,7 +57,7 @@ def test_votes(metric, seed, k, high):
         assert given_scores.argmax() == winner
 
 
-def test_of_equal_distances_the_first_memorised_is_nearer():
+def test_of_equal_distances_the_first_memorized_ranks_first():
     known = np.array([[1] * FEATURES, [3] * FEATURES, [1] * FEATURES])
     for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
         labels = np.array(order)
@@ -66,8 +66,8 @@ def test_of_equal_distances_the_first_memorised_is_nearer():
 
 
 @pytest.mark.parametrize("classes", [[0, 1] * 500, [1, 0] * 500, [0] + [1] * 500 + [0] * 499, [0] * 499 + [1] * 501])
-def test_ties_are_broken_with_a_thousand_voters_too(classes):
-    """In a row of growing distance: 500 votes each, and the nearest is one rank or many before; the last case is no tie."""
+def test_ties_of_a_thousand_neighbours_are_broken(classes):
+    """500 votes each, where the nearest neighbour is one rank or many ranks ahead; the last case is not a tie."""
     known = np.zeros((1000, FEATURES), int)
     known[:, 0] = 1 + np.arange(1000)
     labels = np.array(classes)
@@ -84,8 +84,8 @@ def test_an_empty_place_never_votes():
     np.testing.assert_allclose(run(two, np.zeros((1, FEATURES))), [[0, 1 + 5 / 6, 1 + 4 / 6]], rtol=1e-6)
 
 
-def test_whole_pixels_are_compared_exactly():
-    """One step of one grey level of 784 pixels decides, also between white pictures, whose products are the largest."""
+def test_integer_pixels_are_compared_exactly():
+    """One grey level in one of 784 pixels decides, also between white images, whose products are the largest."""
     generator = np.random.default_rng(4)
     white = generator.integers(250, 256, (1, 28, 28, 1), "uint8")
     known = np.concatenate([white] * 3)
@@ -100,7 +100,7 @@ def test_whole_pixels_are_compared_exactly():
         assert keras.ops.convert_to_numpy(classifier(known[each : each + 1])).argmax() == each
 
 
-def test_learning_recalls_and_leaves_what_was_learned_before():
+def test_memorizing_keeps_earlier_patterns():
     generator = np.random.default_rng(0)
     known, labels = generator.integers(0, 256, (11, FEATURES)), generator.integers(0, CLASSES, 11)
     layer = taught(known, labels, 20).layers[-1]
@@ -112,7 +112,7 @@ def test_learning_recalls_and_leaves_what_was_learned_before():
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(scores), np.eye(CLASSES)[labels[:2]])
 
 
-def test_a_full_memory_is_said_before_learning_and_kept_after():
+def test_full_memory_is_an_error_before_training_and_is_not_changed():
     generator = np.random.default_rng(0)
     known, labels = generator.integers(0, 256, (6, FEATURES)), generator.integers(0, CLASSES, 6)
     net = taught(known, labels, 8)
@@ -125,7 +125,7 @@ def test_a_full_memory_is_said_before_learning_and_kept_after():
         np.testing.assert_array_equal(one, two)
 
 
-def test_only_a_memory_can_memorise():
+def test_rule_requires_a_nearest_neighbors_layer():
     with pytest.raises(ZooError, match="linear ends in a Dense"):
         rules.Memorize().prepare(zoo.build("linear"), 1, 1)
 
@@ -144,12 +144,12 @@ def test_wrong_arguments(arguments, message):
         NearestNeighbors(CLASSES, **arguments)
 
 
-def test_a_memory_takes_flat_patterns():
+def test_input_must_be_flat():
     with pytest.raises(ValueError, match=r"the input must be \(batch, features\). Received: input_shape=\(None, 3, 4\)"):
         NearestNeighbors(CLASSES)(keras.Input((3, 4)))
 
 
-def test_it_saves_its_memory_and_its_settings(tmp_path):
+def test_saved_and_loaded(tmp_path):
     generator = np.random.default_rng(0)
     known, labels = generator.integers(0, 256, (6, FEATURES)), generator.integers(0, CLASSES, 6)
     net = taught(known, labels, 8, k=3, metric="l1")
@@ -171,7 +171,7 @@ def test_the_rule_of_the_card():
     assert isinstance(rules.get(KerasObject.model_dump(card.rule)), rules.Memorize)
 
 
-def test_full_precision_under_a_policy_of_half():
+def test_float32_under_a_half_precision_policy():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         assert NearestNeighbors(CLASSES).compute_dtype == "float32"

@@ -1,4 +1,4 @@
-"""The Neocognitron against loops that go from cell to cell through the equations of Fukushima (1980), on any backend."""
+"""The Neocognitron agrees with loops over cells that follow the equations of Fukushima (1980)."""
 
 import json
 import math
@@ -26,7 +26,7 @@ def rng():
     return np.random.default_rng(1980)
 
 
-# The paper, cell by cell. A picture is (height, width, planes); beyond its edge all cells are silent.
+# The paper, cell by cell. An image is (height, width, planes); beyond its edge all cells are 0.
 
 
 def cell(u, y, x, plane):
@@ -105,7 +105,7 @@ def reinforce(u, a, b, answer, layer, q, column):
 
 
 def present(layers, connections, u, qs, column):
-    """Show one picture: all S-layers answer, then all learn."""
+    """Present one image: all S-layers respond, then all are trained."""
     waiting = []
     for layer in layers:
         if isinstance(layer, SCells):
@@ -146,7 +146,7 @@ def test_c_cells(rng, window, stride, padding):
     assert found.shape == layer.compute_output_shape(x.shape)
 
 
-def test_c_sums_to_one_over_window_and_planes():
+def test_c_sums_to_one():
     layer = SCells(2, 5)
     layer.build((None, 6, 6, 7))
     assert layer.c.shape == (5, 5) and layer.c.sum() * 7 == pytest.approx(1)
@@ -154,7 +154,7 @@ def test_c_sums_to_one_over_window_and_planes():
     assert silent_edge[2, 2] == pytest.approx(3) and silent_edge[0, 0] < 2.5
 
 
-def test_first_connections_are_small_positive_oriented_and_different():
+def test_initial_connections_are_small_positive_oriented_and_different():
     layer = SCells(8, 5, start=1e-4)
     layer.build((None, 9, 9, 1))
     a = array(layer.a)[:, :, 0]
@@ -168,7 +168,7 @@ pattern = st.lists(st.floats(0, 1, width=32), min_size=9, max_size=9).filter(lam
 
 
 def trained(x, r, times=10**7):
-    """Return a cell that has learned one pattern very often."""
+    """Return a cell that was trained on one pattern very often."""
     layer = SCells(1, 3, r, padding=0)
     layer.build((None, 3, 3, 1))
     c = np.array(c_of(3, layer.decay, 1))
@@ -179,8 +179,8 @@ def trained(x, r, times=10**7):
 
 @settings(max_examples=30, deadline=None)
 @given(pattern, pattern, st.floats(0.3, 6))
-def test_a_cell_answers_what_is_similar_enough(learned, shown, r):
-    """1 to its own pattern whatever r is, nothing below the cosine r / (1 + r), and the same at another contrast."""
+def test_cell_responds_above_the_cosine_threshold(learned, shown, r):
+    """1 for its own pattern with any r, 0 below the cosine r / (1 + r), and the same at another contrast."""
     learned, shown = np.reshape(learned, (3, 3)), np.reshape(shown, (3, 3))
     layer, c = trained(learned, r)
 
@@ -195,7 +195,7 @@ def test_a_cell_answers_what_is_similar_enough(learned, shown, r):
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0, 10, width=32), min_size=12, max_size=12))
-def test_c_cells_answer_below_one_and_only_what_stands_out(values):
+def test_c_cells_respond_below_one_and_only_above_the_mean(values):
     x = np.reshape(values, (1, 2, 2, 3)).astype("float32")
     found = array(CCells(2)(x))[0, 0, 0]
     assert (found >= 0).all() and (found < 1).all()
@@ -225,12 +225,12 @@ def test_config(layer):
         (lambda: neocognitron(planes=(24, 24)), r"planes=\(24, 24\), r=\(4.0, 1.5, 1.5\)"),
     ],
 )
-def test_refused(make, message):
+def test_wrong_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_pictures_are_those_of_the_layer_that_sees_the_picture():
+def test_images_are_of_the_first_layer_only():
     net = neocognitron(planes=(3, 2), r=(4.0, 1.5))
     pictures = net.get_layer("s1").images()
     assert [title for title, _ in pictures] == ["s1 plane 0", "s1 plane 1", "s1 plane 2"]
@@ -250,7 +250,7 @@ def test_sizes_of_the_paper():
 
 
 def test_connections():
-    """Counted as the equations are: a and b of each S-cell, c of each v_C, d of each C-cell and v_S, and v_S to each."""
+    """From the equations: a and b of each S-cell, c of each v_C, d of each C-cell and v_S, and v_S of each C-cell."""
     rows = {row.name: row for row in arithmetic.table(neocognitron(planes=(3, 2), r=(4.0, 1.5)))}
     assert rows["s1"].connections == 16 * 16 * (3 * (25 + 1) + 25)
     assert rows["c1"].connections == 10 * 10 * (3 * 25 + 3 * 25 + 3)
@@ -273,8 +273,8 @@ def s_layers(net):
     return [layer for layer in net.layers if isinstance(layer, SCells)]
 
 
-def test_seed_cells_learn_as_the_paper_says(rng):
-    """Seven pictures one after the other, in two batches; a later one finds what the earlier ones left."""
+def test_seed_cells_agree_with_loops(rng):
+    """Seven images one after the other, in two batches; later ones depend on the earlier ones."""
     net = small_net()
     connections = [[array(layer.a).astype("float64"), array(layer.b).astype("float64")] for layer in s_layers(net)]
     start = [a.copy() for a, _ in connections]
@@ -292,7 +292,7 @@ def test_seed_cells_learn_as_the_paper_says(rng):
 
 
 def test_the_smallest_case_by_hand():
-    """One bright pixel: the best cell of the only plane sees it in the middle, where its first connection is largest."""
+    """One bright pixel: the best cell of the only plane sees it in the middle, where the initial connection is largest."""
     image = keras.Input((3, 3, 1))
     x = keras.layers.Flatten()(CCells(1)(SCells(1, 3, 1.5, start=0.1)(image)))
     net = keras.Model(image, keras.layers.Dense(2, use_bias=False)(x))
@@ -309,7 +309,7 @@ def test_the_smallest_case_by_hand():
     np.testing.assert_allclose(array(layer.b), [8 / 2 * math.sqrt(middle) * 0.5], rtol=1e-5)
 
 
-def test_an_empty_picture_teaches_nothing():
+def test_empty_image_changes_nothing():
     net = small_net()
     before = [array(each) for layer in s_layers(net) for each in (layer.a, layer.b)]
     SeedCells(q=(1.0, 16.0)).train_on_batch(net, np.zeros((2, 7, 6, 1), "float32"), np.zeros(2, "int32"))
@@ -318,7 +318,7 @@ def test_an_empty_picture_teaches_nothing():
         np.testing.assert_array_equal(old, new)
 
 
-def test_labels_have_no_part_in_the_planes(rng):
+def test_labels_do_not_affect_the_planes(rng):
     x = rng.uniform(size=(6, 7, 6, 1)).astype("float32")
     found = []
     for labels in (np.zeros(6, "int32"), np.int32([2, 1, 0, 2, 1, 0])):
@@ -330,7 +330,7 @@ def test_labels_have_no_part_in_the_planes(rng):
         np.testing.assert_array_equal(one, other)
 
 
-def test_afterwards_the_read_out_learns_and_the_planes_stay(rng):
+def test_afterwards_only_the_read_out_is_trained(rng):
     x = rng.uniform(size=(6, 7, 6, 1)).astype("float32")
     labels = np.int32([2, 1, 0, 2, 1, 0])
     net = small_net()
@@ -349,11 +349,11 @@ def test_afterwards_the_read_out_learns_and_the_planes_stay(rng):
     *same, learned = net.get_weights()
     np.testing.assert_allclose(learned, kernel, rtol=1e-4, atol=1e-6)
     for number, (one, other) in enumerate(zip(planes, same, strict=True)):
-        if number % 3 != 2:  # the third weight of each layer counts the pictures
+        if number % 3 != 2:  # the third weight of each layer counts the images
             np.testing.assert_array_equal(one, other)
 
 
-def test_rule_needs_its_net():
+def test_rule_requires_its_net():
     with pytest.raises(ZooError, match=r"SeedCells with 3 values of q.* has 2 SCells layers and ends in a Dense"):
         SeedCells().prepare(small_net(), 5, 5)
     layers = [keras.Input((4, 4, 1)), SCells(2, 3), keras.layers.Flatten()]

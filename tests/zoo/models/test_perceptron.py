@@ -1,4 +1,4 @@
-"""The perceptron against a loop that follows Rosenblatt line by line, the theorems about it, and the Mark I in NumPy."""
+"""The perceptron agrees with a loop that follows Rosenblatt and with the theorems, and the Mark I with NumPy."""
 
 import keras
 import numpy as np
@@ -45,13 +45,13 @@ class Rosenblatt:
 
 
 def compiled(net, alpha=1.0):
-    """A net that learns by Rosenblatt's rule."""
+    """A net compiled for Rosenblatt's rule."""
     net.compile(keras.optimizers.SGD(alpha), PerceptronCriterion())
     return net
 
 
 def one_unit(inputs, alpha=1.0):
-    """A perceptron of one R-unit that answers yes or no, for pictures one pixel high."""
+    """A perceptron of one R-unit for images one pixel high."""
     return compiled(perceptron(classes=1, input_shape=(1, inputs, 1)), alpha)
 
 
@@ -68,8 +68,8 @@ def state(net):
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.25])
-def test_keras_learns_step_by_step_as_rosenblatt(alpha):
-    """Integers and a power of two: not a bit of difference after any picture."""
+def test_sgd_is_rosenblatts_rule(alpha):
+    """Integers and a power of two: the weights are equal to the bit after every image."""
     rng = np.random.default_rng(1)
     rows, desired = rng.integers(-3, 4, (40, 5)), rng.integers(0, 2, 40)
     net, loop = one_unit(5, alpha), Rosenblatt(5, alpha)
@@ -81,7 +81,7 @@ def test_keras_learns_step_by_step_as_rosenblatt(alpha):
     assert 5 < wrong < 40
 
 
-def test_a_unit_a_class_is_as_many_perceptrons_one_against_the_rest():
+def test_one_unit_per_class_is_one_perceptron_against_the_rest():
     rng = np.random.default_rng(2)
     rows, labels = rng.integers(0, 2, (30, 6)), rng.integers(0, 3, 30)
     net = compiled(perceptron(classes=3, input_shape=(2, 3, 1)))
@@ -94,8 +94,8 @@ def test_a_unit_a_class_is_as_many_perceptrons_one_against_the_rest():
         assert min(mistakes) > 0
 
 
-def test_keras_ends_with_an_epoch_without_error_on_and():
-    """Then nothing changes any more."""
+def test_and_is_learned_without_error():
+    """Then the weights no longer change."""
     net, loop = one_unit(2), Rosenblatt(2)
     while loop.epoch(*AND):
         pass
@@ -106,7 +106,7 @@ def test_keras_ends_with_an_epoch_without_error_on_and():
     assert answers.tolist() == AND[1].tolist()
 
 
-# The theorems. The loop, which Keras equals, is in integers here, and so exact.
+# The theorems. Here the loop, which agrees with Keras, is in integers and therefore exact.
 
 vectors = st.integers(2, 5).flatmap(
     lambda size: st.tuples(
@@ -117,7 +117,7 @@ vectors = st.integers(2, 5).flatmap(
 
 
 def separated(drawn):
-    """Return rows that the hyperplane u separates, what is desired, and R²|u|² and γ|u| of Novikoff's bound.
+    """Return rows that the hyperplane u separates, the desired outputs, and R²|u|² and γ|u| of Novikoff's bound.
 
     The bias is a weight whose input is 1: it is a part of u, and counts into R.
     """
@@ -132,8 +132,8 @@ def separated(drawn):
 
 @settings(deadline=None)
 @given(vectors)
-def test_novikoff(drawn):
-    """Mistakes are at most (R/γ)², so that an epoch without any must come, and the rows are then all right."""
+def test_novikoffs_bound(drawn):
+    """There are at most (R/γ)² mistakes, so training reaches an epoch without any, and then all rows are right."""
     rows, desired, radius, margin = separated(drawn)
     assume(radius <= 2000 * margin**2)
     unit, mistakes = Rosenblatt(len(rows[0])), 0
@@ -151,8 +151,8 @@ def test_novikoffs_bound_can_be_reached():
 
 @settings(deadline=None)
 @given(vectors, st.integers(-20, 20))
-def test_the_step_changes_no_mistake_from_a_zero_start(drawn, power):
-    """All weights are alpha times those of alpha = 1: a power of two, so to the bit."""
+def test_step_size_does_not_change_the_mistakes_from_zero_weights(drawn, power):
+    """All weights are alpha times those of alpha = 1, to the bit for a power of two."""
     rows, desired, *_ = separated(drawn)
     desired[0] = 1 - desired[0]  # separable or not
     one, other = Rosenblatt(len(rows[0])), Rosenblatt(len(rows[0]), 2.0**power)
@@ -162,8 +162,8 @@ def test_the_step_changes_no_mistake_from_a_zero_start(drawn, power):
         assert other.state == [2.0**power * w for w in one.state]
 
 
-def test_the_step_changes_no_mistake_in_keras():
-    """The loss is the sum of the scores that were wrong: it scales with alpha and is zero in the same steps."""
+def test_step_size_does_not_change_the_mistakes_in_keras():
+    """The loss is the sum of the wrong scores: it scales with alpha and is zero in the same steps."""
     rng = np.random.default_rng(3)
     rows, desired = as_pictures(rng.integers(-3, 4, (30, 4))), rng.integers(0, 2, 30)
     one, other = one_unit(4), one_unit(4, 2.0**-7)
@@ -173,8 +173,8 @@ def test_the_step_changes_no_mistake_in_keras():
     assert state(other) == [2.0**-7 * w for w in state(one)] and any(state(one))
 
 
-def test_xor_cycles_for_ever():
-    """Weights come again that were there before, with mistakes between: nothing else can ever come."""
+def test_xor_never_converges():
+    """Earlier weights recur, with mistakes in between, so the sequence is periodic."""
     unit, seen = Rosenblatt(2), []
     while unit.state not in seen:
         seen.append(unit.state)
@@ -182,13 +182,13 @@ def test_xor_cycles_for_ever():
     first = seen.index(unit.state)
     period = len(seen) - first
     assert (first, period) == (2, 1)
-    # One epoch of the cycle: the weights move, and come back.
+    # One epoch of the cycle: the weights change and return.
     inside = []
     for x, d in zip(*XOR, strict=True):
         unit.learn(x, d)
         inside.append(unit.state)
     assert inside[-1] == seen[first] and len({tuple(each) for each in inside}) > 1
-    # Keras goes the same way.
+    # The same with Keras.
     net = one_unit(2)
     for epoch in range(first + 3 * period):
         assert state(net) == (seen[epoch] if epoch < len(seen) else seen[first + (epoch - first) % period])
@@ -212,7 +212,7 @@ def machine(pictures, wiring, threshold, weights):
     return sums
 
 
-def test_mark1_is_the_machine():
+def test_mark1_agrees_with_the_machine_in_numpy():
     """Integer weights, so that every sum is exact; pixels at the very threshold of a photocell are off."""
     rng = np.random.default_rng(4)
     net = mark1(classes=3, associations=60, reach=12)
@@ -235,7 +235,7 @@ def test_plugboard():
 
 
 @pytest.mark.parametrize("associations, reach", [(512, 40), (1000, 40), (9, 9), (30, 7), (5, 1)])
-def test_no_photocell_reaches_too_far(associations, reach):
+def test_each_photocell_reaches_as_many_units(associations, reach):
     net = mark1(associations=associations, reach=reach)
     wiring = net.get_layer("association").get_weights()[0]
     assert (np.abs(wiring).sum(axis=1) == reach).all()
@@ -243,7 +243,7 @@ def test_no_photocell_reaches_too_far(associations, reach):
 
 
 def test_counts_of_mark1():
-    """4,096 potentiometers learn; the wires do not."""
+    """4,096 potentiometers are trained; the wires are not."""
     net = mark1()
     (kernel,) = net.trainable_weights
     assert kernel.shape == (512, 8) and not keras.ops.convert_to_numpy(kernel).any()
@@ -252,25 +252,25 @@ def test_counts_of_mark1():
     assert (rows["response"].connections, rows["response"].trainable) == (4096, 4096)
 
 
-def test_wiring_follows_from_the_seed():
+def test_wiring_is_determined_by_the_seed():
     same, again, other = (mark1(seed=seed).get_layer("association").get_weights()[0] for seed in (1, 1, 2))
     np.testing.assert_array_equal(same, again)
     assert (same != other).any()
 
 
 @pytest.mark.parametrize("reach", [0, 11])
-def test_a_reach_that_cannot_be(reach):
+def test_reach_must_be_within_the_units(reach):
     with pytest.raises(ValueError, match=f"reach must be between 1 and units=10. Received: reach={reach}"):
         AssociationUnits(10, reach)
 
 
-def test_step_is_off_at_its_threshold():
+def test_step_is_0_at_its_threshold():
     x = np.float32([-1, 0, 1e-30, 0.5, 0.75])
     assert keras.ops.convert_to_numpy(Step()(x)).tolist() == [0, 0, 1, 1, 1]
     assert keras.ops.convert_to_numpy(Step(0.5)(x)).tolist() == [0, 0, 0, 0, 1]
 
 
-def test_the_plugboard_stays_and_the_potentiometers_learn_by_rosenblatts_rule():
+def test_only_the_potentiometers_are_trained_by_rosenblatts_rule():
     rng = np.random.default_rng(5)
     pictures = rng.integers(0, 2, (25, 20, 20, 1)).astype("float32")
     labels = rng.integers(0, 3, 25)
@@ -288,8 +288,8 @@ def test_the_plugboard_stays_and_the_potentiometers_learn_by_rosenblatts_rule():
     assert np.abs(weights).max() > 1
 
 
-def test_saved_wiring_wins_over_the_seed(tmp_path):
-    """A file made with another stream of random numbers still gives its own machine."""
+def test_loaded_wiring_overrides_the_seed(tmp_path):
+    """A file from another random stream still gives its own machine."""
     model = zoo.load("mark1")
     layer = model.net.get_layer("association")
     layer.set_weights([np.roll(layer.get_weights()[0], 1, axis=1)])
@@ -298,8 +298,8 @@ def test_saved_wiring_wins_over_the_seed(tmp_path):
     assert again.fingerprint() == model.fingerprint() != zoo.load("mark1").fingerprint()
 
 
-def test_templates_on_the_retina():
-    """Without the thresholds the machine would be linear, and these its templates."""
+def test_project_to_input():
+    """Without the thresholds the machine is linear, and these are its templates."""
     rng = np.random.default_rng(6)
     layer = AssociationUnits(30, reach=7)
     layer.build((None, 12))
