@@ -26,10 +26,10 @@ class Traits:
     """Traits of a layer class.
 
     Args:
-        pointwise: Each output unit depends only on the inputs at its own position, of any channel. The layer does not
+        pointwise: each output unit depends only on the inputs at its own position, of any channel. The layer does not
             change the receptive field.
-        keep_float32: The layer computes in float32 even in mixed precision, because rounding would spoil its result.
-        fast_under_xla: A training step of a net of such layers is faster when XLA compiles it than with TensorFlow's own
+        keep_float32: the layer computes in float32 even in mixed precision, because rounding would spoil its result.
+        fast_under_xla: a training step of a net of such layers is faster when XLA compiles it than with TensorFlow's own
             kernels, measured on a CPU.
     """
 
@@ -60,7 +60,7 @@ def of(layer: keras.layers.Layer) -> Traits:
     A subclass does not inherit `fast_under_xla`: it was measured for the class itself, whose `call` may be another.
 
     Args:
-        layer: Any Keras layer.
+        layer: any Keras layer.
     """
     for kind in type(layer).__mro__:
         traits = vars(kind).get("traits", KERAS.get(kind))
