@@ -91,7 +91,7 @@ def test_the_commands_are_entry_points(wheel):
     assert expected <= set(points["zoo.commands"])
     assert dict(points["zoo.weights"]) == {"fit": "training.engine.fitted_weights:fit_weights"}
     assert dict(points["zoo.data"]) == {"labelled": "training.data:labelled"}
-    assert dict(points["zoo.info"]) == {".onnx": "exporters.onnx.info:tell"}
+    assert dict(points["zoo.info"]) == {".onnx": "exporters.onnx.info:print_info"}
 
 
 def test_it_works_away_from_the_checkout(wheel, tmp_path):

@@ -1,9 +1,9 @@
 """The zoo: the neural networks that made history, as exact Keras models with pretrained weights.
 
-zoo.list_models()           the names
-zoo.card("lenet5")          all that is known of one
-zoo.build("lenet5")         the bare net with random weights
-zoo.load("lenet5.mnist")    the pretrained classifier, raw 0-255 pictures -> scores
+zoo.list_models()           names of the models
+zoo.card("lenet5")          facts about a model
+zoo.build("lenet5")         its net with random weights
+zoo.load("lenet5.mnist")    a pretrained classifier, raw 0-255 images -> scores
 """
 
 from zoo.errors import CheckFailed, ZooError

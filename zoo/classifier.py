@@ -1,27 +1,30 @@
-"""What leaves the zoo: a net with its preprocessing and its class names."""
+"""The classifier: a net with its preprocessing and its class names."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
 import zoo.activations
 import zoo.layers
 import zoo.preprocessing
-import zoo.regularizers  # noqa: F401  all register what a saved classifier may hold
+import zoo.regularizers  # noqa: F401  these modules register the classes of saved classifiers
 from zoo.weights import fingerprint
 
 
 @keras.saving.register_keras_serializable("zoo")
 class Classifier(keras.Model):
-    """A net that takes raw pictures and knows its classes; one `.keras` file holds all of it.
+    """A net with its preprocessing and class names, saved as one `.keras` file.
 
     Args:
-        net: Keras model, preprocessed pictures -> (batch, classes) scores, the largest wins.
-        preprocessing: `zoo.preprocessing.Preprocessing` between the raw pixels and the net.
-        image_spec: dict of height, width, channels (1 or 3) and resize, as `zoo.images.Format` takes them.
-        class_names: one str a class.
-        card: name of the card in the zoo that describes the net.
-        weights: name of the zoo's weights that it started from, or None.
-        options: dict of what the net's builder was given besides the number of classes.
-        class_ids: one str a class, such as "n01440764", by which data sets know it, or None.
+        net: Keras model, preprocessed images -> (batch, classes) scores; the largest is the prediction.
+        preprocessing: `zoo.preprocessing.Preprocessing`, applied to the raw images.
+        image_spec: dict of height, width, channels (1 or 3), resize and crop_from, as `zoo.images.read` takes it.
+        class_names: one name per class.
+        card: name of the card that describes the net.
+        weights: name of the pretrained weights it was loaded with or fine-tuned from, or None.
+        options: dict of the builder's options besides the number of classes.
+        class_ids: one id per class, such as "n01440764", as data sets use them, or None.
 
     Call arguments:
         pictures: (batch, height, width, channels), uint8 or float, raw 0-255.
@@ -31,8 +34,17 @@ class Classifier(keras.Model):
     """
 
     def __init__(
-        self, net, preprocessing, image_spec, class_names, card, weights=None, options=None, class_ids=None, **kwargs
-    ):
+        self,
+        net: keras.Model,
+        preprocessing: keras.layers.Layer,
+        image_spec: Mapping[str, Any],
+        class_names: Sequence[str],
+        card: str,
+        weights: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        class_ids: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**{"name": net.name, **kwargs})
         self.net = net
         self.preprocessing = preprocessing
@@ -45,21 +57,19 @@ class Classifier(keras.Model):
         if net.output_shape[-1] != len(self.class_names):
             raise ValueError(f"{net.name} has {net.output_shape[-1]} outputs. Received: class_names={self.class_names}")
         if self.class_ids is not None and len(self.class_ids) != len(self.class_names):
-            raise ValueError(
-                f"give one of class_ids for each of {len(self.class_names)} classes. Received: {self.class_ids}"
-            )
-        self(keras.Input(self.input_image_shape))  # so that it is built: saving, counting and export need that
+            raise ValueError(f"Expected class_ids for each of {len(self.class_names)} classes. Received: {self.class_ids}")
+        self(keras.Input(self.input_image_shape))  # build: saving, counting and export need it
 
     @property
-    def input_image_shape(self):
-        """(height, width, channels) of a raw picture."""
+    def input_image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the raw images."""
         return self.image_spec["height"], self.image_spec["width"], self.image_spec["channels"]
 
     def call(self, pictures, training=None):
         return self.net(self.preprocessing(pictures), training=training)
 
-    def fingerprint(self):
-        """Return the hex sha256 of all weights, by which an exported file knows its model."""
+    def fingerprint(self) -> str:
+        """Return the hex sha256 of all weights, which exported files record."""
         return fingerprint(self.weights)
 
     def get_config(self):
@@ -79,6 +89,6 @@ class Classifier(keras.Model):
     def from_config(cls, config):
         config = dict(config)
         config["image_spec"] = config.pop("picture")
-        for part in ("net", "preprocessing"):
-            config[part] = keras.saving.deserialize_keras_object(config[part])
+        for key in ("net", "preprocessing"):
+            config[key] = keras.saving.deserialize_keras_object(config[key])
         return cls(**config)

@@ -1,4 +1,4 @@
-"""The command `zoo`: finds the commands that the installed packages bring, and loads only the one that is called."""
+"""The command `zoo`: find the commands of all installed packages, and import only the one that is called."""
 
 import contextlib
 import errno
@@ -7,8 +7,9 @@ import importlib.util
 import os
 import signal
 import sys
+from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points, version
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -19,24 +20,23 @@ from zoo.errors import ZooError, did_you_mean, printable
 
 DISTRIBUTION = "history-zoo"
 
-REMEDIES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EFBIG, errno.EDQUOT), "; make room and give the command again, or write elsewhere"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "; write to a folder of yours, for most commands with --out"),
+REMEDIES = {  # appended to the messages of system errors
+    **dict.fromkeys((errno.ENOSPC, errno.EFBIG, errno.EDQUOT), "; free some space, or write to another disk"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "; write to a folder of your own, most commands take --out"),
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "; check the path"),
 }
 
-
-# Keras imports them where they are installed, for parts that no command uses; each start would wait a second for that.
-IDLE_IN_KERAS = ("sklearn", "matplotlib")
+# Keras imports these packages if they are installed, for parts that no command uses. That takes a second per start.
+UNUSED_BY_KERAS = ("sklearn", "matplotlib")
 
 
 class LazyGroup(TyperGroup):
-    """A group of the commands in the entry-point group "zoo.commands"."""
+    """A command group of the entry points in the group `zoo.commands`, each imported when it is called."""
 
-    def list_commands(self, ctx):
+    def list_commands(self, ctx: typer.Context) -> list[str]:
         return sorted({point.name for point in entry_points(group="zoo.commands")})
 
-    def get_command(self, ctx, name):
+    def get_command(self, ctx: typer.Context, name: str) -> Any:
         found = list(entry_points(group="zoo.commands", name=name))
         if not found:
             return None
@@ -44,7 +44,7 @@ class LazyGroup(TyperGroup):
         app.command(name, no_args_is_help=False)(found[0].load())
         return get_command(app)
 
-    def resolve_command(self, ctx, args):
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple:
         name = args[0]
         if not name.startswith("-") and name not in self.list_commands(ctx):
             ctx.fail(f"no command '{name}'{did_you_mean(name, self.list_commands(ctx))} See zoo --help")
@@ -72,41 +72,44 @@ def zoo(
     """
 
 
-def start_keras(name=None, also=()):
-    """Import Keras for a command: quietly, and only once the name that it is asked for is known to be right.
+def start_keras(name: str | None = None, also: Iterable[str] = ()) -> None:
+    """Import Keras for a command, without its log lines, after a check of the model's name.
 
-    TensorFlow prints lines about GPUs that are not there before any log level counts; only its import is silenced, and what
-    fails in it still raises.
+    TensorFlow logs missing GPUs before any log level applies, so the standard error is discarded during the import.
+    Exceptions of the import are raised as usual.
 
     Args:
-        name: of the model, or None.
-        also: packages that the command is about to import, too, where they are installed.
+        name: name or path of the model, or None.
+        also: other packages that the command will import; those that are installed are imported here, too.
+
+    Raises:
+        ZooError: if there is no such model or file.
     """
     if name is not None and registry.is_path(name):
         registry.check_file(name)
     elif name is not None:
         registry.card(name)
-    # TensorFlow leaves oneDNN off on processors without VNNI, and its own convolutions take three times as long there.
+    # TensorFlow disables oneDNN on processors without VNNI, and its own convolutions take three times as long there.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    kept = os.dup(2)
-    # Ctrl-C within an import may be swallowed by the module that it hits; nothing is written yet, so it may simply end us.
+    stderr = os.dup(2)
+    # A module may swallow the KeyboardInterrupt during its import. Nothing is written yet: let Ctrl-C end the process.
     on_interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
-        with _hidden(IDLE_IN_KERAS):
+        with _hidden(UNUSED_BY_KERAS):
             importlib.import_module("keras")
             for package in filter(importlib.util.find_spec, also):
                 importlib.import_module(package)
     finally:
         signal.signal(signal.SIGINT, on_interrupt)
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 @contextlib.contextmanager
-def _hidden(packages):
-    """Within it, packages that are not imported yet seem not to be installed."""
+def _hidden(packages: Iterable[str]) -> Iterator[None]:
+    """In this context, packages that are not imported yet appear not to be installed."""
     hidden = [name for name in packages if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))
     try:
@@ -116,27 +119,27 @@ def _hidden(packages):
             del sys.modules[name]
 
 
-def main():
-    """Run the command line; end with 0, 1 (the answer is no, or the machine failed) or 2 (what was asked cannot be)."""
+def main() -> None:
+    """Run the command line. Exit codes: 0 success, 1 failed check or system error, 2 invalid request."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # others can use the GPU, too
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leaves memory of the GPU to other processes
     with reporting_errors():
         get_command(app).main(prog_name="zoo")
 
 
 @contextlib.contextmanager
-def reporting_errors():
-    """Within it, an error that the user can mend is told in words and ends the process with the exit code of its kind."""
+def reporting_errors() -> Iterator[None]:
+    """In this context, print an error that the user can fix as one message, and exit with its exit code."""
     try:
         yield
     except ZooError as error:
-        _end(error, error.exit_code)
+        _exit(error, error.exit_code)
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
-        _end(f"{error.strerror or error}{place}{REMEDIES.get(error.errno, '')}", 1)
+        _exit(f"{error.strerror or error}{place}{REMEDIES.get(error.errno, '')}", 1)
 
 
-def _end(message, code):
+def _exit(message: object, code: int) -> NoReturn:
     lines = map(printable, f"zoo: {message}".split("\n"))
     print(*lines, sep="\n", file=sys.stderr)
     sys.exit(code)

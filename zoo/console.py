@@ -1,6 +1,6 @@
-"""What the commands share: options, progress bars and notes for the user.
+"""Options, progress bars and notes that the commands share.
 
-Typer's options are declared once here. Rich is imported where a bar is drawn, because `zoo list` starts faster without it.
+Rich is imported inside functions, because `zoo list` starts faster without it.
 """
 
 import contextlib

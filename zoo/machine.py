@@ -1,35 +1,37 @@
-"""What a machine is, by what its system says of it: nothing here imports a package or touches a GPU's memory."""
+"""Facts about this machine, from files and commands of its system, without touching the GPU."""
 
 import os
 import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 CPU = Path("/proc/cpuinfo")
 GROUPS = Path("/proc/self/cgroup")
 LIMITS = Path("/sys/fs/cgroup")
 DRIVER = Path("/proc/driver/nvidia/version")
-# Jetson boards have no nvidia-smi, or one that knows little.
+# Jetson boards have no nvidia-smi, or one that reports little.
 BOARD = Path("/proc/device-tree/model")
 BOARD_RELEASE = Path("/etc/nv_tegra_release")
-TRTEXEC = Path("/usr/src/tensorrt/bin/trtexec")  # where NVIDIA's packages put it, which is not on the PATH
+TRTEXEC = Path("/usr/src/tensorrt/bin/trtexec")  # NVIDIA's packages install it here, outside of the PATH
 
 QUERY = ("name", "memory.total", "driver_version", "compute_cap")
-# Instructions that make nets faster, as Linux calls them: those of x86 and of ARM.
+# Instruction sets of x86 and ARM that make nets faster, by their names in Linux.
 FAST = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "amx_fp16")
 FAST += ("asimd", "asimddp", "fphp", "bf16", "i8mm", "sve")
 
 
-def cpu_flags():
-    """Return the names of the instruction sets of the CPU as Linux gives them, a set; empty on other systems."""
+def cpu_flags() -> set[str]:
+    """Return the names of the CPU's instruction sets in Linux; an empty set on other systems."""
     flags = re.search(r"^(?:flags|Features)\s*:(.*)$", _read(CPU), re.MULTILINE)
     return set(flags[1].split()) if flags else set()
 
 
-def cpu():
-    """Return name, usable cores and fast instructions of the CPU, a dict."""
+def cpu() -> dict[str, Any]:
+    """Return the CPU's "name", the number of usable "cores", and its fast "instructions"."""
     name = re.search(r"^model name\s*:(.*)$", _read(CPU), re.MULTILINE)
     flags = cpu_flags()
     return {
@@ -39,13 +41,13 @@ def cpu():
     }
 
 
-def cores():
-    """Return how many cores this process may use: as many threads are busy at a time."""
+def cores() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def memory():
-    """Return total and available bytes of memory, a dict: the machine's, or a container's where it may have less."""
+def memory() -> dict[str, int]:
+    """Return the "total" and "available" bytes of memory, within the limits of a container."""
     import psutil
 
     found = psutil.virtual_memory()
@@ -55,10 +57,10 @@ def memory():
     return {"total": total, "available": available}
 
 
-def _limits():
-    """Yield (limit, used) bytes of each control group around this process that has a limit, of either version of Linux's.
+def _limits() -> Iterator[tuple[int, int]]:
+    """Yield (limit, used) bytes of each control group with a limit that contains this process, version 1 or 2.
 
-    What files were read into is given back when it is needed, and does not count as used.
+    The file cache does not count as used, because the system frees it when memory is needed.
     """
     for line in _read(GROUPS).splitlines():
         _, controllers, path = line.split(":", 2)
@@ -69,25 +71,25 @@ def _limits():
         else:
             continue
         group = root / path.lstrip("/")
-        for folder in (group, *group.parents):  # above the root there are no such files
+        for folder in (group, *group.parents):  # these files do not exist above the root
             limit, used = (_read(folder / name).strip() for name in names)
             if limit.isdecimal() and used.isdecimal():
-                held = re.search(rf"^{files} (\d+)$", _read(folder / "memory.stat"), re.MULTILINE)
-                yield int(limit), int(used) - (int(held[1]) if held else 0)
+                cached = re.search(rf"^{files} (\d+)$", _read(folder / "memory.stat"), re.MULTILINE)
+                yield int(limit), int(used) - (int(cached[1]) if cached else 0)
 
 
-def free_disk(folder):
-    """Return the free bytes where a folder is, or would be made."""
+def free_disk(folder: str | os.PathLike) -> int:
+    """Return the free bytes on the disk of a folder, which need not exist yet."""
     folder = Path(folder).expanduser().absolute()
     return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
 
 
-def nvidia():
-    """Return what there is of NVIDIA's, a dict.
+def nvidia() -> dict[str, Any]:
+    """Return the NVIDIA GPUs, driver and board.
 
     Returns:
-        "gpus", a list of dicts of QUERY; "driver", a version or None; "board", the name of a Jetson or None, and "release",
-        its L4T; "error", a line where nvidia-smi is there and fails, or None.
+        A dict of "gpus": a list of dicts with the keys QUERY; "driver": its version or None; "board": the name of a Jetson
+        board or None; "release": its version of L4T or None; "error": a line if nvidia-smi is installed but fails, or None.
     """
     gpus, error = _smi()
     version = re.search(r"Module\s+(?:for \S+\s+)?(\d+(?:\.\d+)+)", _read(DRIVER))
@@ -102,8 +104,8 @@ def nvidia():
     }
 
 
-def _smi():
-    """Ask nvidia-smi, and return (list of dicts of QUERY, error or None)."""
+def _smi() -> tuple[list[dict[str, str]], str | None]:
+    """Run nvidia-smi; return (list of dicts with the keys QUERY, error or None)."""
     command = shutil.which("nvidia-smi")
     if command is None:
         return [], None
@@ -119,17 +121,17 @@ def _smi():
         return [], f"nvidia-smi: {problem}"
     rows = [[value.strip() for value in line.split(",")] for line in done.stdout.splitlines()]
     if done.returncode or not all(len(row) == len(QUERY) for row in rows):
-        said = (done.stdout + done.stderr).strip().splitlines() or [f"exit status {done.returncode}"]
-        return [], f"nvidia-smi: {said[0]}"
+        output = (done.stdout + done.stderr).strip().splitlines() or [f"exit status {done.returncode}"]
+        return [], f"nvidia-smi: {output[0]}"
     return [dict(zip(QUERY, row, strict=True)) for row in rows], None
 
 
-def trtexec():
-    """Return the path of TensorRT's builder, or None."""
+def trtexec() -> str | None:
+    """Return the path of trtexec, TensorRT's command line tool, or None."""
     return shutil.which("trtexec") or (str(TRTEXEC) if TRTEXEC.is_file() else None)
 
 
-def _read(path):
+def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8", "replace")
     except OSError:

@@ -1,3 +1,5 @@
+"""The preprocessing layer of a classifier."""
+
 from collections.abc import Sequence
 
 import keras

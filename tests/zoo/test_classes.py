@@ -83,7 +83,7 @@ def test_files_from_before_there_were_ids(linear):
 
 
 def test_ids_must_fit():
-    with pytest.raises(ValueError, match="class_ids for each of 2 classes"):
+    with pytest.raises(ValueError, match="Expected class_ids for each of 2 classes"):
         registry.wrap(zoo.build("linear", classes=2), zoo.card("linear"), ["a", "b"], class_ids=["n1"])
 
 

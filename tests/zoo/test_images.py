@@ -205,12 +205,12 @@ def refused(path, match):
 
 def test_text_named_png(tmp_path):
     (tmp_path / "a.png").write_text("This is no picture.\n" * 50)
-    refused(tmp_path / "a.png", "not a picture")
+    refused(tmp_path / "a.png", "not an image")
 
 
 def test_empty(tmp_path):
     (tmp_path / "a.png").touch()
-    refused(tmp_path / "a.png", "not a picture")
+    refused(tmp_path / "a.png", "not an image")
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.gif", "a.tif", "a.bmp", "a.webp"])
@@ -220,7 +220,7 @@ def test_cut_short(tmp_path, name):
     content = path.read_bytes()
     for part in (0.1, 0.5, 0.9):
         path.write_bytes(content[: int(len(content) * part)])
-        refused(path, "damaged|not a picture")
+        refused(path, "damaged|not an image")
 
 
 def test_missing(tmp_path):
@@ -332,7 +332,7 @@ def test_find(tmp_path):
 
 def test_find_nothing(tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(images.ImageError, match="has no pictures"):
+    with pytest.raises(images.ImageError, match="has no images"):
         images.find(tmp_path)
     for path in (tmp_path / "none", tmp_path / "notes.txt", Path("no-such-folder")):
         with pytest.raises(images.ImageError, match="no folder"):

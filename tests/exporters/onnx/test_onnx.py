@@ -419,7 +419,7 @@ def test_a_users_pictures_are_the_proof_when_they_are_named(linear, digits, tmp_
     assert exporters.to_onnx(classifier, tmp_path / "model.onnx", data=digits / "3").images == 183 + made
     assert exporters.verify(folder / "mine.onnx", data=digits / "4").images == 181 + made
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ZooError, match="no pictures"):
+    with pytest.raises(ZooError, match="no images"):
         exporters.to_onnx(classifier, tmp_path / "other.onnx", data=tmp_path / "empty")
     assert not (tmp_path / "other.onnx").exists()
 

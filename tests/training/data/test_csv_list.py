@@ -134,7 +134,7 @@ def test_missing_and_unreadable_files_are_skipped_and_named(photos):
     assert numbers(source.splits["all"]) == [0, 1] and source.splits["all"].names.tolist() == names[:2]
     missing, too_long, text = source.problems
     assert "line 5: no file" in too_long
-    assert f"{path} line 3: no file {place / 'gone.png'}" == missing and f"{place / 'text.png'} is not a picture" in text
+    assert f"{path} line 3: no file {place / 'gone.png'}" == missing and f"{place / 'text.png'} is not an image" in text
     with pytest.raises(ZooError, match=r"line 3: no file"):
         data.load(path, GREY, strict=True)
 

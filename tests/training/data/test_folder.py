@@ -50,7 +50,7 @@ def test_other_files_hidden_folders_and_folders_below_a_class(folder):
     source = data.load(str(place), GREY)
     assert source.class_names == ("cat", "dog")
     (problem,) = source.problems  # named, not passed over
-    assert "notes.txt is not a picture" in problem
+    assert "notes.txt is not an image" in problem
     assert source.splits["all"].labels.tolist() == [0] * 4 + [1] * 3
     assert any(np.array_equal(deeper, image) for image in source.splits["all"].images[:4])
 

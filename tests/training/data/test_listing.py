@@ -52,7 +52,7 @@ def test_unreadable_files_are_skipped_and_named(damaged):
     source = data.load(str(place), GREY)
     assert source.splits["all"].labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert len(source.problems) == 2
-    assert any(str(text) in problem and "not a picture" in problem for problem in source.problems)
+    assert any(str(text) in problem and "not an image" in problem for problem in source.problems)
     assert any(str(cut) in problem and "damaged" in problem for problem in source.problems)
 
 

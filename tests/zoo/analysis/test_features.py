@@ -204,11 +204,11 @@ def test_a_folder_is_read_batch_by_batch(modern, digit_pictures, tmp_path, monke
     np.testing.assert_allclose(
         found.vectors, features.extract(modern, digit_pictures[[0, 2, 4, 1, 3]]), rtol=1e-5, atol=1e-5
     )
-    assert len(problems) == 1 and "-.png is not a picture" in problems[0]
-    with pytest.raises(ZooError, match=r"-\.png is not a picture"):
+    assert len(problems) == 1 and "-.png is not an image" in problems[0]
+    with pytest.raises(ZooError, match=r"-\.png is not an image"):
         features.of_folder(modern, "lenet5-modern.mnist", folder, strict=True)
     (folder / "b" / "x.png").write_text("none either")  # far from the first, in another batch
-    with pytest.raises(ZooError, match=r"-\.png is not a picture.*\n.*x\.png is not a picture"):
+    with pytest.raises(ZooError, match=r"-\.png is not an image.*\n.*x\.png is not an image"):
         features.of_folder(modern, "lenet5-modern.mnist", folder, strict=True)
     (folder / "b" / "x.png").unlink()
     (tmp_path / "none").mkdir()
@@ -386,7 +386,7 @@ def test_the_commands(zoo_in_process, digit_pictures, tmp_path, monkeypatch, cap
     child = zoo_in_process("features", "lenet5-modern.mnist", "photos", "--out", "kept.npz", cwd=tmp_path)
     assert child.returncode == 0 and child.stderr == ""
     first, second, last = child.stdout.splitlines()
-    assert first.startswith("skipped: photos/b/x.png is not a picture") and last == "next: zoo similar IMAGE kept.npz"
+    assert first.startswith("skipped: photos/b/x.png is not an image") and last == "next: zoo similar IMAGE kept.npz"
     assert second == "kept.npz: 5 vectors of the 84 features of layer f6"
     child = zoo_in_process("similar", "photos/a/0.png", "kept.npz", "--count", "3", "--json", cwd=tmp_path)
     assert child.returncode == 0 and child.stderr == ""
