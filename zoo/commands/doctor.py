@@ -1,4 +1,4 @@
-"""The command `zoo doctor`: what this machine has, what each missing part is good for, and what mends it."""
+"""The command `zoo doctor`: check the installation and the hardware."""
 
 import importlib.metadata
 import importlib.util
@@ -6,23 +6,41 @@ import json
 import os
 import platform
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from zoo import console, machine
 from zoo.cli import DISTRIBUTION
-from zoo.commands.probes import PROBES, ask
+from zoo.commands.probes import PROBES, Probe, ask
 from zoo.console import Json
 from zoo.errors import printable
 from zoo.files import cache_folder, data_folder
 
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
 
 @dataclass
 class Part:
-    """What was found of a package; `state` is "ok", "missing", "broken" or "other version"."""
+    """The state of a package.
+
+    Attributes:
+        title: name for the user.
+        state: "ok", "missing", "broken" or "other version".
+        use: what the zoo needs it for.
+        needed: whether the zoo requires it.
+        version: the installed version, or None.
+        wanted: the required versions, such as ">=3.15,<3.16".
+        details: facts that its probe prints.
+        gpus: names of the GPUs that it can use.
+        error: the error of its import, in one line, or None.
+        mend: the command that fixes it, or None.
+    """
 
     title: str
     state: str
@@ -30,14 +48,14 @@ class Part:
     needed: bool
     version: str | None = None
     wanted: str = ""
-    details: list = field(default_factory=list)
-    gpus: list = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+    gpus: list[str] = field(default_factory=list)
     error: str | None = None
     mend: str | None = None
 
 
-def doctor(as_json: Json = False):
-    """Say what this machine has, what each missing part is good for, and what mends it.
+def doctor(as_json: Json = False) -> None:
+    """Check the installed packages, the GPU and the data sets, and print commands that fix problems.
 
     Example: zoo doctor
     """
@@ -45,7 +63,7 @@ def doctor(as_json: Json = False):
     bar = console.progress()  # imports may take a minute
     with bar, ThreadPoolExecutor(4) as pool:
         found = pool.map(lambda probe: examine(probe, needed, optional), PROBES)
-        parts = list(bar.track(found, len(PROBES), description="asking packages"))
+        parts = list(bar.track(found, len(PROBES), description="checking packages"))
     asked = {probe.package for probe in PROBES}
     parts += [_installed(requirement) for name, requirement in needed.items() if name not in asked]
     found = {
@@ -69,8 +87,8 @@ def doctor(as_json: Json = False):
     raise typer.Exit(0 if ok else 1)
 
 
-def _requirements():
-    """Return what the project's own metadata say it needs and what its extras bring: two dicts of name: Requirement."""
+def _requirements() -> "tuple[dict[str, Requirement], dict[str, Requirement]]":
+    """Return the requirements of the distribution and those of its extras, by name."""
     from packaging.requirements import Requirement
 
     found = [Requirement(text) for text in importlib.metadata.requires(DISTRIBUTION)]
@@ -78,8 +96,14 @@ def _requirements():
     return needed, {each.name: each for each in reversed(found) if "extra" in str(each.marker) and not each.extras}
 
 
-def examine(probe, needed, optional):
-    """Return the `Part` that a `Probe` finds; nothing that the package does ends this process."""
+def examine(probe: Probe, needed: "dict[str, Requirement]", optional: "dict[str, Requirement]") -> Part:
+    """Run a probe and return the state of its package. A crash of the package does not end this process.
+
+    Args:
+        probe: the probe.
+        needed: requirements of the distribution, by name.
+        optional: requirements of its extras, by name.
+    """
     wanted = needed.get(probe.package) or optional.get(probe.package)
     part = Part(probe.title, "missing", probe.use, probe.package in needed, wanted=str(wanted.specifier) if wanted else "")
     if importlib.util.find_spec(probe.module) is None:
@@ -87,8 +111,8 @@ def examine(probe, needed, optional):
         return part
     part.version, part.details, part.gpus, part.error = ask(probe)
     if part.error:
-        anew = _mend(probe.package, wanted, "--force-reinstall ")
-        part.state, part.mend = "broken", _backend_mend(part.error, {**optional, **needed}) or anew
+        reinstall = _mend(probe.package, wanted, "--force-reinstall ")
+        part.state, part.mend = "broken", _backend_mend(part.error, {**optional, **needed}) or reinstall
     elif wanted and not wanted.specifier.contains(part.version, prereleases=True):
         part.state, part.mend = "other version", _mend(probe.package, wanted)
     else:
@@ -96,8 +120,8 @@ def examine(probe, needed, optional):
     return part
 
 
-def _installed(requirement):
-    """Return the `Part` of a package that is needed and that nothing but its version is asked of."""
+def _installed(requirement: "Requirement") -> Part:
+    """Return the state of a required package without a probe, by its version only."""
     part = Part(requirement.name, "ok", "the zoo itself", True, wanted=str(requirement.specifier))
     try:
         part.version = importlib.metadata.version(requirement.name)
@@ -110,14 +134,15 @@ def _installed(requirement):
     return part
 
 
-def _mend(package, wanted, options=""):
+def _mend(package: str, wanted: "Requirement | None", options: str = "") -> str:
+    """Return the command that installs a package."""
     if package == "tensorrt":
         return "pip install tensorrt; on a Jetson: sudo apt install nvidia-jetpack"
     return f"pip install {options}'{wanted.name}{wanted.specifier}'"
 
 
-def _backend_mend(error, wanted):
-    """Return what mends a sound package for which Keras, or it itself, finds no backend; None where the error is another."""
+def _backend_mend(error: str, wanted: "dict[str, Requirement]") -> str | None:
+    """Return the command that fixes the error of a missing Keras backend, or None for another error."""
     if error.startswith("ValueError: Unable to import backend"):
         return "unset KERAS_BACKEND, or set it to tensorflow or jax"
     missing = re.match("ModuleNotFoundError: No module named '(tensorflow|jax)'", error)
@@ -127,14 +152,19 @@ def _backend_mend(error, wanted):
     return _mend(missing[1], wanted[missing[1]]) + ("; or unset KERAS_BACKEND" if chosen else "")
 
 
-def prepared(folder):
-    """Return the sorted names of the data sets that lie prepared for TensorFlow Datasets in a folder."""
+def prepared(folder: Path) -> list[str]:
+    """Return the names of the data sets of TensorFlow Datasets that are prepared in a folder, sorted."""
     found = [*folder.glob("*/*/dataset_info.json"), *folder.glob("*/*/*/dataset_info.json")]
     return sorted({path.relative_to(folder).parts[0] for path in found})
 
 
-def advise(parts, found):
-    """Return what it all means: a verdict, what mends a GPU that is not used ("gpu", or None), and the next command."""
+def advise(parts: list[Part], found: dict[str, Any]) -> dict[str, str]:
+    """Return the conclusion, "verdict", and the next command, "next".
+
+    Args:
+        parts: state of each package.
+        found: facts about the machine, as `doctor` prints them with `--json`.
+    """
     bad = [part for part in parts if part.needed and part.state != "ok"]
     unseen = "" if bad else _unseen_gpu(parts, found["nvidia"])
     if bad:
@@ -148,10 +178,10 @@ def advise(parts, found):
     return {"verdict": verdict, "next": bad[0].mend if bad else following}
 
 
-def _unseen_gpu(parts, nvidia):
-    """Say why the backend does not use a GPU that is there, and what mends it; "" where it does, or there is none."""
+def _unseen_gpu(parts: list[Part], nvidia: dict[str, Any]) -> str:
+    """Return why the backend does not use an existing GPU, with the fix; "" if it does, or if there is no GPU."""
     if nvidia["error"]:
-        return f"{nvidia['error']}; install NVIDIA's driver anew, on Ubuntu: sudo ubuntu-drivers install, then restart"
+        return f"{nvidia['error']}; reinstall NVIDIA's driver, on Ubuntu: sudo ubuntu-drivers install, then restart"
     backend = next(part for part in parts if part.title == _backend(parts))
     if backend.gpus or not (nvidia["gpus"] or nvidia["driver"]) or nvidia["board"]:
         return ""
@@ -162,14 +192,14 @@ def _unseen_gpu(parts, nvidia):
     return f"{backend.title} does not see it, as CUDA's libraries are missing or too old; pip install '{mend}'"
 
 
-def _backend(parts):
+def _backend(parts: list[Part]) -> str:
     keras = next(part for part in parts if part.title == "Keras")
     return "JAX" if keras.details == ["on jax"] else "TensorFlow"
 
 
-def _machine_lines(found):
+def _machine_lines(found: dict[str, Any]) -> Iterator[str]:
     cpu, memory, nvidia = found["cpu"], found["memory"], found["nvidia"]
-    instructions = " ".join(cpu["instructions"]) or "no fast instructions known"
+    instructions = " ".join(cpu["instructions"]) or "no fast instruction sets known"
     yield f"zoo         {found['zoo']}, Python {found['python']}"
     yield f"CPU         {cpu['name']}, {cpu['cores']} cores; {instructions}"
     if memory:
@@ -180,29 +210,29 @@ def _machine_lines(found):
         yield f"GPU         {gpu['name']}, {gpu['memory.total']}, compute capability {gpu['compute_cap']}"
     if nvidia["board"]:
         yield f"board       {printable(nvidia['board'])}, {nvidia['release'] or 'L4T unknown'}"
-    driver = f"driver {nvidia['driver']}" if nvidia["driver"] else "no driver; good for training on an NVIDIA GPU"
+    driver = f"driver {nvidia['driver']}" if nvidia["driver"] else "no driver; needed for training on an NVIDIA GPU"
     yield f"NVIDIA      {nvidia['error'] or driver}"
-    yield f"trtexec     {found['trtexec'] or 'not here; good for engines, comes with TensorRT on a board'}"
-    names = ", ".join(found["data"]["prepared"]) or "none; TFDS_DATA_DIR names another folder"
+    yield f"trtexec     {found['trtexec'] or 'not found; builds engines, part of TensorRT on a board'}"
+    names = ", ".join(found["data"]["prepared"]) or "none; TFDS_DATA_DIR sets the folder"
     yield f"data sets   {names}, in {printable(found['data']['folder'])}"
 
 
-def _part_lines(parts):
+def _part_lines(parts: list[Part]) -> Iterator[str]:
     others = [part for part in parts if part.use == "the zoo itself" and part.state == "ok"]
     for part in parts:
         if part in others:
             continue
-        told = ", ".join([*part.details, *(f"GPU {name}" for name in part.gpus)])
-        yield f"{part.title:20} {part.version or '':10} {_state(part)}{f'; {told}' if told else ''}"
+        details = ", ".join([*part.details, *(f"GPU {name}" for name in part.gpus)])
+        yield f"{part.title:20} {part.version or '':10} {_state(part)}{f'; {details}' if details else ''}"
         if part.state != "ok":
-            yield f"{'':20} good for {part.use}; {part.mend}"
-    yield f"{'other packages':20} {len(others)} as wanted"
+            yield f"{'':20} needed for {part.use}; {part.mend}"
+    yield f"{'other packages':20} {len(others)} ok"
 
 
-def _state(part):
+def _state(part: Part) -> str:
     wanted = f" than {part.wanted}" if part.state == "other version" else ""
     return f"{part.state}{wanted}" + (f": {printable(part.error)}" if part.error else "")
 
 
-def _gigabytes(number):
+def _gigabytes(number: int) -> str:
     return f"{number / 1e9:,.1f} GB"

@@ -1,4 +1,4 @@
-"""The packages that `zoo doctor` asks, each in a process of its own: an import may be slow, hang or crash."""
+"""The packages that `zoo doctor` imports, each in a separate process, because an import may hang or crash."""
 
 import json
 import os
@@ -8,16 +8,21 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-SECONDS = 120  # for one package to be imported: a broken driver can hang it for good
-# Within a probe a GPU's memory is not taken as a whole, and nothing is logged.
+SECONDS = 120  # time limit of an import: with a broken driver it may hang forever
+# A probe must not reserve all memory of the GPU, and must not log.
 QUIET = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A package that is asked in a process of its own, as its import may be slow, hang or crash.
+    """A package to check in a separate process.
 
-    `code` sets version, a str, and may set details, a list of str, and gpus, a list of names.
+    Attributes:
+        title: name for the user.
+        module: module to import.
+        package: name of the distribution.
+        use: what the zoo needs it for.
+        code: Python that sets `version`, a str, and may set `details`, a list of str, and `gpus`, a list of names.
     """
 
     title: str
@@ -39,7 +44,7 @@ PROBES = (
         "TensorFlow",
         "tensorflow",
         "tensorflow",
-        "the backend that trains by default and the only one that exports",
+        "training, as the default backend, and export",
         "import tensorflow as tf; version = tf.__version__; build = tf.sysconfig.get_build_info();"
         'details = [f\'built for CUDA {build["cuda_version"]}, cuDNN {build["cudnn_version"]}\'] '
         "if build.get('is_cuda_build') and 'cuda_version' in build else ['built without CUDA'];"
@@ -50,7 +55,7 @@ PROBES = (
         "JAX",
         "jax",
         "jax",
-        "the backend for several machines, and for GPUs under XLA (KERAS_BACKEND=jax)",
+        "training on several machines, and on GPUs with XLA (KERAS_BACKEND=jax)",
         "import jax, importlib.metadata as m; version = jax.__version__;"
         "names = {d.name for d in m.distributions() if d.name};"
         "plugins = sorted(n for n in names if n.startswith('jax-cuda') and n.endswith('plugin'));"
@@ -61,7 +66,7 @@ PROBES = (
         "PyTorch",
         "torch",
         "torch",
-        "the benchmarks, which compare with it",
+        "the benchmarks",
         "import torch; version = torch.__version__; cuda = torch.version.cuda;"
         "details = [f'built for CUDA {cuda}' if cuda else 'built without CUDA'];"
         "gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]",
@@ -70,7 +75,7 @@ PROBES = (
         "TensorFlow Datasets",
         "tensorflow_datasets",
         "tensorflow-datasets",
-        "data by name, such as mnist",
+        "data sets by name, such as mnist",
         "import tensorflow_datasets as tfds; version = tfds.__version__",
     ),
     Probe("tf2onnx", "tf2onnx", "tf2onnx", "zoo export", "import tf2onnx; version = tf2onnx.__version__"),
@@ -78,46 +83,46 @@ PROBES = (
         "onnxruntime",
         "onnxruntime",
         "onnxruntime",
-        "the proof of each exported file, and INT8",
+        "the check of exported files, and INT8",
         "import onnxruntime as o; version = o.__version__; details = o.get_available_providers()",
     ),
     Probe(
         "OpenVINO",
         "openvino",
         "openvino",
-        "one more runtime for the proof of an exported file",
+        "the check of exported files in another runtime",
         "import openvino as o; version = o.__version__; details = o.Core().available_devices",
     ),
     Probe(
         "OpenCV",
         "cv2",
         "opencv-python-headless",
-        "one more runtime for the proof of an exported file",
+        "the check of exported files in another runtime",
         "import cv2; version = cv2.__version__",
     ),
     Probe(
         "TensorRT-RTX",
         "tensorrt_rtx",
         "tensorrt-rtx-cu12",
-        "NVIDIA's parser and builder without a GPU, which are shown what goes to a board",
+        "the check of files for boards by NVIDIA's parser and builder, without a GPU",
         "import tensorrt_rtx as t; version = t.__version__",
     ),
     Probe(
         "TensorRT",
         "tensorrt",
         "tensorrt",
-        "engines on this machine; those of a board are built on the board",
+        "engines for this machine; those for a board are built on the board",
         "import tensorrt as t; version = t.__version__",
     ),
 )
 RUN = "gpus, details = [], []\n{code}\nimport json; print(json.dumps([str(version), list(map(str, details)), gpus]))"
 
 
-def ask(probe):
-    """Run a probe; nothing that the package does ends this process.
+def ask(probe: Probe) -> tuple[str | None, list[str], list[str], str | None]:
+    """Run a probe. A crash of the package does not end this process.
 
     Returns:
-        (version or None, list of details, list of names of GPUs, error in a line or None).
+        (version or None, details, names of GPUs, error in one line or None).
     """
     try:
         done = subprocess.run(
@@ -130,10 +135,10 @@ def ask(probe):
             timeout=SECONDS,
         )
         version, details, gpus = json.loads(done.stdout.splitlines()[-1])
-        return re.match(r"\d+(\.\d+)*|", version)[0], details, gpus, None  # without what a build adds to its version
+        return re.match(r"\d+(\.\d+)*|", version)[0], details, gpus, None  # without a suffix such as +cu121
     except subprocess.TimeoutExpired:
-        error = f"its import gives no answer in {SECONDS} s"
+        error = f"its import takes longer than {SECONDS} s"
     except (IndexError, ValueError):
-        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        error = f"its import ends with {signal.Signals(-done.returncode).name}" if done.returncode < 0 else said[-1]
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        error = f"its import crashes with {signal.Signals(-done.returncode).name}" if done.returncode < 0 else lines[-1]
     return None, [], [], error

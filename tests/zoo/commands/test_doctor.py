@@ -1,3 +1,5 @@
+"""The command `zoo doctor`: states of packages, facts about the machine, and advice."""
+
 import importlib.metadata
 import json
 import os
@@ -22,27 +24,27 @@ def probe(code, module="json", package="numpy"):
 NEEDED = {"numpy": Requirement("numpy>=2,<3")}
 
 
-@pytest.mark.slow("imports each optional package in a process of its own")
+@pytest.mark.slow("imports each optional package in a separate process")
 def test_this_machine(monkeypatch, tmp_path):
-    """What the command tells is what the installed packages tell."""
+    """The command reports the versions of the installed packages."""
     (tmp_path / "digits" / "1.0.0").mkdir(parents=True)
     (tmp_path / "digits" / "1.0.0" / "dataset_info.json").touch()
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     command = [sys.executable, "-c", "from zoo.cli import main; main()", "doctor", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert (done.returncode, done.stderr) == (0, "")
-    told = json.loads(done.stdout)
-    assert told["ok"] and told["data"] == {"folder": str(tmp_path), "prepared": ["digits"]}
-    parts = {part["title"]: part for part in told["parts"]}
+    report = json.loads(done.stdout)
+    assert report["ok"] and report["data"] == {"folder": str(tmp_path), "prepared": ["digits"]}
+    parts = {part["title"]: part for part in report["parts"]}
     for title, package in {"Keras": "keras", "TensorFlow": "tensorflow", "JAX": "jax", "numpy": "numpy"}.items():
         assert (parts[title]["state"], parts[title]["version"]) == ("ok", importlib.metadata.version(package))
     assert parts["onnxruntime"]["details"] == onnxruntime.get_available_providers() and parts["onnxruntime"]["needed"]
     assert parts["Keras"]["details"] == [f"on {os.environ.get('KERAS_BACKEND', 'tensorflow')}"]
-    assert all(part["state"] == "ok" or part["mend"] for part in told["parts"])
-    assert told["verdict"].startswith("the zoo works here") and told["next"].startswith("zoo ")
+    assert all(part["state"] == "ok" or part["mend"] for part in report["parts"])
+    assert report["verdict"].startswith("the zoo works here") and report["next"].startswith("zoo ")
 
 
-def test_what_is_wanted_stands_in_the_packages_own_metadata():
+def test_requirements_are_those_of_the_distribution():
     needed, optional = doctor._requirements()
     assert {"keras", "tensorflow", "tf2onnx", "onnxruntime", "tensorflow-datasets"} <= set(needed)
     assert {"jax", "torch", "openvino"} <= set(optional) and not {"jax", "pytest"} & set(needed)
@@ -50,19 +52,19 @@ def test_what_is_wanted_stands_in_the_packages_own_metadata():
         assert probe.package in {**needed, **optional} or probe.package == "tensorrt"
 
 
-def test_a_part_that_is_as_wanted():
+def test_part_with_the_required_version():
     part = doctor.examine(probe("version, details = '2.5.0+local', [1]"), NEEDED, {})
     assert (part.state, part.version, part.details, part.needed, part.mend) == ("ok", "2.5.0", ["1"], True, None)
 
 
 @pytest.mark.parametrize("version", ["1.9", "3.0"])
-def test_another_version_than_wanted(version):
+def test_part_with_another_version(version):
     part = doctor.examine(probe(f"version = '{version}'"), NEEDED, {})
     assert part.state == "other version"
     assert not Requirement(part.mend.removeprefix("pip install ").strip("'")).specifier.contains(Version(version))
 
 
-def test_what_is_not_installed_is_not_tried():
+def test_missing_part_is_not_imported():
     part = doctor.examine(probe("open('never', 'w')", module="no_such_module"), {}, NEEDED)
     assert (part.state, part.needed, part.mend) == ("missing", False, "pip install 'numpy<3,>=2'")
 
@@ -74,13 +76,13 @@ def test_what_is_not_installed_is_not_tried():
             "raise ImportError('libcudart.so.12: cannot open shared object file')",
             "ImportError: libcudart.so.12: cannot open.*",
         ),
-        ("import os; os.abort()", "its import ends with SIGABRT"),
+        ("import os; os.abort()", "its import crashes with SIGABRT"),
         ("import os; os._exit(3)", "exit status 3"),
-        ("import time; time.sleep(60)", "its import gives no answer in 0.5 s"),
+        ("import time; time.sleep(60)", "its import takes longer than 0.5 s"),
         ("print('noise'); version = 'none'", None),
     ],
 )
-def test_a_part_that_is_broken_is_said_in_a_line(monkeypatch, code, error):
+def test_broken_part_is_reported_in_one_line(monkeypatch, code, error):
     monkeypatch.setattr(probes, "SECONDS", 0.5 if "sleep" in code else 60)
     part = doctor.examine(probe(code), NEEDED, {})
     assert part.state == ("broken" if error else "other version")
@@ -89,9 +91,9 @@ def test_a_part_that_is_broken_is_said_in_a_line(monkeypatch, code, error):
         assert "--force-reinstall" in part.mend
 
 
-def test_keras_without_a_backend_is_not_to_be_installed_anew(monkeypatch):
+def test_keras_without_a_backend_need_not_be_reinstalled(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "bogus")
-    for package in ("keras", "tensorflow"):  # which imports Keras, too
+    for package in ("keras", "tensorflow"):  # TensorFlow imports Keras, too
         (real,) = [each for each in probes.PROBES if each.package == package]
         part = doctor.examine(real, *doctor._requirements())
         assert part.state == "broken" and "bogus" in part.error
@@ -99,7 +101,7 @@ def test_keras_without_a_backend_is_not_to_be_installed_anew(monkeypatch):
 
 
 @pytest.mark.parametrize("backend, other_way", [("jax", "; or unset KERAS_BACKEND"), ("tensorflow", "")])
-def test_a_backend_that_is_missing_is_what_is_to_be_installed(monkeypatch, backend, other_way):
+def test_missing_backend_is_to_be_installed(monkeypatch, backend, other_way):
     monkeypatch.setenv("KERAS_BACKEND", backend)
     part = doctor.examine(
         probe("raise ModuleNotFoundError(\"No module named 'jax'\")"), {}, doctor._requirements()[1] | NEEDED
@@ -108,7 +110,7 @@ def test_a_backend_that_is_missing_is_what_is_to_be_installed(monkeypatch, backe
 
 
 def fake(monkeypatch, folder, answer, status=0):
-    """Put an nvidia-smi on the PATH that answers, but only if it is asked rightly."""
+    """Put an nvidia-smi on the PATH that answers the expected query only."""
     script = folder / "nvidia-smi"
     query = "--query-gpu=name,memory.total,driver_version,compute_cap --format=csv,noheader"
     script.write_text(f'#!/bin/sh\n[ "$*" = "{query}" ] || exit 9\nprintf \'{answer}\'\nexit {status}\n')
@@ -129,14 +131,14 @@ def test_gpus_of_a_workstation(monkeypatch, tmp_path):
     assert (found["driver"], found["error"]) == ("550.54.15", None)
 
 
-def test_a_driver_that_fails(monkeypatch, tmp_path):
-    said = "NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver."
-    fake(monkeypatch, tmp_path, f"{said}\\n", 9)
+def test_nvidia_smi_that_fails(monkeypatch, tmp_path):
+    message = "NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver."
+    fake(monkeypatch, tmp_path, f"{message}\\n", 9)
     found = machine.nvidia()
-    assert (found["gpus"], found["error"]) == ([], f"nvidia-smi: {said}")
+    assert (found["gpus"], found["error"]) == ([], f"nvidia-smi: {message}")
 
 
-def test_a_driver_without_nvidia_smi(monkeypatch, tmp_path):
+def test_driver_without_nvidia_smi(monkeypatch, tmp_path):
     (tmp_path / "version").write_text(
         "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu Oct 19 18:56:32 UTC 2023\nGCC version: 12.2.0\n"
     )
@@ -147,7 +149,7 @@ def test_a_driver_without_nvidia_smi(monkeypatch, tmp_path):
     assert machine.nvidia()["driver"] == "570.86.15"
 
 
-def test_a_jetson(monkeypatch, tmp_path):
+def test_jetson(monkeypatch, tmp_path):
     (tmp_path / "model").write_bytes(b"NVIDIA Jetson Xavier NX Developer Kit\0")
     (tmp_path / "release").write_text("# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref, EABI: aarch64\n")
     (tmp_path / "cpu").write_text("processor\t: 0\nFeatures\t: fp asimd fphp asimdhp\n")
@@ -159,7 +161,7 @@ def test_a_jetson(monkeypatch, tmp_path):
     assert machine.cpu()["instructions"] == ["asimd", "fphp"]
 
 
-def test_a_system_that_tells_nothing(monkeypatch, tmp_path):
+def test_system_without_any_of_the_files(monkeypatch, tmp_path):
     for name in ("CPU", "GROUPS", "DRIVER", "BOARD", "BOARD_RELEASE", "TRTEXEC"):
         monkeypatch.setattr(machine, name, tmp_path / "nothing")
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -167,7 +169,7 @@ def test_a_system_that_tells_nothing(monkeypatch, tmp_path):
     assert machine.nvidia() == {"gpus": [], "driver": None, "board": None, "release": None, "error": None}
 
 
-def test_memory_and_disk_are_those_that_other_tools_tell(monkeypatch, tmp_path):
+def test_memory_and_disk_agree_with_the_system(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "GROUPS", tmp_path / "nothing")
     assert machine.memory()["total"] == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     stat = os.statvfs(tmp_path)
@@ -185,8 +187,8 @@ V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         ("4:memory:/not/in/this/container", "memory", V1),
     ],
 )
-def test_the_memory_of_a_container(monkeypatch, tmp_path, groups, folder, names):
-    """The least of its groups counts; what it read from files is not taken, and one without a limit has none."""
+def test_memory_of_a_container(monkeypatch, tmp_path, groups, folder, names):
+    """The lowest limit of its groups counts, and the file cache does not count as used."""
     limit, used, files = names
     for place, most in ((".", 50_000_000), ("a", 40_000_000), ("a/b", "max" if limit == "memory.max" else 2**63 - 4096)):
         if place == "." or "not" not in groups:
@@ -202,8 +204,8 @@ def test_the_memory_of_a_container(monkeypatch, tmp_path, groups, folder, names)
     assert machine.memory() == {"total": most, "available": most - 25_000_000}
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes are not bound to cores there")
-def test_cores_are_those_that_a_process_may_use():
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be bound to cores on this system")
+def test_cores_that_a_process_may_use():
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
@@ -245,18 +247,18 @@ def found(gpus=(), board=None, error=None, prepared=()):
         (parts(tensorflow="broken"), found(), "does not work here: TensorFlow is broken", "pip install 'tensorflow'"),
     ],
 )
-def test_the_verdict(monkeypatch, parts, found, verdict, following):
+def test_verdict(monkeypatch, parts, found, verdict, following):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     advice = doctor.advise(parts, found)
     assert re.search(verdict, advice["verdict"]) and advice["next"].startswith(following)
 
 
-def test_a_hidden_gpu(monkeypatch):
+def test_hidden_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert "CUDA_VISIBLE_DEVICES hides it" in doctor.advise(parts(), found([GPU]))["verdict"]
 
 
-def test_a_missing_part_is_said_with_its_use_and_remedy_and_ends_with_1(monkeypatch):
+def test_missing_part_is_reported_with_its_use_and_fix_and_exits_with_1(monkeypatch):
     two = (
         probes.Probe("Keras", "json", "none", "models", "version = '3.15.1'; details = ['on tensorflow']"),
         probes.Probe("TensorFlow", "no_such_module", "tensorflow", "training", ""),
@@ -266,5 +268,5 @@ def test_a_missing_part_is_said_with_its_use_and_remedy_and_ends_with_1(monkeypa
     monkeypatch.setattr(doctor, "_requirements", lambda: (needed, optional))
     done = CliRunner().invoke(cli.app, ["doctor"])
     assert done.exit_code == 1
-    assert re.search(r"TensorFlow +missing\n +good for training; pip install 'tensorflow>=2.21'\n", done.output)
+    assert re.search(r"TensorFlow +missing\n +needed for training; pip install 'tensorflow>=2.21'\n", done.output)
     assert done.output.endswith("TensorFlow is missing\nnext: pip install 'tensorflow>=2.21'\n")
