@@ -1,65 +1,69 @@
-"""Foreign weights, of Caffe and of PyTorch, put into a Keras net; neither of the two is needed, and nothing is executed."""
+"""Convert weight files of Caffe and PyTorch to Keras, without Caffe or PyTorch and without executing code in the files."""
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoo.converters import caffe, torch
 from zoo.errors import ZooError, did_you_mean
 
-# What a file of something else begins with: for the message, as every program knows these by their first bytes.
+if TYPE_CHECKING:
+    import keras
+
+# First bytes of other formats, for the error message.
 FOREIGN = {
-    b"\x89HDF": "an HDF5 file, such as Keras or Caffe's snapshot_format HDF5 writes",
-    b"\x89PNG": "a PNG picture",
-    b"\xff\xd8\xff": "a JPEG picture",
+    b"\x89HDF": "an HDF5 file, as Keras and Caffe's snapshot_format HDF5 write it",
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
     b"\x1f\x8b": "a gzip archive; unpack it",
     b"BZh": "a bzip2 archive; unpack it",
     b"%PDF": "a PDF document",
     b"<": "a web page",
 }
 TORCH = (b"PK\x03\x04", b"\x80")
-CAFFE = tuple(bytes([tag]) for tag in b"\x0a\x12\x1a\x20\x22\x28\x32\x38\x42\xa2")  # its fields, of a name or a layer
+CAFFE = tuple(bytes([tag]) for tag in b"\x0a\x12\x1a\x20\x22\x28\x32\x38\x42\xa2")  # tags of the fields for names and layers
 SUFFIXES = {"caffe": ".caffemodel", "torch": ".pth"}
-FEW = 16  # layers that a message lists
+FEW = 16  # layers that a message lists at most
 
 
-def recognise(path):
-    """Return the format of a file, "caffe" or "torch", by what it begins with.
+def recognise(path: str | os.PathLike) -> str:
+    """Return the format of a file, "caffe" or "torch", by its first bytes.
 
     Raises:
-        ZooError: if there is no such file, or it is clearly of something else.
+        ZooError: if there is no such file, or it has another format.
     """
     if not Path(path).is_file():
         raise ZooError(f"no file {path}")
     with open(path, "rb") as file:
         start = file.read(4)
     if not start:
-        raise ZooError(f"{path} is empty; fetch it again")
+        raise ZooError(f"{path} is empty; download it again")
     for magic, what in FOREIGN.items():
         if start.startswith(magic):
-            raise ZooError(f"{path} is {what}; only files of Caffe (.caffemodel) and of PyTorch (.pth) are converted")
+            raise ZooError(f"{path} is {what}; only files of Caffe (.caffemodel) and PyTorch (.pth) can be converted")
     if not start.startswith(TORCH + CAFFE):
-        raise ZooError(f"{path} begins neither like a file of Caffe (.caffemodel) nor like one of PyTorch (.pth)")
+        raise ZooError(f"{path} is neither a file of Caffe (.caffemodel) nor of PyTorch (.pth)")
     return "torch" if start.startswith(TORCH) else "caffe"
 
 
-def convert(net, path, names, format):
-    """Put the weights of a foreign file into a net.
+def convert(net: "keras.Model", path: str | os.PathLike, names: dict[str, str], format: str) -> None:
+    """Set the weights of a net from a foreign file.
 
-    Kernels of convolutions, (out, in / groups, height, width), become (height, width, in / groups, out), matrices (out, in)
-    become (in, out), and the rows of the one behind a Flatten are sorted anew: it saw maps, rows, columns and now sees rows,
-    columns, maps. Nets of Caffe take blue, green, red: the first layer is turned round, so that the net takes RGB.
-    All shapes are compared before any weight is set; what is left of a net after another error is of no use.
+    Convolution kernels are transposed from (out, in / groups, height, width) to (height, width, in / groups, out), and
+    matrices from (out, in) to (in, out). The rows of a matrix after a Flatten are reordered from (channels, height, width)
+    to (height, width, channels). Nets of Caffe take BGR: the channels of the first kernel are reversed, so that the net
+    takes RGB. All shapes are compared before any weight is set. After any other error, the weights of the net are undefined.
 
     Args:
-        net: a functional Keras model, or a Sequential one, whose layers with weights are convolutions and dense layers.
+        net: functional or Sequential Keras model, in which only convolutions and dense layers have weights.
         path: the file.
-        names: dict: name of each layer with weights in the net -> its name in the file.
+        names: name of each layer with weights in the net -> its name in the file.
         format: "caffe" or "torch".
 
     Raises:
-        ZooError: if the file is damaged, of another net, or holds values that are not finite.
+        ZooError: if the file is damaged, belongs to another net, or contains values that are not finite.
     """
     path = os.fspath(path)
     found, layers = check(net, path, names, format)
@@ -69,26 +73,28 @@ def convert(net, path, names, format):
             values = array.load()
             if not np.isfinite(values).all():
                 raise ZooError(
-                    f"{path}: layer {names[layer.name]} holds values that are not finite; nothing of it can be used"
+                    f"{path}: layer {names[layer.name]} contains values that are not finite; the file cannot be used"
                 )
             if variable is layer.kernel:
-                backwards = format == "caffe" and layer is layers[0] and net.input_shape[-1] == 3
-                values = _turned(layer, values, backwards)
-            variable.assign(values.reshape(variable.shape))  # a bias of Caffe's old kind has axes in front
-            del values  # before the next is read
+                reverse = format == "caffe" and layer is layers[0] and net.input_shape[-1] == 3
+                values = _transposed(layer, values, reverse)
+            variable.assign(values.reshape(variable.shape))  # a bias in Caffe's old format has leading axes of 1
+            del values  # free the memory before the next array is read
 
 
-def check(net, path, names, format):
-    """Compare the layers and shapes of a foreign file with those of a net, whose weights need not be there yet.
+def check(
+    net: "keras.Model", path: str | os.PathLike, names: dict[str, str], format: str
+) -> "tuple[dict[str, list], list[keras.layers.Layer]]":
+    """Compare the layers and shapes of a foreign file with those of a net, whose weights need not be allocated yet.
 
     Args:
         net, path, names, format: as for `convert`.
 
     Returns:
-        (dict: foreign name of a layer -> its arrays, to be loaded; list of the layers of the net that have weights)
+        (name of each layer in the file -> its arrays, not loaded yet; layers of the net with weights)
 
     Raises:
-        ZooError: if the file is damaged or of another net.
+        ZooError: if the file is damaged or belongs to another net.
     """
     path = os.fspath(path)
     _check_format(path, format)
@@ -100,17 +106,20 @@ def check(net, path, names, format):
     return found, layers
 
 
-def read_head(path, names, format):
-    """Return how many classes the net of a file tells apart, and the layers' names with that of its last one.
+def read_head(path: str | os.PathLike, names: dict[str, str], format: str) -> tuple[int, dict[str, str]]:
+    """Return the number of classes of the net in a file, and the layer names with that of its last layer.
 
-    Who fine-tunes a net for other classes often gives its last layer another name; it is taken where it is the only one that
-    is not known.
+    The last layer of a fine-tuned net often has another name. If exactly one layer of the file is unknown, it is taken as
+    the last one.
 
     Args:
         path, names, format: as for `convert`; `names` in the order of the net.
 
     Returns:
-        (number of classes, dict as `names`)
+        (number of classes, `names` with the name of the last layer in the file).
+
+    Raises:
+        ZooError: if the file is damaged or its last layer is not found.
     """
     _check_format(path, format)
     found = _layers(path, format)
@@ -119,19 +128,19 @@ def read_head(path, names, format):
     if names[last] not in found and len(others) == 1:
         names = {**names, last: others[0]}
     if names[last] not in found:
-        raise ZooError(f"{path} has no layer '{names[last]}'{did_you_mean(names[last], found)} It holds {_listed(found)}")
+        raise ZooError(f"{path} has no layer '{names[last]}'{did_you_mean(names[last], found)} Its layers: {_listed(found)}")
     shape = found[names[last]][0].shape
     return (shape[-2] if len(shape) > 1 else 0), names
 
 
-def _check_format(path, format):
+def _check_format(path: str | os.PathLike, format: str) -> None:
     found = recognise(path)
     if found != format:
-        raise ZooError(f"{path} is not of the format {format}, a {SUFFIXES[format]} file, but looks like one of {found}")
+        raise ZooError(f"{path} is not a {SUFFIXES[format]} file of {format}, but seems to be one of {found}")
 
 
-def _layers(path, format):
-    """Return a dict: foreign name of a layer -> [weights] or [weights, bias], to be loaded."""
+def _layers(path: str | os.PathLike, format: str) -> dict[str, list]:
+    """Return name of each layer in a file -> [weights] or [weights, bias], not loaded yet."""
     if format == "caffe":
         return caffe.read(path)
     layers = {}
@@ -145,60 +154,61 @@ def _layers(path, format):
     }
 
 
-def _check_layers(net, path, found, layers, names):
-    """Refuse a file whose layers or shapes are not those of the net."""
+def _check_layers(net: "keras.Model", path: str, found: dict[str, list], layers: list, names: dict[str, str]) -> None:
+    """Refuse a file whose layers or shapes differ from those of the net."""
     for layer in layers:
         name = names[layer.name]
         if name not in found:
             raise ZooError(
-                f"{path} has no layer '{name}', which {net.name} needs{did_you_mean(name, found)} It holds {_listed(found)}"
+                f"{path} has no layer '{name}', which {net.name} needs{did_you_mean(name, found)} "
+                f"Its layers: {_listed(found)}"
             )
         expected = [_foreign_shape(layer), *([(layer.kernel.shape[-1],)] if layer.use_bias else [])]
         shapes = [array.shape for array in found[name]]
         same = len(shapes) == len(expected)
         if not same or any(_stripped(*pair) != pair[1] for pair in zip(shapes, expected, strict=True)):
             raise ZooError(
-                f"layer {name} of {path} has {_written(shapes)}, and {net.name} expects {_written(expected)}; the file is "
-                f"of another net. It holds {_listed(found)}"
+                f"layer {name} of {path} has {_written(shapes)}, and {net.name} expects {_written(expected)}; the file "
+                f"belongs to another net. Its layers: {_listed(found)}"
             )
     if others := set(found) - set(names.values()):
         raise ZooError(
-            f"{path} has layers that {net.name} lacks, {', '.join(sorted(others)[:FEW])}; it is of another net. "
-            f"It holds {_listed(found)}"
+            f"{path} has layers that {net.name} lacks, {', '.join(sorted(others)[:FEW])}; it belongs to another net. "
+            f"Its layers: {_listed(found)}"
         )
 
 
-def _foreign_shape(layer):
-    """Return the shape that the weights of a layer have elsewhere."""
-    *window, given, made = layer.kernel.shape
-    return made, given, *window
+def _foreign_shape(layer: "keras.layers.Layer") -> tuple[int, ...]:
+    """Return the shape of a layer's kernel in Caffe and PyTorch."""
+    *window, inputs, outputs = layer.kernel.shape
+    return outputs, inputs, *window
 
 
-def _stripped(shape, expected):
-    """Return a shape of Caffe's old kind, which always has four axes, without the ones in front."""
+def _stripped(shape: tuple[int, ...], expected: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape without leading ones: in Caffe's old format every array has four axes."""
     extra = max(0, len(shape) - len(expected))
     return tuple(shape[extra:]) if all(side == 1 for side in shape[:extra]) else tuple(shape)
 
 
-def _turned(layer, values, backwards):
-    """Return the weights of a layer as Keras has them, of the first one of Caffe with its colours backwards."""
-    *window, given, made = layer.kernel.shape
+def _transposed(layer: "keras.layers.Layer", values: np.ndarray, reverse: bool) -> np.ndarray:
+    """Return the kernel of a layer in Keras' order; with `reverse`, the input channels are reversed, from BGR to RGB."""
+    *window, inputs, outputs = layer.kernel.shape
     if window:
-        values = values.reshape(made, given, *window).transpose(2, 3, 1, 0)
-        return values[:, :, ::-1] if backwards else values
-    values = values.reshape(made, given)
+        values = values.reshape(outputs, inputs, *window).transpose(2, 3, 1, 0)
+        return values[:, :, ::-1] if reverse else values
+    values = values.reshape(outputs, inputs)
     if maps := _flattened(layer):
         height, width, channels = maps
-        values = values.reshape(made, channels, height, width)
-        values = values[:, ::-1] if backwards else values
-        return values.transpose(2, 3, 1, 0).reshape(given, made)
+        values = values.reshape(outputs, channels, height, width)
+        values = values[:, ::-1] if reverse else values
+        return values.transpose(2, 3, 1, 0).reshape(inputs, outputs)
     return values.T
 
 
-def _flattened(layer):
-    """Return (height, width, maps) of what a dense layer sees flattened; None where it sees no flattened maps.
+def _flattened(layer: "keras.layers.Layer") -> tuple[int, int, int] | None:
+    """Return (height, width, channels) of the feature maps that a dense layer takes flattened; None if it takes none.
 
-    Only layers that keep the order of values, such as a Dropout, may lie between the Flatten and it.
+    Layers that keep the order of values, such as a Dropout, may stand between the Flatten and the dense layer.
     """
     import keras
 
@@ -212,11 +222,11 @@ def _flattened(layer):
     return None
 
 
-def _written(shapes):
+def _written(shapes: list[tuple[int, ...]]) -> str:
     return " and ".join("x".join(map(str, shape)) or "one value" for shape in shapes)
 
 
-def _listed(found):
-    """Return the layers of a file with the shapes of their weights, not more than fit into a message."""
+def _listed(found: dict[str, list]) -> str:
+    """Return the first layers of a file with the shapes of their weights, for a message."""
     listed = [f"{name[:40]} {_written([arrays[0].shape])}" for name, arrays in list(found.items())[:FEW]]
     return ", ".join(listed) + (f" and {len(found) - FEW} more" if len(found) > FEW else "")

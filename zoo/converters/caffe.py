@@ -1,12 +1,12 @@
-"""Read a .caffemodel, Caffe's file of learned weights, without Caffe.
+"""Read a .caffemodel file, Caffe's format for trained weights, without Caffe.
 
-The file is one protocol buffer. Google's library would hold it twice, as bytes and as values, 244 MB each for AlexNet,
-beside the net. So the page below walks the fields in the file and remembers where values lie: each is read when it is asked
-for. A length that the file states is believed only after a look at what encloses it.
+The file is one protocol buffer. Google's library would hold it in memory twice, as bytes and as values, 244 MB each for
+AlexNet. This module walks through the fields of the file and records the positions of the arrays, which are read on demand.
+A length that the file states is checked against the length of the enclosing field.
 
 References:
-    Protocol Buffers, https://protobuf.dev/programming-guides/encoding: how fields are written.
-    Jia et al. (2014), Caffe, src/caffe/proto/caffe.proto, from which the numbers of the fields are.
+    Protocol Buffers, https://protobuf.dev/programming-guides/encoding: the encoding of fields.
+    Jia et al. (2014), Caffe, src/caffe/proto/caffe.proto, the field numbers.
 """
 
 import math
@@ -19,24 +19,24 @@ from zoo.errors import ZooError
 
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5  # wire types
 FIXED = {EIGHT_BYTES: 8, FOUR_BYTES: 4}
-# Kinds of layers: the number of their field in the net, and in them those of name and blobs.
+# Layer formats: field number of a layer in the net, and field numbers of name and blobs in the layer.
 V2, V1 = 100, 2
 NAME, BLOBS = {V2: 1, V1: 4}, {V2: 7, V1: 6}
-V0 = 1  # in a V1 layer: one of before 2013
+V0 = 1  # field in a V1 layer: a layer in the format before 2013
 OLD_SHAPE, DATA, SHAPE, DOUBLE_DATA = (1, 2, 3, 4), 5, 7, 8  # in a blob
 VALUES = {DATA: np.dtype("<f4"), DOUBLE_DATA: np.dtype("<f8")}
-# What is remembered of a file is bounded: AlexNet has 16 blobs, the largest nets of Caffe some thousand.
-MOST, LONGEST_NAME, MOST_AXES = 2**14, 1024, 32
-PIECE = 2**20
+# Limits for untrusted files: AlexNet has 16 blobs, the largest nets of Caffe about a thousand.
+MOST_RUNS, LONGEST_NAME, MOST_AXES = 2**14, 1024, 32
+CHUNK = 2**20  # values
 
 
 class _Wrong(Exception):
-    """What is wrong with the bytes of a file; `read` says which file."""
+    """The bytes of a file are invalid. `read` adds the name of the file."""
 
 
 @dataclass
 class _Run:
-    """Values that follow each other in the file, a packed list, or single ones with the byte of their tag before each."""
+    """Consecutive values in the file: a packed list, or single values with a tag byte before each."""
 
     start: int
     count: int
@@ -46,13 +46,13 @@ class _Run:
 
 @dataclass
 class Blob:
-    """An array of a layer, left in the file until `load`."""
+    """An array of a layer, which stays in the file until `load`."""
 
     path: os.PathLike
     shape: tuple = ()
     _runs: list = field(default_factory=list, repr=False)
 
-    def load(self):
+    def load(self) -> np.ndarray:
         """Return the values, a float32 array of `shape`."""
         values, done = np.empty(sum(run.count for run in self._runs), "float32"), 0
         with open(self.path, "rb") as file:
@@ -62,28 +62,28 @@ class Blob:
                 file.seek(run.start)
                 left = run.count
                 while left:
-                    content = file.read(min(left, PIECE) * kind.itemsize)
+                    content = file.read(min(left, CHUNK) * kind.itemsize)
                     if not content or len(content) % kind.itemsize:
-                        raise ZooError(f"{self.path} was changed while it was read; give the command again")
-                    piece = np.frombuffer(content, kind)
-                    with np.errstate(all="ignore"):  # what is too large for a float32 becomes infinite
-                        values[done : done + len(piece)] = piece if run.packed else piece["value"]
-                    done, left = done + len(piece), left - len(piece)
+                        raise ZooError(f"{self.path} was changed while it was read; run the command again")
+                    chunk = np.frombuffer(content, kind)
+                    with np.errstate(all="ignore"):  # values too large for float32 become infinite
+                        values[done : done + len(chunk)] = chunk if run.packed else chunk["value"]
+                    done, left = done + len(chunk), left - len(chunk)
         return values.reshape(self.shape)
 
 
-def read(path):
-    """Return what layers a .caffemodel has weights for; none is read yet.
+def read(path: str | os.PathLike) -> dict[str, list[Blob]]:
+    """Return the arrays of a .caffemodel file by layer. Their values are not loaded yet.
 
     Args:
-        path: the file, of Caffe's second or first layer format.
+        path: the file, in Caffe's current (V2) or first (V1) layer format.
 
     Returns:
-        dict: a layer's name -> list of `Blob`, for Caffe's layers weights and, if there is one, bias. A blob of the old kind
-        has four axes, and a matrix or a vector in it ones in front.
+        Name of each layer -> its blobs: weights and, if there is one, bias. A blob in the old format has four axes; those of
+        a matrix or vector begin with ones.
 
     Raises:
-        ZooError: if it is no such file, or it is damaged.
+        ZooError: if the file has another format or is damaged.
     """
     try:
         with open(path, "rb") as file:
@@ -91,24 +91,24 @@ def read(path):
     except _Wrong as error:
         raise ZooError(f"{path} is not a .caffemodel, or it is damaged: {error}") from error
     if not layers:
-        raise ZooError(f"{path} holds no layer with weights; is it a .caffemodel, and not a .prototxt or a .solverstate?")
+        raise ZooError(f"{path} has no layer with weights; give a .caffemodel file, not a .prototxt or .solverstate file")
     return layers
 
 
 class _Net:
-    """A walk over the fields of a file, message in message: net, layers, blobs, shapes."""
+    """Reader of the nested fields of a file: net, layers, blobs, shapes."""
 
     def __init__(self, path, file):
         self.path, self.file = path, file
-        self.remembered = 0
+        self.recorded = 0
 
-    def layers(self):
+    def layers(self) -> dict[str, list[Blob]]:
         layers = {}
         for number, wire, start, end in self._fields(0, os.fstat(self.file.fileno()).st_size):
             if number in NAME and wire == BYTES:
                 name, blobs = self._layer(number, start, end)
                 if blobs:
-                    layers[name] = blobs  # of two with a name the last, as in Caffe
+                    layers[name] = blobs  # of two layers with the same name, the last counts, as in Caffe
         return layers
 
     def _layer(self, kind, start, end):
@@ -122,7 +122,7 @@ class _Net:
                 blobs.append(self._blob(name, first, last))
             elif kind == V1 and number == V0:
                 raise ZooError(
-                    f"{self.path} has the layers of Caffe before its release of 2014; upgrade it with Caffe's own "
+                    f"{self.path} has the layer format of Caffe before 2014; upgrade it with Caffe's own "
                     f"upgrade_net_proto_binary {self.path} NEW.caffemodel"
                 )
         return name, blobs
@@ -136,7 +136,7 @@ class _Net:
             elif number == SHAPE and wire == BYTES:
                 shape = self._shape(first, last)
             elif number in VALUES:
-                self._remember(runs[number], number, wire, first, last)
+                self._record(runs[number], number, wire, first, last)
         found = runs[DOUBLE_DATA] or runs[DATA]
         count = sum(run.count for run in found)
         if old:
@@ -145,7 +145,7 @@ class _Net:
             raise _Wrong(f"layer '{layer}' has {count:,} values for a shape of {'x'.join(map(str, shape)) or 'no axes'}")
         return Blob(self.path, (count,) if shape is None else shape, found)
 
-    def _remember(self, runs, number, wire, start, end):
+    def _record(self, runs: list[_Run], number: int, wire: int, start: int, end: int) -> None:
         """Add a field of values to the runs of a blob."""
         size = VALUES[number].itemsize
         if wire == BYTES:
@@ -163,10 +163,10 @@ class _Net:
         self._count()
 
     def _count(self):
-        """Bound what is remembered of a file."""
-        self.remembered += 1
-        if self.remembered > MOST:
-            raise _Wrong(f"more than {MOST:,} arrays and pieces of arrays")
+        """Limit the number of runs that are recorded for a file."""
+        self.recorded += 1
+        if self.recorded > MOST_RUNS:
+            raise _Wrong(f"more than {MOST_RUNS:,} arrays and pieces of arrays")
 
     def _shape(self, start, end):
         sides = []
@@ -187,7 +187,7 @@ class _Net:
         return self.file.read(end - start).decode("utf-8", "replace")
 
     def _fields(self, start, end):
-        """Yield (number, wire type, start, end) of each field of a message; of a varint (number, VARINT, value, value)."""
+        """Yield (number, wire type, start, end) of each field of a message; for a varint (number, VARINT, value, value)."""
         while start < end:
             tag, start = self._varint(start, end)
             number, wire = tag >> 3, tag & 7
@@ -200,14 +200,14 @@ class _Net:
             elif wire in FIXED:
                 length = FIXED[wire]
             else:
-                raise _Wrong(f"there is no wire type {wire} (byte {start:,})")
+                raise _Wrong(f"unknown wire type {wire} (byte {start:,})")
             if length > end - start:
-                raise _Wrong(f"a field of {length:,} bytes at byte {start:,}, where {end - start:,} are left")
+                raise _Wrong(f"a field of {length:,} bytes at byte {start:,}, but only {end - start:,} are left")
             yield number, wire, start, start + length
             start += length
 
     def _varint(self, start, end):
-        """Return a number of seven bits a byte, the lowest first, and the place behind it."""
+        """Return a number of seven bits per byte, lowest first, and the position after it."""
         self.file.seek(start)
         value = 0
         for index, byte in enumerate(self.file.read(min(10, end - start))):

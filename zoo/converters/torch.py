@@ -1,11 +1,11 @@
-"""Read a .pth file, PyTorch's file of learned weights, without PyTorch and without executing any of it.
+"""Read a .pth file, PyTorch's format for trained weights, without PyTorch and without executing code in it.
 
-Such a file is a pickle: a program for a small machine that may call any function of Python. What a state_dict needs of that
-machine are some thirty instructions and the few names below; these are done here, by hand, and what asks for more is refused
-with what it asks for. Values lie beside the pickle and are read when they are asked for.
+Such a file is a pickle: a program for a small stack machine that may call any Python function. A state_dict needs some
+thirty instructions of that machine and the few names below. This module implements these and refuses everything else, with
+an error that names it. The values of the tensors are stored outside of the pickle and read on demand.
 
-Two formats are in use: since PyTorch 1.6 a zip archive with an entry of values a tensor, and before that five pickles, the
-last but one the object, followed by all values.
+There are two formats: since PyTorch 1.6 a zip archive with one entry of values per storage, and before that five pickles,
+the fourth of them the object, followed by all values.
 """
 
 import contextlib
@@ -17,28 +17,30 @@ import pickletools
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from zoo.errors import ZooError
 
-MAGIC = 0x1950A86A20F9469CFC6C  # what the first pickle of the old format holds
+MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the old format
 LARGEST_PICKLE = 2**21  # AlexNet's has 2 KB
 LARGEST_DIRECTORY = 2**23
 MOST_AXES, MOST_PAIRS = 32, 2**16
-# What zipfile raises of a damaged archive: also for one that is encrypted, or of a version of the future.
+# Errors that zipfile raises for damaged and encrypted archives, and for later versions of the format.
 ZIP_ERRORS = (
     *(zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError, OverflowError, OSError),
     *(struct.error, zlib.error),
 )
-PIECE = 2**20
+CHUNK = 2**20  # bytes
 DTYPES = {
     **{"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "BFloat16Storage": "<u2"},
     **{"LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1"},
     "BoolStorage": "?",
 }
-# What a pickle of a state_dict may name; nothing of it is looked up, let alone called.
+# Names that the pickle of a state_dict may contain. They are neither looked up nor called.
 NAMES = {
     ("collections", "OrderedDict"),
     ("torch._utils", "_rebuild_tensor"),
@@ -46,12 +48,12 @@ NAMES = {
     ("torch._utils", "_rebuild_parameter"),
     *(("torch", kind) for kind in DTYPES),
 }
-# Instructions without an argument that put something new onto the stack.
+# Instructions without an argument that push a new object.
 NEW = {
     **{"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple},
     **{"NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False},
 }
-# Instructions whose argument is what they put there.
+# Instructions that push their argument.
 LITERAL = {
     *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"),
@@ -59,12 +61,12 @@ LITERAL = {
 
 
 class _Wrong(Exception):
-    """What is wrong with the bytes of a file; `read` says which file."""
+    """The bytes of a file are invalid. `read` adds the name of the file."""
 
 
 @dataclass(frozen=True)
 class _Name:
-    """A name of a module, which a pickle wants to have looked up."""
+    """A name in a module, which a pickle refers to."""
 
     module: str
     name: str
@@ -72,33 +74,33 @@ class _Name:
 
 @dataclass(eq=False)
 class _Storage:
-    """Values in a row, of which tensors are views."""
+    """A flat array, of which tensors are views."""
 
     key: str
     kind: str
     count: int
-    read: object = None  # a function that returns them, once their place is known
+    read: Callable[[], np.ndarray] | None = None  # returns the values; set once their position is known
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype:
         return np.dtype(DTYPES[self.kind])
 
     @property
-    def size(self):
-        """Bytes."""
+    def size(self) -> int:
+        """Number of bytes."""
         return self.count * self.dtype.itemsize
 
 
 @dataclass(eq=False)
 class Tensor:
-    """An array of a state_dict, left in the file until `load`."""
+    """An array of a state_dict, which stays in the file until `load`."""
 
     shape: tuple
     _storage: _Storage = field(repr=False)
     _offset: int = field(repr=False)
     _strides: tuple = field(repr=False)
 
-    def load(self):
+    def load(self) -> np.ndarray:
         """Return the values, a float32 array of `shape`."""
         values = self._storage.read()
         if self._storage.kind == "BFloat16Storage":  # the upper half of a float32
@@ -107,21 +109,22 @@ class Tensor:
             stride * values.itemsize if side > 1 else 0 for side, stride in zip(self.shape, self._strides, strict=True)
         ]
         view = np.lib.stride_tricks.as_strided(values[self._offset :], self.shape, strides, writeable=False)
-        with np.errstate(all="ignore"):  # what is too large for a float32 becomes infinite
+        with np.errstate(all="ignore"):  # values too large for float32 become infinite
             return np.ascontiguousarray(view, "float32").reshape(self.shape)
 
 
-def read(path):
-    """Return the tensors of a .pth file; none is read yet.
+def read(path: str | os.PathLike) -> dict[str, Tensor]:
+    """Return the tensors of a .pth file by name. Their values are not loaded yet.
 
     Args:
-        path: a file of a state_dict, or of a checkpoint with one in "state_dict", as `torch.save` writes it.
+        path: a file of `torch.save` with a state_dict, or with a checkpoint that has one in "state_dict".
 
     Returns:
-        dict: such as "features.0.weight" -> `Tensor`; "module." before all names, of DataParallel, is left out.
+        Names such as "features.0.weight" -> tensors. The prefix "module." of DataParallel is removed.
 
     Raises:
-        ZooError: if it is no such file, it is damaged, or loading it would call what no state_dict needs.
+        ZooError: if the file has another format or is damaged, or if loading it would call functions that no state_dict
+            needs.
     """
     try:
         with open(path, "rb") as file:
@@ -131,22 +134,22 @@ def read(path):
             elif start[:1] == b"\x80":
                 found = _read_pickles(path, file)
             else:
-                raise _Wrong("it begins neither like an archive nor like a pickle")
-    except (_Wrong, OSError) as error:  # OSError: a damaged archive may send the reader to a place that cannot be
+                raise _Wrong("it is neither a zip archive nor a pickle")
+    except (_Wrong, OSError) as error:  # OSError: a damaged archive may contain an impossible position
         raise ZooError(f"{path} is not a .pth file, or it is damaged: {error}") from error
     return _tensors(path, found)
 
 
-def _tensors(path, found):
-    """Return the tensors of the object that a file holds."""
+def _tensors(path: str | os.PathLike, found: object) -> dict[str, Tensor]:
+    """Return the tensors of the object in a file."""
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]
     if not isinstance(found, dict):
-        raise ZooError(f"{path} holds no dict of tensors; save model.state_dict() with torch.save")
+        raise ZooError(f"{path} contains no dict of tensors; save model.state_dict() with torch.save")
     tensors = {name: value for name, value in found.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:
-        keys = ", ".join(str(key)[:40] for key in list(found)[:8]) or "nothing"
-        raise ZooError(f"{path} holds no tensors but {keys}; save model.state_dict() with torch.save")
+        keys = ", ".join(str(key)[:40] for key in list(found)[:8]) or "an empty dict"
+        raise ZooError(f"{path} contains no tensors, only {keys}; save model.state_dict() with torch.save")
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     return tensors
@@ -155,19 +158,19 @@ def _tensors(path, found):
 # The archive.
 
 
-def _read_archive(path, file):
-    """Return the object of an archive: NAME/data.pkl, whose values are in NAME/data/KEY."""
+def _read_archive(path: str | os.PathLike, file: BinaryIO) -> object:
+    """Return the object of an archive: NAME/data.pkl, with values in NAME/data/KEY."""
     _check_directory(file)
     with _archive(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         tops = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
         if len(tops) != 1:
-            raise _Wrong("the archive has no data.pkl" if not tops else "the archive holds several files")
+            raise _Wrong("the archive has no data.pkl" if not tops else "the archive contains several objects")
         (top,) = tops
         if f"{top}constants.pkl" in entries:
             raise ZooError(f"{path} is a TorchScript program; save model.state_dict() with torch.save instead")
         if f"{top}byteorder" in entries and _content(archive, entries[f"{top}byteorder"]) != b"little":
-            raise ZooError(f"{path} was written on a big-endian machine, whose values are not read")
+            raise ZooError(f"{path} was written on a big-endian machine, which is not supported")
         found, storages = _unpickle(path, io.BytesIO(_content(archive, entries[f"{top}data.pkl"])))
         for storage in storages.values():
             entry = entries.get(f"{top}data/{storage.key}")
@@ -175,14 +178,14 @@ def _read_archive(path, file):
                 raise _Wrong(f"the archive has no values {storage.key[:100]}")
             _check_stored(archive, entry)
             if entry.file_size != storage.size:
-                raise _Wrong(f"the values {entry.filename} have {entry.file_size:,} bytes, of {storage.size:,}")
+                raise _Wrong(f"the values {entry.filename} have {entry.file_size:,} bytes instead of {storage.size:,}")
             storage.read = functools.partial(_archived, path, entry.filename, storage)
     return found
 
 
 @contextlib.contextmanager
-def _archive(file):
-    """Yield a zipfile whose errors, of many kinds, are of this module's one."""
+def _archive(file: str | os.PathLike | BinaryIO) -> Iterator[zipfile.ZipFile]:
+    """Yield an open zip archive; its errors of many types are raised as `_Wrong`."""
     try:
         with zipfile.ZipFile(file) as archive:
             yield archive
@@ -190,31 +193,31 @@ def _archive(file):
         raise _Wrong(str(error) or type(error).__name__) from error
 
 
-def _check_directory(file):
-    """Refuse an archive whose directory, which zipfile reads whole, is larger than PyTorch's ever is."""
+def _check_directory(file: BinaryIO) -> None:
+    """Refuse an archive with a larger directory than PyTorch writes, because zipfile reads all of it into memory."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 2**16 - 22))
     end = file.read()
     place = end.rfind(b"PK\x05\x06")
     if place < 0 or len(end) < place + 22:
-        raise _Wrong("it is cut short: an archive without its end")
+        raise _Wrong("it is truncated: the archive has no end record")
     stated = int.from_bytes(end[place + 12 : place + 16], "little")
-    if end[max(0, place - 20) : place][:4] == b"PK\x06\x07":  # a pointer to the end of a large one
+    if end[max(0, place - 20) : place][:4] == b"PK\x06\x07":  # the end record of a large archive
         file.seek(min(size, int.from_bytes(end[place - 12 : place - 4], "little")))
         stated = max(stated % (2**32 - 1), int.from_bytes(file.read(48)[40:48], "little"))
     if stated > LARGEST_DIRECTORY:
         raise _Wrong(f"the archive's directory claims {stated:,} bytes; more than {LARGEST_DIRECTORY:,} are refused")
 
 
-def _check_stored(archive, entry):
-    """Refuse what could unpack to more than it is, or than the file."""
+def _check_stored(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Refuse an entry that could unpack to more bytes than it has in the file."""
     if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 or entry.compress_size != entry.file_size:
         raise _Wrong(f"{entry.filename} is compressed or encrypted, which PyTorch does not do")
     if entry.header_offset + entry.file_size > archive.start_dir:
-        raise _Wrong(f"{entry.filename} claims {entry.file_size:,} bytes, which are not in the file")
+        raise _Wrong(f"{entry.filename} claims {entry.file_size:,} bytes, more than the file has")
 
 
-def _content(archive, entry):
+def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """Return the bytes of a small entry."""
     _check_stored(archive, entry)
     if entry.file_size > LARGEST_PICKLE:
@@ -223,46 +226,46 @@ def _content(archive, entry):
         return file.read()
 
 
-def _archived(path, name, storage):
-    """Return the values of an entry; zipfile compares their checksum when it reaches their end."""
+def _archived(path: str | os.PathLike, name: str, storage: _Storage) -> np.ndarray:
+    """Return the values of an entry. zipfile compares the checksum at the end of the entry."""
     values = np.empty(storage.count, storage.dtype)
     content, done = values.view("u1"), 0
     try:
         with _archive(path) as archive, archive.open(name) as file:
-            while piece := file.read(PIECE):
-                content[done : done + len(piece)] = np.frombuffer(piece, "u1")
-                done += len(piece)
+            while chunk := file.read(CHUNK):
+                content[done : done + len(chunk)] = np.frombuffer(chunk, "u1")
+                done += len(chunk)
     except _Wrong as error:
         raise ZooError(f"{path} is damaged at {name}: {error}") from error
     if done != storage.size:
-        raise ZooError(f"{path} was changed while it was read; give the command again")
+        raise ZooError(f"{path} was changed while it was read; run the command again")
     return values
 
 
 # The five pickles.
 
 
-def _read_pickles(path, file):
-    """Return the object of the old format; behind it are the keys of all values and, for each, a count and the values."""
+def _read_pickles(path: str | os.PathLike, file: BinaryIO) -> object:
+    """Return the object of the old format. After it come the keys of the storages and, for each, a count and the values."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     pickles = io.BytesIO(file.read(LARGEST_PICKLE))
     magic, _ = _unpickle(path, pickles)
     if magic != MAGIC:
-        raise _Wrong("it is a pickle, but none that torch.save wrote")
+        raise _Wrong("it is a pickle, but not one of torch.save")
     protocol, _ = _unpickle(path, pickles)
     system, _ = _unpickle(path, pickles)
     if protocol != 1001 or not isinstance(system, dict):
-        raise _Wrong("it has another version")
+        raise _Wrong("its version is not supported")
     if system.get("little_endian") is not True:
-        raise ZooError(f"{path} was written on a big-endian machine, whose values are not read")
+        raise ZooError(f"{path} was written on a big-endian machine, which is not supported")
     found, storages = _unpickle(path, pickles)
     keys, _ = _unpickle(path, pickles)
     place = pickles.tell()
     for key in keys if isinstance(keys, list) else ():
         storage = storages.get(key) if isinstance(key, str) else None
         if storage is None:
-            raise _Wrong("it has values that no tensor has")
+            raise _Wrong("it has values that belong to no tensor")
         file.seek(place)
         count = int.from_bytes(file.read(8), "little")
         place += 8
@@ -270,38 +273,39 @@ def _read_pickles(path, file):
             raise _Wrong(f"it has {count:,} values at byte {place:,} for a tensor of {storage.count:,}")
         if storage.size > size - place:
             raise _Wrong(
-                f"it is cut short: {storage.size:,} bytes of values at byte {place:,}, where {size - place:,} are left"
+                f"it is truncated: {storage.size:,} bytes of values at byte {place:,}, but only {size - place:,} are left"
             )
         storage.read = functools.partial(_stored, path, place, storage)
         place += storage.size
     for storage in storages.values():
         if storage.read is None:
-            raise _Wrong(f"it lacks the values {storage.key}")
+            raise _Wrong(f"the values {storage.key} are missing")
     return found
 
 
-def _stored(path, place, storage):
+def _stored(path: str | os.PathLike, place: int, storage: _Storage) -> np.ndarray:
+    """Return the values at a position of a file of the old format."""
     values = np.fromfile(path, storage.dtype, storage.count, offset=place)
     if len(values) != storage.count:
-        raise ZooError(f"{path} was changed while it was read; give the command again")
+        raise ZooError(f"{path} was changed while it was read; run the command again")
     return values
 
 
 # The machine.
 
 
-def _unpickle(path, pickles):
-    """Return the next object of pickles, in which a tensor is a `Tensor` and a function a `_Name`, and its storages."""
+def _unpickle(path: str | os.PathLike, pickles: BinaryIO) -> tuple[object, dict[str, _Storage]]:
+    """Return the next object, with tensors as `Tensor` and functions as `_Name`, and its storages by key."""
     machine = _Machine(path)
     try:
         for instruction, argument, _ in pickletools.genops(pickles):
             machine.do(instruction.name, argument)
-    except (ValueError, OverflowError) as error:  # pickletools' own: cut short, no such instruction, not what it should be
+    except (ValueError, OverflowError) as error:  # of pickletools: truncated or unknown instruction
         raise _Wrong(f"its pickle is damaged ({str(error)[:200]})") from error
-    except (IndexError, KeyError, TypeError, AttributeError) as error:  # an empty stack, nothing remembered, another kind
-        raise _Wrong("its pickle does not fit together") from error
+    except (IndexError, KeyError, TypeError, AttributeError) as error:  # empty stack, unknown memo, wrong type
+        raise _Wrong("its pickle is inconsistent") from error
     if len(machine.stack) != 1:
-        raise _Wrong("its pickle does not fit together")
+        raise _Wrong("its pickle is inconsistent")
     return machine.stack[0], machine.storages
 
 
@@ -313,7 +317,8 @@ class _Machine:
         self.stack, self.marks, self.memo, self.storages = [], [], {}, {}
         self.pairs = 0
 
-    def do(self, name, argument):
+    def do(self, name: str, argument: Any) -> None:
+        """Execute an instruction."""
         stack = self.stack
         if name in LITERAL:
             stack.append(argument)
@@ -352,14 +357,14 @@ class _Machine:
         elif name == "REDUCE":
             function, arguments = self._taken(2)
             stack.append(self._called(function, arguments))
-        elif name == "BUILD":  # of an OrderedDict: what state_dict() notes of versions
+        elif name == "BUILD":  # of an OrderedDict: the version notes of state_dict(), which are not needed
             self._taken(1)
             self._top(dict)
         elif name not in ("PROTO", "FRAME", "STOP"):
-            raise ZooError(f"{self.path}: the pickle has the instruction {name}; a state_dict needs no such thing")
+            raise ZooError(f"{self.path}: the pickle has the instruction {name}, which no state_dict needs")
 
     def _taken(self, count):
-        """Take the upper values from the stack."""
+        """Pop values from the stack, without crossing the last mark."""
         if len(self.stack) - count < (self.marks[-1] if self.marks else 0):
             raise IndexError
         taken = self.stack[-count:]
@@ -381,13 +386,13 @@ class _Machine:
             raise TypeError
         if (module, name) not in NAMES:
             raise ZooError(
-                f"{self.path}: the pickle asks to call {module[:100]}.{name[:100]}; a state_dict needs no such thing, and "
-                "nothing was called"
+                f"{self.path}: the pickle refers to {module[:100]}.{name[:100]}, which no state_dict needs; nothing was "
+                "called"
             )
         return _Name(module, name)
 
     def _called(self, function, arguments):
-        """Return what the three functions that are known would."""
+        """Return the result of one of the known functions."""
         if not isinstance(function, _Name) or not isinstance(arguments, tuple):
             raise TypeError
         if function.name == "OrderedDict":
@@ -395,7 +400,7 @@ class _Machine:
             self.pairs += len(pairs)
             if self.pairs > MOST_PAIRS:
                 raise TypeError
-            for pair in pairs:  # as Python 2 wrote them
+            for pair in pairs:  # as pickles of Python 2 have them
                 if not isinstance(pair, list | tuple) or len(pair) != 2:
                     raise TypeError
                 _update(found, pair)
@@ -409,7 +414,7 @@ class _Machine:
         return _view(*arguments[:4])
 
     def _storage(self, about):
-        """Return the storage of a persistent id; each is one, however often it is named."""
+        """Return the storage of a persistent id, the same one for each reference."""
         what, kind, key, _, count, *view = about
         if what != "storage" or not isinstance(kind, _Name) or kind.name not in DTYPES or not isinstance(key, str):
             raise TypeError
@@ -421,15 +426,15 @@ class _Machine:
         return storage
 
 
-def _update(found, values):
-    """Put keys and values, which alternate, into a dict."""
+def _update(found: dict, values: Sequence) -> None:
+    """Put alternating keys and values into a dict."""
     if not all(isinstance(key, str) or _is_count(key) for key in values[::2]):
         raise TypeError
     found.update(zip(values[::2], values[1::2], strict=True))
 
 
-def _view(storage, offset, shape, strides):
-    """Return a tensor, which must lie within its storage and have no more values."""
+def _view(storage: object, offset: object, shape: object, strides: object) -> Tensor:
+    """Return a tensor, after a check that it lies within its storage and has no more values."""
     if not isinstance(storage, _Storage) or not isinstance(shape, tuple) or not isinstance(strides, tuple):
         raise TypeError
     if len(shape) != len(strides) or len(shape) > MOST_AXES or not all(map(_is_count, (offset, *shape, *strides))):
@@ -442,5 +447,6 @@ def _view(storage, offset, shape, strides):
     return Tensor(shape, storage, offset, strides)
 
 
-def _is_count(value):
+def _is_count(value: object) -> bool:
+    """Return whether a value is a non-negative int."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63

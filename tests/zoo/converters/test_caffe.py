@@ -274,10 +274,10 @@ def test_a_dense_layer_that_sees_colours(model):
 def test_file_of_another_net(model):
     missing = arrays({name: shapes for name, shapes in SHAPES.items() if name != "fc6"} | {"fc6_new": SHAPES["fc6"]})
     message = refused(
-        model(missing), "has no layer 'fc6', which little needs; did you mean .*'fc6_new'.*It holds conv1 4x3x3x3"
+        model(missing), "has no layer 'fc6', which little needs; did you mean .*'fc6_new'.*Its layers: conv1 4x3x3x3"
     )
     assert "fc7 7x5" in message
-    refused(model(arrays(SHAPES | {"conv9": [(4, 4)]})), "layers that little lacks, conv9; it is of another net")
+    refused(model(arrays(SHAPES | {"conv9": [(4, 4)]})), "layers that little lacks, conv9; it belongs to another net")
     wide = SHAPES | {"conv2": [(6, 4, 3, 3), (6,)]}
     refused(model(arrays(wide)), "layer conv2 of .* has 6x4x3x3 and 6, and little expects 6x2x3x3 and 6")
     refused(model(arrays(SHAPES | {"fc7": [(7, 5)]})), "layer fc7 of .* has 7x5, and little expects 7x5 and 7")
@@ -296,7 +296,7 @@ def test_nothing_is_set_before_all_shapes_are_right(model):
 def test_values_that_are_not_finite(model, value):
     weights = {name: [array.astype("float64") for array in listed] for name, listed in arrays().items()}
     weights["conv2"][0][5, 1, 2, 2] = value
-    refused(model(weights, data="double_data"), "layer conv2 holds values that are not finite")
+    refused(model(weights, data="double_data"), "layer conv2 contains values that are not finite")
 
 
 def test_card_and_net_that_differ(model):
@@ -308,12 +308,12 @@ def test_card_and_net_that_differ(model):
 @pytest.mark.parametrize(
     "start, match",
     [
-        (b"", "is empty; fetch it again"),
+        (b"", "is empty; download it again"),
         (b"\x89HDF\r\n\x1a\n" + bytes(50), "is an HDF5 file"),
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "is a PNG picture"),
         (b"<!DOCTYPE html><html>", "is a web page"),
-        (b'name: "CaffeNet"\nlayer {', "begins neither like"),
-        (b"\x0a\x03net", "holds no layer with weights"),
+        (b'name: "CaffeNet"\nlayer {', "is neither a file of"),
+        (b"\x0a\x03net", "has no layer with weights"),
         (b"PK\x03\x04", "is not of the format caffe, a .caffemodel file, but looks like one of torch"),
     ],
 )
@@ -407,8 +407,8 @@ LAYER, BLOB = b"\xa2\x06", b"\x3a"
         (nested(LAYER, inner=b"\x0a" + varint(2000) + bytes(2000)), "a layer's name of 2,000 bytes"),
         (nested(LAYER, BLOB, b"\x3a", inner=b"\x0a\x64" + b"\x01" * 100), "a shape of more than 32 axes"),
         (nested(LAYER, BLOB, inner=b"\x08" + b"\xff" * 9 + b"\x01"), "0 values for a shape of 18446744073709551615x0x0x0"),
-        (b"\x0b" + bytes(20), "begins neither like"),
-        (b"\x0a\x01a\x0b" + bytes(20), "there is no wire type 3"),
+        (b"\x0b" + bytes(20), "is neither a file of"),
+        (b"\x0a\x01a\x0b" + bytes(20), "unknown wire type 3"),
         (b"\x0a" + b"\xff" * 11, "a number without an end"),
         (nested(LAYER, inner=b"\x0a\x01a" + b"\x3a\x00" * 20_000), "more than 16,384 arrays"),
     ],
@@ -548,7 +548,7 @@ def test_import_of_a_file_that_claims_many_classes(model, classes, tmp_path, zoo
     shapes = {name: [(1,) * len(LENET[name][0]), (1,)] for name in LENET} | {"ip2": [(classes, 1), (classes,)]}
     weights = {name: [np.zeros(shape, "float32") for shape in listed] for name, listed in shapes.items()}
     done = zoo_command("import", model(weights), "--as", "lenet-caffe", "--out", tmp_path / "x.keras", preexec_fn=_small)
-    assert done.returncode == 2 and "of another net" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "belongs to another net" in done.stderr and "Traceback" not in done.stderr
 
 
 def _small():
