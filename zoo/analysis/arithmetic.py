@@ -1,7 +1,7 @@
-"""Counting: parameters, connections and multiply-accumulates of a model, layer by layer, for one picture.
+"""Count the parameters, connections and multiply-accumulates of a model, layer by layer, for one image.
 
-A connection is what the papers of the 1980s and 1990s count: every input of every unit, and its bias where it has one. A
-multiply-accumulate (MAC) leaves the bias out. Where a layer pads its input, the border counts as input.
+Connections are counted as in the papers of the 1980s and 1990s: every input of every unit, plus its bias if it has one.
+Multiply-accumulates (MACs) do not include the bias. If a layer pads its input, the border counts as input.
 """
 
 import functools
@@ -13,17 +13,17 @@ import keras
 from zoo.errors import ZooError
 
 
-def output_size(size, window, stride=1, padding=0):
-    """Return how many places a window has along one axis: (N - F + 2P)/S + 1.
+def output_size(size: int, window: int, stride: int = 1, padding: int = 0) -> int:
+    """Return the output size of a convolution or pooling along one axis: (N - F + 2P)/S + 1.
 
     Args:
-        size: N, pixels of the input.
-        window: F, pixels of the window of a convolution or pooling.
-        stride: S, pixels from one place to the next.
-        padding: P, pixels added at each end.
+        size: N, size of the input in pixels.
+        window: F, size of the window in pixels.
+        stride: S, in pixels.
+        padding: P, pixels added on each side.
 
     Raises:
-        ZooError: if the window is larger than the padded input, or its last place would leave pixels over; with the nearest
+        ZooError: if the window is larger than the padded input, or if the windows do not cover it exactly; with the nearest
             sizes that fit.
 
     References:
@@ -31,7 +31,7 @@ def output_size(size, window, stride=1, padding=0):
     """
     if min(size, window, stride) < 1 or padding < 0:
         raise ZooError(
-            f"size, window and stride are 1 or more and padding is 0 or more, not {size}, {window}, {stride} and {padding}"
+            f"size, window and stride must be 1 or more and padding 0 or more, not {size}, {window}, {stride} and {padding}"
         )
     room = size - window + 2 * padding
     if room < 0 or room % stride:
@@ -40,25 +40,40 @@ def output_size(size, window, stride=1, padding=0):
         near = near or [max(1, window - 2 * padding)]
         raise ZooError(
             f"a window of {window} with stride {stride} and padding {padding} does not fit {size}; "
-            f"it fits {' and '.join(map(str, near))}"
+            f"sizes that fit: {' and '.join(map(str, near))}"
         )
     return room // stride + 1
 
 
-def same_padding(window):
+def same_padding(window: int) -> int:
     """Return the padding that keeps the size of the input at stride 1: (F - 1)/2.
 
+    Args:
+        window: F, size of the window in pixels.
+
     Raises:
-        ZooError: if the window is even, and would need more at one end than at the other.
+        ZooError: if the window is even, which would need different padding on both sides.
     """
     if window % 2 == 0:
-        raise ZooError(f"no padding is the same at both ends for a window of {window}; {window + 1} would do")
+        raise ZooError(
+            f"a window of {window} needs different padding on both sides; choose an odd window, such as {window + 1}"
+        )
     return (window - 1) // 2
 
 
 @dataclass(frozen=True)
 class Row:
-    """One layer: its name, class, output shape without the batch, and counts for one picture."""
+    """The counts of a layer for one image.
+
+    Attributes:
+        name: name of the layer.
+        kind: name of its class.
+        shape: output shape without the batch.
+        parameters: number of parameters.
+        trainable: number of trainable parameters.
+        connections: number of connections.
+        macs: number of multiply-accumulates.
+    """
 
     name: str
     kind: str
@@ -69,17 +84,14 @@ class Row:
     macs: int
 
 
-def table(model):
-    """Return a row a layer of a net, in order; the layers of nets inside it stand in their place.
+def table(model: keras.Model) -> list[Row]:
+    """Return one row per layer of a net, in order. Nested nets are replaced by their layers.
 
     Args:
-        model: a built Keras model, or a `zoo.Classifier`, of which the net is counted.
-
-    Returns:
-        List of `Row`.
+        model: a built Keras model, or a `zoo.Classifier`, whose net is counted.
 
     Raises:
-        ZooError: if a layer with weights is of a class whose connections nobody has taught this module to count.
+        ZooError: if there is no rule to count the connections of a layer with weights.
     """
     rows = []
     for layer in getattr(model, "net", model).layers:
@@ -93,8 +105,8 @@ def table(model):
     return rows
 
 
-def totals(rows):
-    """Return the sums over rows as a dict: parameters, trainable_parameters, connections, macs."""
+def totals(rows: list[Row]) -> dict[str, int]:
+    """Return the sums of all rows: "parameters", "trainable_parameters", "connections" and "macs"."""
     return {
         "parameters": sum(row.parameters for row in rows),
         "trainable_parameters": sum(row.trainable for row in rows),
@@ -103,8 +115,8 @@ def totals(rows):
     }
 
 
-def _count(layer):
-    """Return (connections, MACs) of a layer: its own `connections` method, or the rule for its Keras class."""
+def _count(layer: keras.layers.Layer) -> tuple[int, int]:
+    """Return (connections, MACs) of a layer, from its own method `connections` or by the rule for its Keras class."""
     if hasattr(layer, "connections"):
         return layer.connections()
     return _keras_count(layer)
@@ -113,14 +125,17 @@ def _count(layer):
 @functools.singledispatch
 def _keras_count(layer):
     if layer.count_params():
-        raise ZooError(f"no rule to count the connections of layer {layer.name} ({type(layer).__name__})")
-    return 0, 0  # reshaping and elementwise functions connect nothing
+        raise ZooError(
+            f"no rule to count the connections of layer {layer.name} ({type(layer).__name__}); give it a method "
+            "connections()"
+        )
+    return 0, 0  # reshaping and elementwise functions have no connections
 
 
 @_keras_count.register(keras.layers.BatchNormalization)
 @_keras_count.register(keras.layers.Normalization)
 def _(layer):
-    return 0, 0  # each unit is scaled and moved, and joined to no other
+    return 0, 0  # each unit is scaled and shifted by itself
 
 
 @_keras_count.register(keras.layers.Dense)
@@ -128,29 +143,29 @@ def _(layer):
 @_keras_count.register(keras.layers.Conv2D)
 @_keras_count.register(keras.layers.Conv3D)
 def _(layer):
-    # A kernel's axes but the last are the inputs of one unit; a grouped convolution's kernel has its group's inputs only.
+    # All axes of a kernel but the last are the inputs of one unit. In a grouped convolution these are the inputs of a group.
     return _with_bias(layer, _outputs(layer) * math.prod(layer.kernel.shape[:-1]))
 
 
 @_keras_count.register(keras.layers.DepthwiseConv1D)
 @_keras_count.register(keras.layers.DepthwiseConv2D)
 def _(layer):
-    # (window, input maps, maps made of each): a unit sees the window in one map.
+    # (window, input channels, multiplier): a unit has the inputs of the window in one channel.
     return _with_bias(layer, _outputs(layer) * math.prod(layer.kernel.shape[:-2]))
 
 
 @_keras_count.register(keras.layers.SeparableConv1D)
 @_keras_count.register(keras.layers.SeparableConv2D)
 def _(layer):
-    places = _outputs(layer) // layer.filters
-    return _with_bias(layer, places * (math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)))
+    positions = _outputs(layer) // layer.filters
+    return _with_bias(layer, positions * (math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)))
 
 
 @_keras_count.register(keras.layers.Conv1DTranspose)
 @_keras_count.register(keras.layers.Conv2DTranspose)
 @_keras_count.register(keras.layers.Conv3DTranspose)
 def _(layer):
-    # (window, output maps, input maps): here each input is joined to a window of outputs.
+    # (window, output channels, input channels): each input is connected to a window of outputs.
     return _with_bias(layer, _inputs(layer) * math.prod(layer.kernel.shape[:-1]))
 
 

@@ -24,10 +24,10 @@ def features(
     Example: zoo features lenet5.mnist photos --out photos.npz
     """
     cli.start_keras(name)
-    from zoo.analysis import features
+    from zoo.analysis import feature_file, features
 
     found, problems = features.of_folder(registry.load(name), name, folder, layer, strict)
-    features.save(found, out)
+    feature_file.save(found, out)
     print_skipped(problems)
     print(f"{out}: {len(found.vectors):,} vectors of the {found.vectors.shape[1]:,} features of layer {found.layer}")
     if registry.is_path(name) or "." in name:

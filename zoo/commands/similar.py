@@ -11,7 +11,7 @@ from zoo.console import Json, note_random_weights, print_skipped
 from zoo.errors import ZooError, printable
 
 if TYPE_CHECKING:
-    from zoo.analysis.features import Features
+    from zoo.analysis.feature_file import Features
     from zoo.classifier import Classifier
 
 DEFAULT_MODEL = "alexnet-owt.imagenet"
@@ -39,9 +39,9 @@ def similar(
     if not among.exists():
         raise ZooError(f"no folder or file {among}; to write one: zoo features MODEL FOLDER --out {among}")
     cli.start_keras((model or DEFAULT_MODEL) if among.is_dir() else model)
-    from zoo.analysis import drawing, features
+    from zoo.analysis import drawing, feature_file, features
 
-    found = None if among.is_dir() else features.load(among)
+    found = None if among.is_dir() else feature_file.load(among)
     if found and layer not in (None, found.layer):
         raise ZooError(
             f"{among} has the features of layer {found.layer}, not {layer}; omit --layer, or write other features"
@@ -54,7 +54,7 @@ def similar(
     else:
         found, problems = features.of_folder(classifier, name, among, layer)
     vector = features.extract(classifier, query[None], found.layer)[0]
-    places, distances = features.nearest(found, vector, count)
+    places, distances = feature_file.nearest(found, vector, count)
     nearest = [(found.paths[place], float(distance)) for place, distance in zip(places, distances, strict=True)]
     shown = _read(nearest, found, classifier, among)
     tiles = [([f"{distance:.4g}", path], each) for (path, distance), each in zip(nearest, shown, strict=True)]

@@ -211,9 +211,9 @@ def test_output_size(size, window, stride, padding, expected):
         ((7, 3, 3), "6 and 9"),
         ((4, 3, 3), "3 and 6"),
         ((224, 11, 4), "223 and 227"),
-        ((2, 3), "it fits 3$"),
-        ((2, 7, 2), "it fits 7$"),
-        ((1, 7, 2, 2), "it fits 3$"),
+        ((2, 3), "sizes that fit: 3$"),
+        ((2, 7, 2), "sizes that fit: 7$"),
+        ((1, 7, 2, 2), "sizes that fit: 3$"),
     ],
 )
 def test_output_size_that_does_not_fit(arguments, near):
@@ -242,7 +242,7 @@ def test_output_size_against_places(sizes):
         return
     with pytest.raises(ZooError) as error:
         arithmetic.output_size(*sizes)
-    near = [int(word) for word in str(error.value).partition("it fits ")[2].split(" and ")]
+    near = [int(word) for word in str(error.value).partition("sizes that fit: ")[2].split(" and ")]
     for other in near:
         arithmetic.output_size(other, window, stride, padding)
     # No size that fits is nearer.
@@ -275,7 +275,7 @@ def test_same_padding(window, padding):
 
 
 def test_same_padding_of_an_even_window():
-    with pytest.raises(ZooError, match="window of 4; 5 would do"):
+    with pytest.raises(ZooError, match="window of 4 needs different padding on both sides; choose an odd window, such as 5"):
         arithmetic.same_padding(4)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import zoo
 from zoo import ZooError, registry
-from zoo.analysis import features
+from zoo.analysis import feature_file, features
 from zoo.analysis.receptive_field import receptive_field
 from zoo.commands import similar
 from zoo.layers import GroupedConv2D
@@ -113,10 +113,10 @@ def test_neither_dropout_nor_softmax_is_the_layer_before_the_output():
 
 def test_what_is_no_layer(modern):
     with pytest.raises(
-        ZooError, match=r"no layer 'f66'; did you mean 'f6'.* It has c1, s2, c3, s4, flatten, f5, f6, scores$"
+        ZooError, match=r"no layer 'f66'; did you mean 'f6'.* Its layers: c1, s2, c3, s4, flatten, f5, f6, scores$"
     ):
         features.extract(modern, np.zeros((1, 28, 28, 1), "uint8"), "f66")
-    with pytest.raises(ZooError, match=r"linear has no layer with weights before.* of flatten, scores$"):
+    with pytest.raises(ZooError, match=r"linear has no layer with weights before.*--layer: flatten, scores$"):
         features.layer_of(zoo.load("linear"))
 
 
@@ -138,7 +138,7 @@ def test_nets_that_are_no_chain():
     picture = zoo.card("linear").picture.model_copy(update={"height": 4, "width": 4})
     classifier = registry.wrap(net, zoo.card("linear").model_copy(update={"picture": picture}), range(3))
     blank = np.zeros((2, 4, 4, 1), "uint8")
-    with pytest.raises(ZooError, match="layer both has several outputs; take a layer behind it"):
+    with pytest.raises(ZooError, match="layer both has several outputs; choose a layer after it"):
         features.until(classifier, "both")
     assert features.layer_of(classifier).name == "relu"  # the activation behind the first
     np.testing.assert_array_equal(features.extract(classifier, blank, "twice"), 1)
@@ -151,7 +151,7 @@ def scattered(rows=400, width=7, offset=0.0):
     """Features as a folder might have them."""
     vectors = (np.random.default_rng(0).normal(size=(rows, width)) + offset).astype("float32")
     paths = tuple(f"class/{number:04}.png" for number in range(rows))
-    return features.Features(vectors, paths, "lenet5-modern.mnist", "f6", "/photos", "0" * 64)
+    return feature_file.Features(vectors, paths, "lenet5-modern.mnist", "f6", "/photos", "0" * 64)
 
 
 @pytest.mark.parametrize("offset", [0, 3000])
@@ -163,7 +163,7 @@ def test_ranks_are_those_of_all_distances_sorted(offset):
         naive = np.array(
             [sum((float(a) - float(b)) ** 2 for a, b in zip(row, vector, strict=True)) for row in found.vectors]
         )
-        places, distances = features.nearest(found, vector, 12)
+        places, distances = feature_file.nearest(found, vector, 12)
         np.testing.assert_array_equal(places, np.argsort(naive, kind="stable")[:12])
         np.testing.assert_allclose(distances, np.sqrt(np.sort(naive)[:12]), rtol=1e-12)
 
@@ -175,13 +175,13 @@ def test_what_float32_confuses_is_put_in_order():
     found.vectors[1::2] -= 3000
     vector = found.vectors[4] + np.float32(0.25)
     naive = ((found.vectors.astype("float64") - vector) ** 2).sum(axis=1)
-    np.testing.assert_array_equal(features.nearest(found, vector, 12)[0], np.argsort(naive, kind="stable")[:12])
+    np.testing.assert_array_equal(feature_file.nearest(found, vector, 12)[0], np.argsort(naive, kind="stable")[:12])
 
 
 def test_the_same_picture_twice_and_more_pictures_than_there_are():
     found = scattered(rows=3)
     found.vectors[2] = found.vectors[0]
-    places, distances = features.nearest(found, found.vectors[0], 12)
+    places, distances = feature_file.nearest(found, found.vectors[0], 12)
     assert places.tolist() == [0, 2, 1] and distances[:2].tolist() == [0, 0] and distances[2] > 0
 
 
@@ -213,17 +213,17 @@ def test_a_folder_is_read_batch_by_batch(modern, digit_pictures, tmp_path, monke
     (folder / "b" / "x.png").unlink()
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "x.png").write_text("")
-    with pytest.raises(ZooError, match="none of the pictures can be read"):
+    with pytest.raises(ZooError, match="none of the images can be read"):
         features.of_folder(modern, "lenet5-modern.mnist", tmp_path / "none")
     monkeypatch.setattr(features, "LARGEST", 1000)
-    with pytest.raises(ZooError, match=r"6 pictures with the 4,704 features of layer c1 .* such as f6"):
+    with pytest.raises(ZooError, match=r"6 images with the 4,704 features of layer c1 .* such as f6"):
         features.of_folder(modern, "lenet5-modern.mnist", folder, "c1")
 
 
 def test_weights_that_are_not_numbers_have_no_features(tmp_path, digit_pictures):
     classifier = zoo.load("lenet5-modern")
     classifier.net.get_layer("f6").bias.assign(np.full(84, np.nan, "float32"))
-    with pytest.raises(ZooError, match="layer f6 of lenet5-modern puts out what is not finite"):
+    with pytest.raises(ZooError, match="the outputs of layer f6 of lenet5-modern are not finite"):
         features.of_folder(classifier, "lenet5-modern", folder_of(digit_pictures, tmp_path))
 
 
@@ -241,8 +241,8 @@ def test_a_unit_likes_best_what_it_responds_to_most(modern, digit_pictures, tmp_
 
 def test_files_keep_features(tmp_path):
     found = scattered()
-    features.save(found, tmp_path / "new" / "kept.npz")
-    again = features.load(tmp_path / "new" / "kept.npz")
+    feature_file.save(found, tmp_path / "new" / "kept.npz")
+    again = feature_file.load(tmp_path / "new" / "kept.npz")
     np.testing.assert_array_equal(again.vectors, found.vectors)
     assert (again.paths, again.model, again.layer) == (found.paths, found.model, found.layer)
     assert (again.folder, again.fingerprint) == (found.folder, found.fingerprint)
@@ -251,7 +251,7 @@ def test_files_keep_features(tmp_path):
 
 def hostile(**changes):
     found = scattered(rows=4)
-    arrays = {name: np.array(getattr(found, name)) for name in ("paths", *features.TEXTS)}
+    arrays = {name: np.array(getattr(found, name)) for name in ("paths", *feature_file.TEXTS)}
     return {"vectors": found.vectors, **arrays, **changes}
 
 
@@ -267,58 +267,57 @@ NAN[1, 2], HUGE[1, 2] = np.nan, 1e30
         ({"vectors": np.zeros((4, 7))}, "not \\(4, 7\\) float64"),
         ({"vectors": np.zeros((4, 7, 1), "float32")}, "not \\(4, 7, 1\\)"),
         ({"vectors": np.zeros((0, 7), "float32"), "paths": np.zeros(0, "U1")}, "not \\(0, 7\\)"),
-        ({"vectors": NAN}, "not finite, or too large"),
-        ({"vectors": HUGE}, "not finite, or too large"),
-        ({"paths": np.array(["a.png"] * 3)}, "a text for each of 4 vectors, not \\(3,\\)"),
+        ({"vectors": NAN}, "not finite or too large"),
+        ({"vectors": HUGE}, "not finite or too large"),
+        ({"paths": np.array(["a.png"] * 3)}, "one text for each of 4 vectors, not \\(3,\\)"),
         ({"paths": np.array([b"a.png"] * 4)}, "not \\(4,\\) |S5"),
-        ({"paths": np.array(["a.png", "b/../../c.png", "d.png", "e.png"])}, r"'b/../../c.png' is no picture below"),
-        ({"paths": np.array(["a.png", "/etc/c.png", "d.png", "e.png"])}, "'/etc/c.png' is no picture below"),
-        ({"paths": np.array(["a.png", "shadow", "d.png", "e.png"])}, "'shadow' is no picture below"),
-        ({"layer": np.array(["f6"])}, "layer is a text, not \\(1,\\)"),
-        ({"folder": np.array("")}, "folder is a text"),
-        ({"fingerprint": np.array(7)}, "fingerprint is a text"),
+        ({"paths": np.array(["a.png", "b/../../c.png", "d.png", "e.png"])}, r"'b/../../c.png' is not an image below"),
+        ({"paths": np.array(["a.png", "/etc/c.png", "d.png", "e.png"])}, "'/etc/c.png' is not an image below"),
+        ({"paths": np.array(["a.png", "shadow", "d.png", "e.png"])}, "'shadow' is not an image below"),
+        ({"layer": np.array(["f6"])}, "layer must be one text, not \\(1,\\)"),
+        ({"folder": np.array("")}, "folder must be one text"),
+        ({"fingerprint": np.array(7)}, "fingerprint must be one text"),
     ],
 )
 def test_strangers_files(changes, message, tmp_path):
     np.savez(tmp_path / "x.npz", **hostile(**changes))
     with pytest.raises(ZooError, match=message) as error:
-        features.load(tmp_path / "x.npz")
+        feature_file.load(tmp_path / "x.npz")
     assert "x.npz" in str(error.value) and "zoo features" in str(error.value)
 
 
-def test_damaged_files(tmp_path, monkeypatch):
+def test_damaged_files(tmp_path):
     path = tmp_path / "x.npz"
-    with pytest.raises(ZooError, match=r"no file .* writes one"):
-        features.load(path)
+    with pytest.raises(ZooError, match=r"no file .*; to write one: zoo features MODEL FOLDER --out "):
+        feature_file.load(path)
     np.savez(path, **hostile())
     whole = path.read_bytes()
     for damaged in (b"", b"no archive", whole[:50], whole[: len(whole) // 2], whole[:-30], whole[:200] + whole[210:]):
         path.write_bytes(damaged)
-        with pytest.raises(ZooError, match="no file of features, or it is damaged"):
-            features.load(path)
+        with pytest.raises(ZooError, match="not a feature file, or it is damaged"):
+            feature_file.load(path)
     np.save(tmp_path / "x.npy", np.zeros(3))
-    with pytest.raises(ZooError, match="no file of features"):
-        features.load(tmp_path / "x.npy")
+    with pytest.raises(ZooError, match="not a feature file"):
+        feature_file.load(tmp_path / "x.npy")
     arrays = hostile()
     del arrays["folder"]
     np.savez(path, **arrays)
     with pytest.raises(ZooError, match="folder is not a file in the archive"):
-        features.load(path)
-    monkeypatch.setattr(features, "LARGEST", 2**20)
+        feature_file.load(path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("vectors.npy", bytes(3 * 2**20))
     assert path.stat().st_size < 10_000
     with pytest.raises(ZooError, match="claims to unpack to 3,145,728 bytes"):
-        features.load(path)
+        feature_file.load(path)
 
 
 def test_features_of_other_weights(modern, tmp_path):
-    found = features.Features(np.zeros((1, 84), "float32"), ("a.png",), "x", "f6", "/a b", modern.fingerprint())
+    found = feature_file.Features(np.zeros((1, 84), "float32"), ("a.png",), "x", "f6", "/a b", modern.fingerprint())
     features.check(found, modern, "x.npz")
     with pytest.raises(ZooError, match=r"other weights than those of x; .* zoo features x '/a b' --layer f6 --out x\.npz"):
         features.check(found, zoo.load("lenet5-modern"), "x.npz")
-    short = features.Features(np.zeros((1, 80), "float32"), ("a.png",), "x", "f6", "/a", modern.fingerprint())
-    with pytest.raises(ZooError, match="80 features, and layer f6 puts out 84"):
+    short = feature_file.Features(np.zeros((1, 80), "float32"), ("a.png",), "x", "f6", "/a", modern.fingerprint())
+    with pytest.raises(ZooError, match="80 features, but layer f6 has 84"):
         features.check(short, modern, "x.npz")
 
 
@@ -423,7 +422,7 @@ def test_the_commands(zoo_in_process, digit_pictures, tmp_path, monkeypatch, cap
 def test_what_the_commands_refuse(words, message, zoo_in_process, tmp_path):
     (tmp_path / "photos").mkdir()
     Image.new("L", (28, 28)).save(tmp_path / "a.png")
-    features.save(scattered(), tmp_path / "kept.npz")
+    feature_file.save(scattered(), tmp_path / "kept.npz")
     child = zoo_in_process(*words, cwd=tmp_path)
     assert child.returncode == 2 and child.stdout == "" and message in child.stderr
     assert len(child.stderr.splitlines()) == 1

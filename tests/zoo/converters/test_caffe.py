@@ -310,11 +310,11 @@ def test_card_and_net_that_differ(model):
     [
         (b"", "is empty; download it again"),
         (b"\x89HDF\r\n\x1a\n" + bytes(50), "is an HDF5 file"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(50), "is a PNG picture"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "is a PNG image"),
         (b"<!DOCTYPE html><html>", "is a web page"),
         (b'name: "CaffeNet"\nlayer {', "is neither a file of"),
         (b"\x0a\x03net", "has no layer with weights"),
-        (b"PK\x03\x04", "is not of the format caffe, a .caffemodel file, but looks like one of torch"),
+        (b"PK\x03\x04", "is not a .caffemodel file of caffe, but seems to be one of torch"),
     ],
 )
 def test_file_of_something_else(model, start, match):

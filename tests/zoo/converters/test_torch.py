@@ -204,7 +204,7 @@ def test_file_of_another_net(saved):
     refused(
         saved(without), "has no layer 'classifier.1', which little needs; did you mean 'classifier.4'.*features.0 4x3x3x3"
     )
-    refused(saved({**state, "bn.weight": torch.ones(4)}), "layers that little lacks, bn; it is of another net")
+    refused(saved({**state, "bn.weight": torch.ones(4)}), "layers that little lacks, bn; it belongs to another net")
     wrong = {**state, "features.3.weight": torch.ones(6, 4, 3, 3)}
     refused(saved(wrong), "layer features.3 of .* has 6x4x3x3 and 6, and little expects 6x2x3x3 and 6")
     refused(saved({**state, "features.3.running": torch.ones(6)}), "has 6x2x3x3 and 6 and 6, and little expects")
@@ -213,7 +213,7 @@ def test_file_of_another_net(saved):
 def test_values_that_are_not_finite(saved):
     state = original().state_dict()
     state["classifier.1.weight"][2, 3] = float("nan")
-    refused(saved(state), "layer classifier.1 holds values that are not finite")
+    refused(saved(state), "layer classifier.1 contains values that are not finite")
 
 
 @pytest.mark.parametrize(
@@ -246,11 +246,11 @@ def test_torchscript(tmp_path):
     [
         (b"", "is empty"),
         (b"\x89HDF\r\n\x1a\n" + bytes(50), "is an HDF5 file"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(50), "is a PNG picture"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "is a PNG image"),
         (b"\x80\x02", "its pickle is damaged"),
         (pickle.dumps({"a": 1}, 2), "it is a pickle, but not one of torch.save"),
         (b"PK\x03\x04", "truncated: the archive has no end record"),
-        (b"\x0a\x03net", "is not of the format torch, a .pth file, but looks like one of caffe"),
+        (b"\x0a\x03net", "is not a .pth file of torch, but seems to be one of caffe"),
     ],
 )
 def test_file_of_something_else(saved, start, match):
@@ -312,11 +312,11 @@ def test_nothing_is_executed(saved, tmp_path, protocol, wrap):
 @pytest.mark.parametrize(
     "program, match",
     [
-        (b"cbuiltins\neval\n(X\x01\x00\x00\x001tR.", r"call builtins\.eval"),
-        (b"(X\x04\x00\x00\x00trueios\nsystem\n.", r"call os\.system"),
+        (b"cbuiltins\neval\n(X\x01\x00\x00\x001tR.", r"refers to builtins\.eval"),
+        (b"(X\x04\x00\x00\x00trueios\nsystem\n.", r"refers to os\.system"),
         (b"(S'true'\nios\nsystem\n.", "instruction STRING"),
-        (b"\x8c\x02os\x8c\x06system\x93.", r"call os\.system"),
-        (b"ctorch._utils\n_rebuild_tensor_v2.__globals__\n.", r"call torch\._utils\._rebuild_tensor_v2\.__globals__"),
+        (b"\x8c\x02os\x8c\x06system\x93.", r"refers to os\.system"),
+        (b"ctorch._utils\n_rebuild_tensor_v2.__globals__\n.", r"refers to torch\._utils\._rebuild_tensor_v2\.__globals__"),
         (b"\x82\x01.", "instruction EXT1"),
         (b"ccollections\nOrderedDict\n)\x81.", "instruction NEWOBJ"),
         (b"}(K\x01K\x02o.", "instruction OBJ"),
