@@ -50,7 +50,7 @@ def draw_readme(path):
     import numpy as np
 
     import zoo
-    from zoo.analysis import drawing
+    from zoo.analysis import layer_images
 
     columns = max(count for _, _, count in LEARNED)
     figure, axes = plt.subplots(len(LEARNED), columns, figsize=(columns * 0.8, len(LEARNED) * 1.05))
@@ -60,10 +60,10 @@ def draw_readme(path):
     for row, (name, layer, count) in zip(axes, LEARNED, strict=True):
         classifier = zoo.load(name)
         if layer:
-            tiles = drawing.activations(classifier, digit(classifier), layer)
+            tiles = layer_images.activations(classifier, digit(classifier), layer)
             what = f"layer {layer} looks at a 3"
         else:
-            tiles, what = drawing.learned(classifier)[1], "weights of the first layer"
+            tiles, what = layer_images.weight_images(classifier)[1], "weights of the first layer"
         arrays = [array for _, array in tiles[:count]]
         largest = max(float(np.abs(array).max()) for array in arrays)
         for axis, array in zip(row, arrays, strict=False):

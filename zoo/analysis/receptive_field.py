@@ -1,23 +1,29 @@
-"""Where in the raw picture the units of a layer look."""
+"""The receptive fields of the units of a layer, in pixels of the raw image."""
 
 import math
+from typing import TYPE_CHECKING
 
 import keras
 
 from zoo.analysis import features
 from zoo.layers import traits
 
+if TYPE_CHECKING:
+    from zoo.classifier import Classifier
 
-def receptive_field(classifier, layer):
-    """Return where the units of a layer with maps look, for rows and for columns.
+Field = tuple[int, int, int]  # first pixel, step, size
+
+
+def receptive_field(classifier: "Classifier", layer: str) -> tuple[Field, Field] | None:
+    """Return the receptive fields of the units of a layer with feature maps.
 
     Args:
-        classifier: `zoo.Classifier`.
+        classifier: the classifier.
         layer: name of the layer.
 
     Returns:
-        Two tuples (first, step, size) in pixels of the raw picture: unit i sees `size` pixels from `first + i·step` on. None
-        where the layers before it are no plain chain of windows.
+        (first, step, size) for rows and for columns, in pixels of the raw image: unit i sees `size` pixels, starting at
+        `first + i·step`. None if the layers before it are not a chain of convolutions and poolings.
     """
     layers = [each for each in classifier.net.layers if not isinstance(each, keras.layers.InputLayer)]
     maker = {id(features.output_of(each)): each for each in layers}
@@ -42,7 +48,7 @@ def receptive_field(classifier, layer):
     return tuple(axes)
 
 
-def _window(layer, axis):
+def _window(layer: keras.layers.Layer, axis: int) -> Field | None:
     """Return (size, stride, padding before) of a layer's windows along an axis, in input units, or None if it has none."""
     if hasattr(layer, "receptive_window"):
         return layer.receptive_window()
@@ -55,6 +61,6 @@ def _window(layer, axis):
     else:
         return None
     stride, size = layer.strides[axis], layer.input.shape[1 + axis]
-    # Keras pads as TensorFlow does: as much as is needed, and of an odd number the smaller half before.
+    # Keras pads like TensorFlow: as much as needed, with the smaller half before if the number is odd.
     beyond = max((math.ceil(size / stride) - 1) * stride + extent - size, 0) if layer.padding == "same" else 0
     return extent, stride, beyond // 2

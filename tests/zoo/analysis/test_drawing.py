@@ -7,7 +7,7 @@ from PIL import Image
 
 import zoo
 from zoo import ZooError, registry, rules
-from zoo.analysis import drawing
+from zoo.analysis import drawing, layer_images
 
 
 def wrapped(*layers, shape=(28, 28, 1), classes=10, card="linear"):
@@ -19,7 +19,7 @@ def wrapped(*layers, shape=(28, 28, 1), classes=10, card="linear"):
 
 def test_a_linear_classifier_is_a_template_a_class():
     classifier = zoo.load("linear.mnist")
-    layer, found = drawing.learned(classifier)
+    layer, found = layer_images.weight_images(classifier)
     assert layer == "scores" and [title for title, _ in found] == list("0123456789")
     kernel = classifier.net.get_weights()[0]
     for number, (_, array) in enumerate(found):
@@ -31,23 +31,23 @@ def test_a_hidden_layer_is_drawn_up_to_a_hundred_units(tmp_path):
     """And it is said of how many."""
     flatten, dense = keras.layers.Flatten(), keras.layers.Dense
     classifier = wrapped(flatten, dense(120, name="hidden"), dense(10))
-    layer, found = drawing.learned(classifier)
+    layer, found = layer_images.weight_images(classifier)
     assert layer == "hidden" and [title for title, _ in found] == [str(number) for number in range(1, 121)]
     assert drawing.draw(classifier, tmp_path / "a.png") == ("hidden", 100, 120)
 
 
 def test_units_are_named_after_classes_only_where_they_answer():
     flatten, dense = keras.layers.Flatten(), keras.layers.Dense
-    _, found = drawing.learned(wrapped(flatten, dense(3, name="hidden"), dense(3), classes=3))
+    _, found = layer_images.weight_images(wrapped(flatten, dense(3, name="hidden"), dense(3), classes=3))
     assert [title for title, _ in found] == ["1", "2", "3"]
-    _, found = drawing.learned(wrapped(flatten, dense(3, name="answer"), keras.layers.Softmax(), classes=3))
+    _, found = layer_images.weight_images(wrapped(flatten, dense(3, name="answer"), keras.layers.Softmax(), classes=3))
     assert [title for title, _ in found] == ["0", "1", "2"]
 
 
 def test_what_a_response_unit_looks_for_is_drawn_through_the_plugboard():
     """A pixel's weight is the sum over its wires, one after the other."""
     classifier = zoo.load("mark1.letters")
-    layer, found = drawing.learned(classifier)
+    layer, found = layer_images.weight_images(classifier)
     assert layer == "response" and [title for title, _ in found] == classifier.class_names
     wiring, kernel = (classifier.net.get_layer(name).get_weights()[0] for name in ("association", "response"))
     for number, (_, array) in enumerate(found):
@@ -60,7 +60,7 @@ def test_what_a_response_unit_looks_for_is_drawn_through_the_plugboard():
 
 def test_kernels():
     classifier = zoo.load("lenet5.mnist")
-    layer, found = drawing.learned(classifier)
+    layer, found = layer_images.weight_images(classifier)
     assert layer == "c1" and len(found) == 6
     np.testing.assert_array_equal(found[4][1], classifier.net.get_layer("c1").get_weights()[0][:, :, 0, 4])
 
@@ -68,7 +68,7 @@ def test_kernels():
 def test_kernels_on_colours_keep_them_and_those_on_maps_come_by_pairs():
     tail = (keras.layers.Flatten(), keras.layers.Dense(10))
     convolution = keras.layers.Conv2D(4, 3)
-    _, found = drawing.learned(wrapped(convolution, *tail, shape=(8, 8, 3)))
+    _, found = layer_images.weight_images(wrapped(convolution, *tail, shape=(8, 8, 3)))
     np.testing.assert_array_equal(found[2][1], convolution.get_weights()[0][..., 2])
     masked = zoo.layers.MaskedConv2D([[1], [0, 1]], 3)
     expand = keras.layers.Concatenate()
@@ -77,7 +77,7 @@ def test_kernels_on_colours_keep_them_and_those_on_maps_come_by_pairs():
     net = keras.Model(image, keras.layers.Dense(10)(x), name="mine")
     picture = zoo.card("linear").picture.model_copy(update={"height": 8, "width": 8})
     classifier = registry.wrap(net, zoo.card("linear").model_copy(update={"picture": picture}), range(10))
-    _, found = drawing.learned(classifier)
+    _, found = layer_images.weight_images(classifier)
     assert [title for title, _ in found] == ["1 to 1", "2 to 1", "1 to 2", "2 to 2"]
     kernel = masked.get_weights()[0]
     for (_, array), expected in zip(
@@ -91,10 +91,10 @@ def test_memorised_pictures_are_drawn_as_they_came():
     classifier = registry.wrap(net, zoo.card("nearest-neighbor"), range(10))
     generator = np.random.default_rng(0)
     pictures, labels = generator.integers(0, 256, (50, 28, 28, 1), "uint8"), np.arange(50) % 4
-    with pytest.raises(ZooError, match="neighbors has learned nothing yet"):
-        drawing.learned(classifier)
+    with pytest.raises(ZooError, match="neighbors has nothing to draw before training"):
+        layer_images.weight_images(classifier)
     rules.Memorize().train_on_batch(net, classifier.preprocessing(pictures), labels)
-    _, found = drawing.learned(classifier)
+    _, found = layer_images.weight_images(classifier)
     assert [title for title, _ in found] == [each for each in "0123" for _ in range(10)]
     np.testing.assert_array_equal(found[12][1], pictures[9, ..., 0])  # the third of class 1
 
@@ -104,7 +104,7 @@ def test_a_layer_is_asked_first():
         def images(self):
             return [("mine", np.eye(3))]
 
-    layer, found = drawing.learned(wrapped(keras.layers.Flatten(), Asked(10, name="asked")))
+    layer, found = layer_images.weight_images(wrapped(keras.layers.Flatten(), Asked(10, name="asked")))
     assert layer == "asked" and found[0][0] == "mine"
 
 
@@ -118,7 +118,7 @@ def test_a_layer_is_asked_first():
 )
 def test_what_is_no_picture(layers, message):
     with pytest.raises(ZooError, match=message):
-        drawing.learned(wrapped(*layers, classes=4 if "no layer" in message else 10))
+        layer_images.weight_images(wrapped(*layers, classes=4 if "no layer" in message else 10))
 
 
 def test_the_file_is_red_where_a_weight_is_positive_and_blue_where_it_is_negative(tmp_path):
@@ -143,33 +143,33 @@ def test_a_layer_by_its_name():
     ]
     classifier = wrapped(*convolutions, keras.layers.Flatten(), keras.layers.Dense(10, name="scores"), shape=(8, 8, 3))
     kernels = [layer.get_weights()[0] for layer in convolutions]
-    layer, found = drawing.learned(classifier, "b")
+    layer, found = layer_images.weight_images(classifier, "b")
     assert layer == "b" and [title for title, _ in found][:4] == ["1 to 1", "2 to 1", "3 to 1", "1 to 2"]
     np.testing.assert_array_equal(found[5][1], kernels[1][:, :, 2, 1])
-    _, found = drawing.learned(classifier, "c")
+    _, found = layer_images.weight_images(classifier, "c")
     seen = {output: (1, 2) if output <= 3 else (3, 4) for output in range(1, 7)}
     assert [title for title, _ in found] == [f"{source} to {output}" for output in seen for source in seen[output]]
     np.testing.assert_array_equal(found[7][1], kernels[2][:, :, 1, 3])
-    _, found = drawing.learned(classifier, "d")
+    _, found = layer_images.weight_images(classifier, "d")
     assert [title for title, _ in found] == [f"{s} to {o}" for o, s in ((1, 1), (1, 2), (2, 3), (2, 4), (3, 5), (3, 6))]
-    assert drawing.learned(classifier)[0] == drawing.learned(classifier, "a")[0] == "a"
-    with pytest.raises(ZooError, match=r"layer scores \(Dense\) has no weights that are a picture.*--layer scores --image"):
-        drawing.learned(classifier, "scores")
+    assert layer_images.weight_images(classifier)[0] == layer_images.weight_images(classifier, "a")[0] == "a"
+    with pytest.raises(ZooError, match=r"layer scores \(Dense\) has no weights that can be drawn.*--layer scores --image"):
+        layer_images.weight_images(classifier, "scores")
     with pytest.raises(ZooError, match="no layer 'score'; did you mean 'scores'"):
-        drawing.learned(classifier, "score")
+        layer_images.weight_images(classifier, "score")
 
 
 def test_a_dense_layer_on_as_many_units_as_there_are_pixels_is_no_template():
     dense = keras.layers.Dense
     classifier = wrapped(keras.layers.Flatten(), dense(784, name="first"), dense(10, name="second"))
-    assert drawing.learned(classifier, "first")[1][0][1].shape == (28, 28)
+    assert layer_images.weight_images(classifier, "first")[1][0][1].shape == (28, 28)
     with pytest.raises(ZooError, match="layer second"):
-        drawing.learned(classifier, "second")
+        layer_images.weight_images(classifier, "second")
 
 
 def test_behind_the_plugboard_by_its_name():
     classifier = zoo.load("mark1.letters")
-    (layer, found), (other, same) = (drawing.learned(classifier, name) for name in ("response", "association"))
+    (layer, found), (other, same) = (layer_images.weight_images(classifier, name) for name in ("response", "association"))
     assert layer == other == "response"
     np.testing.assert_array_equal(found[3][1], same[3][1])
 
@@ -193,7 +193,7 @@ def test_what_is_drawn_of_a_picture_is_what_the_layer_puts_out(lenet, seven, nam
         x = layer(x)
         if layer.name == name:
             break
-    found = drawing.activations(lenet, seven, name)
+    found = layer_images.activations(lenet, seven, name)
     assert [title for title, _ in found] == [str(number + 1) for number in range(x.shape[-1])]
     for number, (_, array) in enumerate(found):
         np.testing.assert_allclose(array, x[0, ..., number], rtol=1e-4, atol=1e-4)
@@ -201,10 +201,10 @@ def test_what_is_drawn_of_a_picture_is_what_the_layer_puts_out(lenet, seven, nam
 
 def test_units_without_maps_are_one_row(lenet, seven):
     scores = lenet.predict_on_batch(seven[None])[0]
-    ((title, array),) = drawing.activations(lenet, seven, "rbf")
+    ((title, array),) = layer_images.activations(lenet, seven, "rbf")
     assert title == "rbf"
     np.testing.assert_allclose(array, scores, rtol=1e-4)
-    assert drawing.activations(lenet, seven, "c5")[0][1].shape == (120,)  # maps of one unit
+    assert layer_images.activations(lenet, seven, "c5")[0][1].shape == (120,)  # maps of one unit
 
 
 def test_the_heat_lies_where_the_units_look():
@@ -216,23 +216,23 @@ def test_the_heat_lies_where_the_units_look():
     spot.set_weights([kernel, np.zeros(2)])
     picture = np.zeros((21, 31, 1), "uint8")
     picture[13, 5] = 200
-    values, extent, box = drawing.heat(classifier, picture, "spot", 2)
+    values, extent, box = layer_images.heat_map(classifier, picture, "spot", 2)
     assert values.shape == (10, 15) and values.argmax() == 6 * 15 + 2
     assert extent == (0.5, 30.5, 20.5, 0.5)  # the middle of unit (6, 2) is that of pixel (13, 5)
     assert extent[0] + (2 + 0.5) * 2 == 5.5 and extent[3] + (6 + 0.5) * 2 == 13.5
     assert box == (4, 12, 3, 3)
-    assert not drawing.heat(classifier, picture, "spot", 1)[0].any()
+    assert not layer_images.heat_map(classifier, picture, "spot", 1)[0].any()
     with pytest.raises(ZooError, match="layer spot has units 1 to 2, not 3"):
-        drawing.heat(classifier, picture, "spot", 3)
-    with pytest.raises(ZooError, match="has no maps"):
-        drawing.heat(classifier, picture, "flatten", 3)
+        layer_images.heat_map(classifier, picture, "spot", 3)
+    with pytest.raises(ZooError, match="has no feature maps"):
+        layer_images.heat_map(classifier, picture, "flatten", 3)
 
 
 def test_the_heat_of_units_whose_field_is_not_known_lies_over_all_of_the_picture():
     classifier = zoo.load("neocognitron")
     picture = np.random.default_rng(0).integers(0, 256, classifier.input_image_shape, "uint8")
     height, width, _ = classifier.input_image_shape
-    values, extent, box = drawing.heat(classifier, picture, "c1", 1)
+    values, extent, box = layer_images.heat_map(classifier, picture, "c1", 1)
     assert values.shape == (10, 10) and extent == (0, width, height, 0) and box is None
 
 
