@@ -1,4 +1,4 @@
-"""Lists of classes, and the ids by which data sets know them: in the classifier, in folders and in exported files."""
+"""Class lists, and class ids in classifiers, data sets and exported files."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from zoo import classes, registry
 
 
 def test_imagenet():
-    """A thousand, in the order of their ids, no two of a name; known ones at the places that they have everywhere."""
+    """A thousand different names, sorted by id, with known classes at their usual indices."""
     names, ids = classes.names("imagenet1k"), classes.ids("imagenet1k")
     assert len(names) == len(ids) == len(set(names)) == len(set(ids)) == 1000
     assert list(ids) == sorted(ids)
@@ -75,7 +75,7 @@ def test_ids_are_saved(linear, tmp_path):
     assert zoo.load(tmp_path / "x.keras").class_ids == ["n1", "n2"]
 
 
-def test_files_from_before_there_were_ids(linear):
+def test_files_without_ids(linear):
     config = linear.get_config()
     del config["class_ids"]
     assert type(linear).from_config(config).class_ids is None
@@ -88,14 +88,14 @@ def test_ids_must_fit():
 
 
 def test_ids_are_exported(linear):
-    """And where there are none, nothing is said of them."""
+    """Without ids, the metadata have no such key."""
     for classifier, expected in ((linear, ["n1", "n2"]), (zoo.load("linear"), None)):
         about = metadata.find(convert.convert(source.find(classifier)))
         assert about.get("class_ids") == expected and ("class_ids" in about) == bool(expected)
 
 
 def test_folders_named_by_an_id(linear):
-    """A folder may have an id or a name, and both may be in one source."""
+    """Class folders may be named by id or by name, also within one data set."""
     pictures = np.arange(3, dtype="uint8").reshape(3, 1, 1, 1)
     source = Source(("goldfish", "n1", "n2"), {"all": Samples(pictures, np.array([0, 1, 2], "int32"))})
     moved = source.align_labels(linear.class_names, linear.class_ids)
@@ -105,8 +105,8 @@ def test_folders_named_by_an_id(linear):
         source.align_labels(linear.class_names)
 
 
-def test_class_that_is_not_among_many():
-    """The message names the nearest, not all."""
+def test_unknown_class_among_many():
+    """The message names the nearest class, not all."""
     source = Source(("gold fish",), {"all": Samples(np.zeros((1, 1, 1, 1), "uint8"), np.zeros(1, "int32"))})
     with pytest.raises(zoo.ZooError, match=r"did you mean 'goldfish'.* It has 1,000 classes") as caught:
         source.align_labels(classes.names("imagenet1k"), classes.ids("imagenet1k"))

@@ -1,4 +1,4 @@
-"""The command `zoo`, run as a person runs it: in a process of its own."""
+"""The command `zoo`, run in a separate process as users run it."""
 
 import json
 import os
@@ -18,7 +18,7 @@ HEAVY = {"tensorflow", "keras", "jax", "torch", "onnx", "onnxruntime", "tensorfl
 
 COMMANDS = sorted(point.name for point in entry_points(group="zoo.commands"))
 
-# Runs commands one after the other; then tells, on the last line of the standard error, which modules were loaded.
+# Runs commands one after the other, then prints the imported packages on the last line of the standard error.
 WATCH = """
 import json, sys
 from zoo.cli import main
@@ -34,7 +34,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})), file
 
 
 def watched(*commands, code=0):
-    """Return the standard output of commands that all end with a code, and the packages that their process loaded."""
+    """Run commands that all exit with a code; return their standard output and the packages that they imported."""
     command = [sys.executable, "-c", WATCH, json.dumps(commands), str(code)]
     child = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert child.returncode == 0, child.stderr
@@ -42,21 +42,21 @@ def watched(*commands, code=0):
 
 
 def assert_one_line(child, code):
-    """One line on the standard error that says all; nothing on the standard output."""
+    """Check that the error is one line on the standard error, and that the standard output is empty."""
     assert child.returncode == code, child.stderr
     assert child.stdout == ""
     assert len(child.stderr.splitlines()) == 1 and child.stderr.startswith("zoo: "), child.stderr
 
 
-def test_list_loads_nothing_heavy():
+def test_list_imports_nothing_heavy():
     out, loaded = watched(["list"], ["list", "--json"], ["--help"])
     assert "zoo" in loaded and not loaded & HEAVY
     for name in zoo.list_models() + zoo.list_models(pretrained=True):
         assert name in out
 
 
-def test_every_command_explains_itself():
-    """An example that begins with the command; and help is there at once."""
+def test_help_of_every_command():
+    """It has an example that begins with the command, and needs no heavy import."""
     out, loaded = watched(*([name, "--help"] for name in COMMANDS))
     for name in COMMANDS:
         assert re.search(rf"Example: zoo {name}\b", out)
@@ -69,7 +69,7 @@ def test_commands():
 
 
 def test_installed_script():
-    """The one on the path answers too."""
+    """The installed script works too."""
     child = subprocess.run([Path(sys.executable).with_name("zoo"), "list"], capture_output=True, text=True, timeout=60)
     assert child.returncode == 0 and "lenet5" in child.stdout
     assert child.stderr == "\nnext: zoo info lenet5\n"
@@ -89,7 +89,7 @@ def test_list_json(zoo_in_process):
 
 
 def test_info_json(zoo_command):
-    """JSON and nothing else, also where TensorFlow would speak; the numbers of the paper, counted on the built net."""
+    """The output is JSON only, without log lines of TensorFlow, and the counts are those of the paper."""
     quiet = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     child = zoo_command("info", "lenet5", "--json", env=quiet)
     answer = json.loads(child.stdout)
@@ -119,7 +119,7 @@ WRONG_NAMES = [
 
 @pytest.mark.parametrize("words", WRONG_NAMES, ids=lambda words: " ".join(words[:2]))
 def test_wrong_name(words, zoo_in_process, tmp_path):
-    """Told in one line, and nothing is written."""
+    """The error is one line, and nothing is written."""
     child = zoo_in_process(*words, cwd=tmp_path, timeout=60)
     assert_one_line(child, 2)
     assert "did you mean 'lenet5" in child.stderr
@@ -161,7 +161,7 @@ def test_wrong_command(words, message, zoo_in_process):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_full_disk(zoo_command):
-    """The machine failed, not the question: 1, and one line."""
+    """A system error exits with 1 and one line."""
     with open("/dev/full", "w") as full:
         child = zoo_command("list", stdout=full, stderr=subprocess.PIPE, capture_output=False)
     assert child.returncode == 1
@@ -194,7 +194,7 @@ def paint(how: str):
 
 @pytest.fixture
 def other_package(tmp_path):
-    """The environment of a Python in which another package brings the command `zoo paint`."""
+    """The environment of a Python with another package that brings the command `zoo paint`."""
     (tmp_path / "other.py").write_text(OTHER)
     metadata = tmp_path / "other-1.0.dist-info"
     metadata.mkdir()
@@ -204,7 +204,7 @@ def other_package(tmp_path):
 
 
 def test_command_of_another_package(zoo_command, other_package):
-    """It is found without a line in the zoo, listed among the zoo's own, and ends as those do."""
+    """It is listed among the zoo's own commands and has the same exit codes."""
     names = zoo_command("--help", env=other_package).stdout
     assert re.search(r"\bpaint +Paint\.", names)
     good = zoo_command("paint", "red", env=other_package)

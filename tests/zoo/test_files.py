@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, on a real disk that fails for real."""
+"""Atomic writes on a real file system with real failures."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ import pytest
 
 from zoo.files import atomic, cache_folder, sha256
 
-# Writes to argv[1] through atomic() in a process of its own, after a line that the test gives.
+# Writes to argv[1] through atomic() in a separate process, after a line from the test.
 WRITE = """
 import os, resource, signal, sys
 from zoo.files import atomic
@@ -52,7 +52,7 @@ def test_replaces_only_at_the_end(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_error_inside(tmp_path, error):
-    """The old file stays, or none; nothing else lies there."""
+    """The old file, if any, stays, and no other file is left."""
     path = tmp_path / "file"
     for expected in ({}, {"file": b"old"}):
         with pytest.raises(error), atomic(path) as temporary:
@@ -63,7 +63,7 @@ def test_error_inside(tmp_path, error):
 
 
 def test_full_disk(tmp_path):
-    """The kernel itself refuses the bytes: a file of this process may have 1000 of them."""
+    """The kernel refuses the bytes: files of this process are limited to 1000."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
     limit = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
@@ -82,7 +82,7 @@ def test_no_write_permission(open_folder):
 
 
 def test_killed_inside(tmp_path):
-    """Nobody can clean up then, but the old file is whole."""
+    """The temporary file is left, but the old file is complete."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
     child = write_elsewhere(path, inside="os.kill(os.getpid(), signal.SIGKILL)")
@@ -113,7 +113,7 @@ def test_permissions_follow_the_umask(tmp_path, mask):
 
 
 def test_many_writers(tmp_path):
-    """Whoever finishes last wins, and the file is whole at every moment."""
+    """The last process to finish wins, and the file is complete at any time."""
     path = tmp_path / "file"
     code = """
 import sys
@@ -134,7 +134,7 @@ for _ in range(50):
 
 
 def test_sha256(tmp_path):
-    """The standard's own example, and a file of more than one piece."""
+    """The example of the standard, and a file of more than one chunk."""
     path = tmp_path / "file"
     path.write_bytes(b"abc")
     assert sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

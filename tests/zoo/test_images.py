@@ -1,4 +1,4 @@
-"""Reading pictures: every mode, every orientation, and files that are none."""
+"""Reading images of every mode and orientation, and files that are not images."""
 
 import os
 import struct
@@ -20,7 +20,7 @@ def form(height=6, width=8, channels=3, resize="pad"):
 
 @pytest.fixture
 def rgb():
-    """A picture of 8x6 without any symmetry."""
+    """An image of 8x6 without any symmetry."""
     return np.random.default_rng(0).integers(0, 256, size=(6, 8, 3), dtype="uint8")
 
 
@@ -34,20 +34,20 @@ def read(image, tmp_path, picture, name="picture.png", **options):
 # Modes.
 
 
-def test_colour(rgb, tmp_path):
+def test_color(rgb, tmp_path):
     found = read(rgb, tmp_path, form())
     assert found.dtype == "uint8"
     assert (found == rgb).all()
 
 
-def test_colour_as_grey(rgb, tmp_path):
+def test_color_as_gray(rgb, tmp_path):
     """The luma of ITU-R 601."""
     found = read(rgb, tmp_path, form(channels=1))
     assert found.shape == (6, 8, 1)
     np.testing.assert_allclose(found[..., 0], rgb @ [0.299, 0.587, 0.114], atol=0.51)
 
 
-def test_grey_as_colour(rgb, tmp_path):
+def test_gray_as_color(rgb, tmp_path):
     found = read(rgb[..., 0], tmp_path, form())
     assert (found == rgb[..., :1]).all() and found.shape == (6, 8, 3)
 
@@ -68,14 +68,14 @@ def test_palette(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["picture.png", "picture.gif"])
-def test_palette_with_a_transparent_colour(tmp_path, name):
+def test_palette_with_a_transparent_color(tmp_path, name):
     image = Image.fromarray(np.arange(48, dtype="uint8").reshape(6, 8) % 2)
     image.putpalette([0, 0, 0, 0, 90, 0])
     found = read(image, tmp_path, form(), name, transparency=0)
     assert (found[:, ::2] == 255).all() and (found[:, 1::2] == [0, 90, 0]).all()
 
 
-def test_transparency_lies_on_white(rgb, tmp_path):
+def test_transparency_is_blended_with_white(rgb, tmp_path):
     alpha = np.zeros((6, 8, 1), "uint8")
     alpha[:, 2:4], alpha[:, 4:] = 128, 255
     found = read(np.concatenate([rgb, alpha], axis=-1), tmp_path, form())
@@ -83,7 +83,7 @@ def test_transparency_lies_on_white(rgb, tmp_path):
     np.testing.assert_allclose(found, rgb * share + 255 * (1 - share), atol=1)
 
 
-def test_grey_with_transparency(tmp_path):
+def test_gray_with_transparency(tmp_path):
     pixels = np.zeros((6, 8, 2), "uint8")
     pixels[:, 4:, 1] = 255
     found = read(
@@ -92,7 +92,7 @@ def test_grey_with_transparency(tmp_path):
     assert (found[:, :4] == 255).all() and (found[:, 4:] == 0).all()
 
 
-def test_grey_with_a_transparent_shade(tmp_path):
+def test_gray_with_a_transparent_shade(tmp_path):
     pixels = np.tile(np.uint8([0, 100]), (6, 4))
     found = read(pixels, tmp_path, form(channels=1), transparency=0)
     assert (found[:, ::2] == 255).all() and (found[:, 1::2] == 100).all()
@@ -100,7 +100,7 @@ def test_grey_with_a_transparent_shade(tmp_path):
 
 @pytest.mark.parametrize("name", ["picture.png", "picture.tif", "picture.pgm"])
 def test_sixteen_bits(tmp_path, name):
-    """The upper eight remain; nothing is clipped at 255."""
+    """The upper eight bits remain; nothing is clipped at 255."""
     pixels = np.linspace(0, 65535, 48).astype("uint16").reshape(6, 8)
     for channels in (1, 3):
         found = read(pixels, tmp_path, form(channels=channels), name)
@@ -118,7 +118,7 @@ def test_floating_point_is_refused(tmp_path):
         read(np.zeros((6, 8), "float32"), tmp_path, form(), "picture.tif")
 
 
-# What a camera stores for the upright picture, by the EXIF standard: orientation -> its top row and left column are ...
+# What a camera stores for an upright image, by EXIF orientation. The comments name the sides of its first row and column.
 STORED = {
     1: lambda up: up,  # top, left
     2: lambda up: up[:, ::-1],  # top, right
@@ -134,7 +134,7 @@ STORED = {
 @pytest.mark.parametrize("orientation", STORED)
 @pytest.mark.parametrize("name", ["picture.png", "picture.jpg"])
 def test_orientation(rgb, tmp_path, orientation, name):
-    """However the camera was held, the picture is upright."""
+    """The image is upright for every orientation of the camera."""
     upright = rgb if name.endswith("png") else np.kron(rgb, np.ones((16, 16, 1), "uint8"))
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -148,24 +148,24 @@ def test_orientation(rgb, tmp_path, orientation, name):
 
 
 def two_to_one():
-    """40x20: the middle half is white, the rest is grey."""
+    """40x20, white in the middle half and gray elsewhere."""
     pixels = np.full((20, 40), 100, "uint8")
     pixels[:, 10:30] = 255
     return pixels
 
 
-def test_pad_keeps_all_and_its_proportions(tmp_path):
+def test_pad_keeps_the_aspect_ratio_and_adds_bars(tmp_path):
     found = read(two_to_one(), tmp_path, form(28, 28, 1, "pad"))[..., 0]
     assert (found[:7] == 0).all() and (found[21:] == 0).all()
     assert (found[8:20, 9:19] == 255).all() and (found[8:20, :5] == 100).all() and (found[8:20, 23:] == 100).all()
 
 
-def test_crop_keeps_the_middle_and_its_proportions(tmp_path):
+def test_crop_keeps_the_aspect_ratio_and_the_center(tmp_path):
     found = read(two_to_one(), tmp_path, form(28, 28, 1, "crop"))[..., 0]
     assert (found[:, 2:26] == 255).all()
 
 
-def test_stretch_keeps_all(tmp_path):
+def test_stretch_keeps_no_aspect_ratio(tmp_path):
     found = read(two_to_one(), tmp_path, form(28, 28, 1, "stretch"))[..., 0]
     assert (found[:, 9:19] == 255).all() and (found[:, :5] == 100).all() and (found[:, 23:] == 100).all()
     assert (found == found[:1]).all()
@@ -173,7 +173,7 @@ def test_stretch_keeps_all(tmp_path):
 
 @pytest.mark.parametrize("resize", ["pad", "crop", "stretch"])
 def test_sizes(tmp_path, resize):
-    """Of whatever size, to a picture that is not square."""
+    """From any size to an image that is not square."""
     for size in [(1, 1), (8, 6), (1, 500), (500, 1), (13, 7), (300, 200)]:
         found = read(Image.new("RGB", size, (10, 200, 30)), tmp_path, form(6, 8, 3, resize))
         assert found.shape == (6, 8, 3)
@@ -183,18 +183,18 @@ def test_sizes(tmp_path, resize):
 
 
 @pytest.mark.parametrize("resize", ["pad", "crop", "stretch"])
-def test_own_size_is_not_touched(rgb, tmp_path, resize):
+def test_same_size_is_not_resized(rgb, tmp_path, resize):
     assert (read(rgb, tmp_path, form(resize=resize)) == rgb).all()
 
 
 def test_scaling_down_is_antialiased(tmp_path):
-    """A fine chequerboard becomes grey, not stripes."""
+    """A fine checkerboard becomes gray, not stripes."""
     board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype("uint8")
     found = read(board, tmp_path, form(8, 8, 1, "stretch"))
     np.testing.assert_allclose(found, 127.5, atol=2)
 
 
-# Files that are no pictures.
+# Files that are not images.
 
 
 def refused(path, match):
@@ -214,7 +214,7 @@ def test_empty(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.gif", "a.tif", "a.bmp", "a.webp"])
-def test_cut_short(tmp_path, name):
+def test_truncated(tmp_path, name):
     path = tmp_path / name
     Image.fromarray(np.random.default_rng(0).integers(0, 256, size=(60, 80, 3), dtype="uint8")).save(path)
     content = path.read_bytes()
@@ -248,13 +248,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 def read_elsewhere(path, how=""):
-    """Return what reading says, and by how many KiB the memory of its process grew."""
+    """Read a file in a process; return its output, and by how many KiB its memory grew."""
     command = [sys.executable, "-c", READ, path, how]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
 
 
 def test_no_permission(open_folder):
-    """The file is not called damaged."""
+    """The message does not say that the file is damaged."""
     path = open_folder / "a.png"
     Image.new("L", (8, 6)).save(path)
     path.chmod(0)
@@ -263,7 +263,7 @@ def test_no_permission(open_folder):
 
 
 def huge(path):
-    """Write a PNG of a few bytes that says that it has 30,000x30,000 pixels."""
+    """Write a PNG of a few bytes that claims 30,000x30,000 pixels."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -273,7 +273,7 @@ def huge(path):
 
 
 def test_huge(tmp_path):
-    """Refused by its header: its 900 MB are never asked for."""
+    """It is refused by its header, before 900 MB are allocated."""
     path = tmp_path / "a.png"
     huge(path)
     problem, grown = read_elsewhere(path)
@@ -281,12 +281,12 @@ def test_huge(tmp_path):
     assert int(grown) < 50 * 1024
 
 
-# Many pictures.
+# Many images.
 
 
 @pytest.fixture
 def mixed(tmp_path, rgb):
-    """Five files, of which the second and the fourth are none."""
+    """Five files, the second and fourth of them not images."""
     paths = [tmp_path / f"{number}.png" for number in range(5)]
     for path in paths[::2]:
         Image.fromarray(rgb + np.uint8(path.stem)).save(path)
@@ -296,7 +296,7 @@ def mixed(tmp_path, rgb):
 
 
 def test_read_all(mixed, rgb):
-    """Bad files are left out and named; the others keep their order."""
+    """Unreadable files are skipped and listed; the others keep their order."""
     ticks = []
     found, kept, problems = images.read_all(mixed, form(), advance=lambda: ticks.append(1))
     assert kept == [0, 2, 4] and len(ticks) == 5
@@ -322,7 +322,7 @@ def test_read_all_of_nothing(mixed):
 
 
 def test_find(tmp_path):
-    """Pictures below a folder by their endings, sorted; folders that are named like pictures are none."""
+    """Images below a folder are found by their suffixes, sorted; folders with such suffixes are not."""
     for name in ("b/2.png", "b/1.JPG", "a/deep/3.jpeg", "0.tiff", "b/notes.txt", "a/c.keras", "d.png/x.gif"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -339,12 +339,12 @@ def test_find_nothing(tmp_path):
             images.find(path)
 
 
-# Cut out of the middle of a larger one.
+# Center crops.
 
 
 @pytest.mark.parametrize("size", [(300, 400), (400, 300), (50, 40), (256, 256)], ids=str)
 def test_crop_from_256(size, tmp_path):
-    """As AlexNet is tested: the shorter side is made 256, and the middle 224x224 cut out."""
+    """As AlexNet is tested: resize the shorter side to 256, then crop the center of 224x224."""
     coarse = np.random.default_rng(1).integers(0, 256, (5, 6, 3), dtype="uint8")
     image = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
     found = read(image, tmp_path, {**form(224, 224, resize="crop"), "crop_from": 256})
@@ -353,26 +353,26 @@ def test_crop_from_256(size, tmp_path):
     left, top = ((side - 224) / 2 for side in whole.size)
     expected = np.asarray(whole.crop((int(left), int(top), int(left) + 224, int(top) + 224)))
     assert found.shape == (224, 224, 3)
-    # The long side of 341.33 pixels is rounded there, and not here.
+    # Pillow rounds the long side of 341.33 pixels, this computation does not.
     assert np.abs(found.astype(int) - expected).mean() < 0.7
     assert np.abs(found.astype(int) - np.asarray(whole.resize((224, 224)))).mean() > 5
 
 
 def test_stretched_and_then_cropped(tmp_path):
-    """As Caffe's nets are tested: all of the picture makes a square, whatever its form, and the middle is cut out."""
+    """As nets of Caffe are tested: stretch the image to a square, then crop the center."""
     ramp = np.tile(np.linspace(0, 255, 512).astype("uint8"), (100, 1))
     found = read(ramp, tmp_path, {**form(227, 227, resize="stretch"), "crop_from": 256})
     np.testing.assert_allclose(found[100, [0, 113, 226], 0], np.array([14.5, 127.5, 240.5]) * 255 / 256, atol=1.5)
 
 
-def test_the_middle():
-    """Of an odd border the smaller half is above and to the left."""
+def test_center_crop():
+    """If the border is odd, the smaller half is at the top and left."""
     x = np.arange(2 * 5 * 6 * 1).reshape(2, 5, 6, 1)
     np.testing.assert_array_equal(images.center_crop(x, 2, 3), x[:, 1:3, 1:4])
     np.testing.assert_array_equal(images.center_crop(x[0], 5, 6), x[0])
 
 
-def test_the_whole_format():
+def test_without_crop():
     cropped = {**form(24, 24), "crop_from": 32}
     assert images.without_crop(cropped) == {**form(32, 32), "crop_from": None}
     assert images.without_crop(form()) == form()

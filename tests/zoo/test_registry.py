@@ -1,4 +1,4 @@
-"""The contract that every model of the zoo keeps, and what happens to names, cards and files that are wrong."""
+"""The contract of every model, and errors for wrong names, cards and files."""
 
 import functools
 import hashlib
@@ -26,7 +26,7 @@ ARCHITECTURES = zoo.list_models()
 
 
 def weights_of(name):
-    """What the card says of the weights `arch.tag`."""
+    """The entry of the weights `arch.tag` in their card."""
     arch, _, tag = name.partition(".")
     return zoo.card(arch).weights[tag]
 
@@ -34,7 +34,7 @@ def weights_of(name):
 def parameters(names, slow=()):
     """Parameters of these names.
 
-    Weights that are published have no parameter, as they need a network: test_weights.py; fitted ones need their data.
+    Weights with a URL are left out, because they need a network (see test_weights.py). Fitted weights need their data set.
     """
     for name in names:
         weights = weights_of(name) if "." in name else None
@@ -57,13 +57,13 @@ PACKAGED = [name for name in zoo.list_models(pretrained=True) if weights_of(name
 
 @functools.lru_cache(2)
 def classifier(name):
-    """One classifier a name for all tests: none changes it. Only the last ones are kept, for the memory that they take."""
+    """One classifier per name, which tests must not change. Only the last two are kept, to save memory."""
     keras.utils.set_random_seed(8)
     return zoo.load(name)
 
 
 def raw(model, count=3):
-    """Random raw pictures for a classifier."""
+    """Random raw images for a classifier."""
     shape = (count, *model.input_image_shape)
     return np.random.default_rng(9).integers(0, 256, size=shape, dtype="uint8")
 
@@ -72,7 +72,7 @@ def scores(model, pictures):
     return keras.ops.convert_to_numpy(model(pictures))
 
 
-# Every model.
+# All models.
 
 
 def test_names():
@@ -84,7 +84,7 @@ def test_names():
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_card_file(name):
-    """A card lies in a file of its name and says nothing that the schema does not know."""
+    """A card is in a file of its name and fits the schema."""
     text = resources.files("zoo.cards").joinpath(f"{name}.toml").read_text("utf-8")
     assert schema.validate(read_toml(text, name), schema.Card, name) == zoo.card(name)
     assert zoo.card(name).name == name
@@ -100,7 +100,7 @@ def test_counts_of_the_card(name):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_loss_of_the_card(name):
-    """It can be made, and charges the right label less than a wrong one."""
+    """It can be created, and is smaller for the right label than for a wrong one."""
     card = zoo.card(name)
     loss = keras.losses.deserialize(card.loss.model_dump())
     good, bad = (float(loss(np.array([label]), -10.0 * (1 - np.eye(3, dtype="float32")[:1]))) for label in (0, 1))
@@ -109,7 +109,7 @@ def test_loss_of_the_card(name):
 
 @pytest.mark.parametrize("name", LOADED)
 def test_recipes_of_the_card(name):
-    """Each recipe or experiment that a measured number names is there to be run again."""
+    """Each recipe or experiment of a measured result exists."""
     card = zoo.card(name)
     named = [each.recipe for each in card.measured]
     for weights in card.weights.values():
@@ -120,8 +120,8 @@ def test_recipes_of_the_card(name):
 
 
 @pytest.mark.parametrize("name", LOADED)
-def test_takes_raw_pictures(name):
-    """A batch of any size, bytes or floats of 0-255; one finite score a class."""
+def test_takes_raw_images(name):
+    """A batch of any size, uint8 or float 0-255, gives one finite score per class."""
     model = classifier(name)
     pictures = raw(model)
     found = scores(model, pictures)
@@ -133,7 +133,7 @@ def test_takes_raw_pictures(name):
 
 @pytest.mark.parametrize("name", LOADED_AND_RELATIVES_SLOWLY)
 def test_without_preprocessing(name):
-    """The bare net computes the same of pictures that are scaled and bordered by hand, by the numbers of the card."""
+    """The net alone gives the same scores for images that NumPy preprocesses with the numbers of the card."""
     model = classifier(name)
     keras.utils.set_random_seed(8)
     bare = zoo.load(name, preprocessing=False)
@@ -149,7 +149,7 @@ def test_without_preprocessing(name):
 
 @pytest.mark.parametrize("name", LOADED_AND_RELATIVES_SLOWLY)
 def test_saved_and_loaded(name, tmp_path):
-    """One file holds the weights, the preprocessing, the class names and where it came from."""
+    """One file holds the weights, the preprocessing, the class names and the origin."""
     model = classifier(name)
     model.save(tmp_path / "mine.keras")
     loaded = zoo.load(tmp_path / "mine.keras")
@@ -201,7 +201,7 @@ def test_class_names_must_fit():
 
 @pytest.mark.parametrize("name", PACKAGED)
 def test_pretrained_file(name):
-    """The packaged file is, to the bit, the one of the card."""
+    """The packaged file has the size and hash of the card."""
     about = weights_of(name)
     content = resources.files("zoo.pretrained").joinpath(about.file).read_bytes()
     assert (len(content), hashlib.sha256(content).hexdigest()) == (about.size, about.sha256)
@@ -209,7 +209,7 @@ def test_pretrained_file(name):
 
 @pytest.mark.parametrize("name", PRETRAINED)
 def test_pretrained(name):
-    """Its class names are those of the card, and its weights are not the random ones."""
+    """Its class names are those of the card, and its weights differ from random ones."""
     model = classifier(name)
     about = weights_of(name)
     assert model.class_names == list(about.class_names)
@@ -222,7 +222,7 @@ def test_pretrained(name):
 
 @pytest.mark.parametrize("give", [zoo.card, zoo.build, zoo.load], ids=lambda function: function.__name__)
 def test_wrong_names(give):
-    """The nearest right ones are named; none is taken in its place."""
+    """The error names the nearest right names; none of them is used instead."""
     for name in ARCHITECTURES:
         wrong = name + name[-1]
         with pytest.raises(zoo.ZooError, match=f"no model '{wrong}'; did you mean .*'{name}'"):
@@ -339,7 +339,7 @@ def saved(tmp_path_factory):
 
 
 def refused(path, match):
-    """The error is the zoo's own and names the file."""
+    """The error is a ZooError of one line that names the file."""
     with pytest.raises(zoo.ZooError, match=match) as caught:
         zoo.load(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
@@ -357,7 +357,7 @@ def test_file_of_something_else(tmp_path, content):
     refused(tmp_path / "a.keras", "is not a .keras file")
 
 
-def test_file_cut_short(saved, tmp_path):
+def test_truncated_file(saved, tmp_path):
     for part in (0.01, 0.5, 0.99):
         (tmp_path / "a.keras").write_bytes(saved[: int(len(saved) * part)])
         refused(tmp_path / "a.keras", "is not a .keras file")
@@ -366,7 +366,7 @@ def test_file_cut_short(saved, tmp_path):
 
 
 def test_flipped_bit(saved, tmp_path):
-    """Wherever it is, the file is refused or still says the same."""
+    """Wherever the bit is, the file is refused or still has the same weights."""
     path = tmp_path / "a.keras"
     directory = zipfile.ZipFile(io.BytesIO(saved)).start_dir
     places = [*range(0, directory, directory // 40), *range(directory, len(saved), 3)]
@@ -383,7 +383,7 @@ def test_flipped_bit(saved, tmp_path):
 
 
 def test_flipped_bit_in_the_weights(saved, tmp_path):
-    """Never loaded as other weights."""
+    """The file is refused."""
     kernel = classifier("linear").get_weights()[0]
     assert not kernel.any()
     archive = zipfile.ZipFile(io.BytesIO(saved))
@@ -396,7 +396,7 @@ def test_flipped_bit_in_the_weights(saved, tmp_path):
 
 
 def test_file_that_claims_to_be_huge(saved, tmp_path):
-    """Refused before anything is unpacked: 12 GiB in three entries of a file of a few KiB."""
+    """A file of a few KiB that claims three entries of 4 GiB is refused before anything is unpacked."""
     path = tmp_path / "a.keras"
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(3):
@@ -419,7 +419,7 @@ def test_file_of_another_keras_model(tmp_path):
 
 
 def test_file_with_code_is_refused(tmp_path):
-    """A Lambda carries Python that would run on loading."""
+    """A Lambda layer has Python code that would be executed."""
     net = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Lambda(lambda x: x[:, :2])])
     picture = {"height": 2, "width": 2, "channels": 1, "resize": "pad"}
     Classifier(net, Preprocessing(), picture, ["a", "b"], "linear").save(tmp_path / "a.keras")

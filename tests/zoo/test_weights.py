@@ -1,4 +1,4 @@
-"""The weight store against a real server on this machine."""
+"""The weight store against a local HTTP server."""
 
 import hashlib
 import http.server
@@ -20,11 +20,11 @@ from zoo import registry, schema
 from zoo import weights as store
 from zoo.schema import Measured, Published, Weights
 
-CONTENT = os.urandom(3 * 2**20 + 17)  # more than the three pieces in which it is read
+CONTENT = os.urandom(3 * 2**20 + 17)  # more than three chunks
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Counts its answers and remembers what ranges it was asked for; the path of an address says how it misbehaves."""
+    """Counts its answers and records the requested ranges. The path of a URL selects how it misbehaves."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -54,7 +54,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if behaviour == "missing":
             return self.send_error(404)
         if behaviour == "together":
-            self.server.both.wait()  # nobody gets a byte before the test says so
+            self.server.both.wait()  # no client gets a byte before the test allows it
         start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
         if start and behaviour not in ("no-ranges", "cut-chunks", "endless"):
             if start >= len(content):
@@ -126,7 +126,7 @@ def files(folder):
 
 
 def test_fetched_once(server, cache):
-    """The second time comes from the cache: the server is gone."""
+    """The second call uses the cache, without a server."""
     path = find(url=server.url())
     assert path.read_bytes() == CONTENT and path.suffix == ".h5"
     assert files(cache) == [path]
@@ -137,7 +137,7 @@ def test_fetched_once(server, cache):
 
 
 def test_other_content_has_another_name(server, cache):
-    """New weights under an old name are fetched, not taken from the cache."""
+    """New weights under an old name are downloaded, not taken from the cache."""
     old = find(url=server.url())
     flipped = hashlib.sha256(b"\0" + CONTENT[1:]).hexdigest()
     new = find(url=server.url("flipped"), sha256=flipped)
@@ -162,7 +162,7 @@ def test_bad_answer_leaves_nothing(server, cache, behaviour, message):
 
 
 def test_answer_without_end(server, cache):
-    """It fills no disk: the store hangs up after the bytes of the card."""
+    """The store closes the connection after the number of bytes in the card, so that it cannot fill the disk."""
     with pytest.raises(zoo.ZooError, match=f"more than the {len(CONTENT):,} bytes"):
         find(url=server.url("endless"))
     assert files(cache) == []
@@ -176,12 +176,12 @@ def test_server_that_does_not_answer(server, cache):
         find(url=url)
     place = str(caught.value).rsplit(" ", 1)[-1]
     assert url in str(caught.value) and files(cache) == []
-    Path(place).write_bytes(CONTENT)  # the message says where a file that was fetched elsewhere goes
+    Path(place).write_bytes(CONTENT)  # the path for a file that was downloaded by other means
     assert find(url=url).read_bytes() == CONTENT
 
 
 def test_offline(server, cache, monkeypatch):
-    """Nothing is asked of the server; the message says what to put where, and that works."""
+    """No request is sent. A file at the path in the message is used."""
     monkeypatch.setenv("ZOO_OFFLINE", "1")
     with pytest.raises(zoo.ZooError, match="ZOO_OFFLINE") as caught:
         find(url=server.url())
@@ -193,7 +193,7 @@ def test_offline(server, cache, monkeypatch):
 
 
 def test_damaged_in_the_cache(server):
-    """It is refused, not used and not fetched over; the command of the message mends it."""
+    """A damaged file is refused, neither used nor downloaded again. The command in the message fixes it."""
     path = find(url=server.url())
     for damaged in (CONTENT[:-1], CONTENT + b"\0", bytes([CONTENT[0] ^ 1]) + CONTENT[1:], b""):
         path.write_bytes(damaged)
@@ -217,15 +217,15 @@ except schema.ZooError as error:
 
 
 def find_elsewhere(weights, how="", **options):
-    """Start a process that finds the weights."""
+    """Start a process that calls `find`."""
     command = [sys.executable, "-c", FIND, weights.model_dump_json(), how]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
 def test_two_processes_at_once(server, cache):
-    """The second waits for the first and says so; both get the file, which is fetched once, and nothing else is left."""
+    """The second process prints that it waits for the first. Both get the file, which is downloaded once."""
     children = [find_elsewhere(weights(url=server.url("together"))) for _ in range(2)]
-    while True:  # until one is being answered and the other one waits
+    while True:  # until one process has sent its request and the other one waits
         waiting = [child for child in children if select.select([child.stderr], [], [], 0.05)[0]]
         if waiting:
             break
@@ -236,11 +236,11 @@ def test_two_processes_at_once(server, cache):
     assert server.answered == 1
     (path,) = files(cache)
     assert path.read_bytes() == CONTENT
-    assert [out for out, _ in ends] == [f"{path}\n"] * 2  # and the bar is not on the standard output
+    assert [out for out, _ in ends] == [f"{path}\n"] * 2  # the progress bar is not on the standard output
 
 
 def test_read_only_cache(server, open_folder):
-    """One that holds the file serves; one that does not says what to do."""
+    """A read-only cache with the file works. Without the file, the message names ZOO_CACHE."""
     environment = {**os.environ, "ZOO_CACHE": str(open_folder)}
     there = weights(url=server.url())
     assert find_elsewhere(there, env=environment).wait(60) == 0
@@ -256,7 +256,7 @@ def test_read_only_cache(server, open_folder):
 
 
 def test_packaged_file(tmp_path, cache):
-    """Checked at every use; what is not the file of the card is refused with the command that mends it."""
+    """The file is checked at every use. A wrong file is refused, with the command that fixes it."""
     path = tmp_path / "packaged.h5"
     path.write_bytes(CONTENT)
     assert find(file=str(path)) == path and not cache.exists()
@@ -271,7 +271,7 @@ def test_packaged_file(tmp_path, cache):
 
 @pytest.mark.parametrize("name", zoo.list_models(pretrained=True))
 def test_flipped_bit_in_packaged_weights(name, tmp_path):
-    """One bit of the file that is shipped, flipped in a copy."""
+    """A flipped bit in a copy of the packaged file is found."""
     about = zoo.card(name).weights[name.partition(".")[2]]
     if about.file is None:
         pytest.skip(f"{name} is not packaged")
@@ -286,7 +286,7 @@ def test_flipped_bit_in_packaged_weights(name, tmp_path):
         store.find(name, doctored)
 
 
-# What did not arrive whole is gone on with.
+# Interrupted downloads are resumed.
 
 
 def part(cache):
@@ -297,7 +297,7 @@ def part(cache):
 
 @pytest.mark.parametrize("behaviour, kept", [("cut", len(CONTENT) // 2), ("cut-chunks", 1000)])
 def test_resumed_after_a_lost_connection(server, cache, behaviour, kept):
-    """The same command asks for the rest alone; in all, no byte is sent twice."""
+    """The next call requests only the missing bytes; no byte is sent twice."""
     with pytest.raises(
         zoo.ZooError, match=f"could not be downloaded.* {kept:,} bytes are saved: run the same command again"
     ):
@@ -310,7 +310,7 @@ def test_resumed_after_a_lost_connection(server, cache, behaviour, kept):
 
 
 def test_lost_again_and_again(server, cache):
-    """Each time half of what is left arrives."""
+    """Half of the missing bytes arrive each time."""
     left = len(CONTENT)
     for _ in range(5):
         with pytest.raises(zoo.ZooError, match="are saved"):
@@ -320,8 +320,8 @@ def test_lost_again_and_again(server, cache):
     assert find(url=server.url()).read_bytes() == CONTENT and server.sent == len(CONTENT)
 
 
-def test_server_that_sends_no_parts(server, cache):
-    """It sends the whole file again, which replaces what was kept."""
+def test_server_without_ranges(server, cache):
+    """It sends the whole file again, which replaces the saved bytes."""
     with pytest.raises(zoo.ZooError):
         find(url=server.url("cut"))
     part(cache).write_bytes(b"\1" * 1000)
@@ -329,7 +329,7 @@ def test_server_that_sends_no_parts(server, cache):
     assert server.ranges[1] == "bytes=1000-"
 
 
-def test_server_that_sends_another_part(server, cache):
+def test_server_that_sends_another_range(server, cache):
     with pytest.raises(zoo.ZooError):
         find(url=server.url("cut"))
     with pytest.raises(
@@ -340,8 +340,8 @@ def test_server_that_sends_another_part(server, cache):
 
 
 @pytest.mark.parametrize("kept", [b"\0" * 10, b"\0" * len(CONTENT), b"\0" * (len(CONTENT) + 5)], ids=["part", "all", "more"])
-def test_beginning_that_is_of_another_file(server, cache, kept):
-    """The hash is that of the whole file; what is wrong is not gone on with for ever."""
+def test_saved_bytes_of_another_file(server, cache, kept):
+    """The hash of the whole file finds them, and they are not resumed again."""
     with pytest.raises(zoo.ZooError):
         find(url=server.url("cut"))
     part(cache).write_bytes(kept)
@@ -359,8 +359,8 @@ http.client.HTTPResponse.read1 = lambda answer, size: time.sleep(0.2) or read(an
 """
 
 
-def test_killed_while_it_fetches(server, cache):
-    """What has arrived is there for the next, and nobody waits for the dead."""
+def test_killed_during_a_download(server, cache):
+    """The next process resumes the saved bytes and does not wait for the lock of the killed one."""
     whole = weights(url=server.url())
     child = subprocess.Popen(
         [sys.executable, "-c", SLOWLY + FIND, whole.model_dump_json(), ""],
@@ -381,14 +381,14 @@ def test_killed_while_it_fetches(server, cache):
 
 
 def foreign(**source):
-    """Weights of a format whose exact size nobody published."""
+    """Weights of a foreign format, without a published size."""
     told = Published(result="accuracy", value=57.0, dataset="imagenet", source="somebody")
     given = {"sha1": hashlib.sha1(CONTENT).hexdigest(), "largest": len(CONTENT) + 1000, "format": "caffe", **source}
     return Weights(licence="none", classes=("a", "b"), published=(told,), **given)
 
 
 class Convert:
-    """Stands for a converter: what it writes depends on what it reads. It counts its calls."""
+    """A converter whose output depends on its input. It counts its calls."""
 
     def __init__(self):
         self.calls, self.error = [], None
@@ -405,13 +405,13 @@ def find_foreign(convert, **source):
     return store.find("net.tag", foreign(**source), show_progress=False, convert=convert)
 
 
-def test_foreign_file_is_fetched_and_converted_once(server, cache):
+def test_foreign_file_is_downloaded_and_converted_once(server, cache):
     convert = Convert()
     path = find_foreign(convert, url=server.url())
     assert path.read_bytes() == b"converted " + CONTENT[:100] and path.name.endswith(".v1.h5")
     seal = path.with_name(f"{path.name}.sha256")
     assert seal.read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert sorted(files(cache)) == [path, seal]  # what was fetched is gone
+    assert sorted(files(cache)) == [path, seal]  # the download is deleted
     url = server.url()
     server.stop()
     assert find_foreign(convert, url=url) == path
@@ -419,7 +419,7 @@ def test_foreign_file_is_fetched_and_converted_once(server, cache):
 
 
 def test_foreign_file_without_a_network(cache, monkeypatch):
-    """One that was put where the message says is converted, and stays: it is the user's."""
+    """A file that the user puts at the path in the message is converted and not deleted."""
     monkeypatch.setenv("ZOO_OFFLINE", "1")
     convert, url = Convert(), "http://localhost:9/bvlc_alexnet.caffemodel"
     with pytest.raises(zoo.ZooError, match="ZOO_OFFLINE is set") as caught:
@@ -436,7 +436,7 @@ def test_foreign_file_without_a_network(cache, monkeypatch):
 
 
 def test_foreign_file_that_is_wrong_is_not_read(server, cache):
-    """Neither one that was fetched nor one that was put there; the message names the hash that was published."""
+    """Neither a downloaded file nor one of the user is converted if its hash is wrong; the message names the algorithm."""
     convert = Convert()
     with pytest.raises(zoo.ZooError, match="sent a file whose sha1 is not that of the card; nothing was saved"):
         find_foreign(convert, url=server.url("flipped"))
@@ -455,7 +455,7 @@ def test_foreign_file_that_is_wrong_is_not_read(server, cache):
 
 
 def test_conversion_that_fails(server, cache):
-    """Nothing is taken for converted, and what was fetched is not fetched again, though its size was not published."""
+    """The result is not used, and the file is not downloaded again, although its size is unknown."""
     convert = Convert()
     for convert.error in (zoo.ZooError("it is of another net"), KeyboardInterrupt()):
         with pytest.raises(type(convert.error)):
@@ -466,8 +466,8 @@ def test_conversion_that_fails(server, cache):
     assert server.sent == len(CONTENT) and server.ranges == [None, *[f"bytes={len(CONTENT)}-"] * 2]
 
 
-def test_damage_of_what_was_converted(server, cache):
-    """It is noticed at every use; the command of the message mends it."""
+def test_damaged_converted_file(server, cache):
+    """It is found at every use, and the command in the message fixes it."""
     convert = Convert()
     path = find_foreign(convert, url=server.url())
     whole = path.read_bytes()
@@ -479,12 +479,12 @@ def test_damage_of_what_was_converted(server, cache):
     subprocess.run(str(caught.value).split("fix: ")[1], shell=True, check=True)
     assert files(cache) == []
     assert find_foreign(convert, url=server.url()).read_bytes() == whole
-    path.with_name(f"{path.name}.sha256").unlink()  # as if it had been killed before it was sealed
+    path.with_name(f"{path.name}.sha256").unlink()  # as after a crash before the hash was written
     assert find_foreign(convert, url=server.url()).read_bytes() == whole and len(convert.calls) == 3
 
 
 def test_two_at_once_convert_once(server, cache):
-    """The second waits for the first."""
+    """The second thread waits for the first."""
     convert, found = Convert(), []
     threads = [
         threading.Thread(target=lambda: found.append(find_foreign(convert, url=server.url("together")))) for _ in range(2)
@@ -498,7 +498,7 @@ def test_two_at_once_convert_once(server, cache):
 
 
 def test_load_of_foreign_weights(server, cache, monkeypatch):
-    """zoo.load fetches, converts and loads; the classifier has the names and ids of the list that the card names."""
+    """zoo.load downloads, converts and loads; the classifier has the names and ids of the class list in the card."""
     import keras
     import numpy as np
 
@@ -537,7 +537,7 @@ def test_load_of_foreign_weights(server, cache, monkeypatch):
         registry._card.cache_clear()
 
 
-# What a card may say of weights.
+# Validation of the weights in a card.
 
 
 @pytest.mark.parametrize(
