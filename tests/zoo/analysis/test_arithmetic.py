@@ -47,7 +47,7 @@ def test_dense():
     assert (row.parameters, row.connections, row.macs) == (4_097_000, 4_097_000, 4_096_000)
 
 
-def test_dense_on_every_place_of_a_map():
+def test_dense_at_every_position_of_a_map():
     row = count(layers.Dense(7, use_bias=False), (3, 4, 5))
     assert (row.parameters, row.connections, row.macs) == (35, 3 * 4 * 7 * 5, 3 * 4 * 7 * 5)
 
@@ -61,13 +61,13 @@ def test_pooling(pool):
 
 
 @pytest.mark.parametrize("layer", [layers.Flatten(), layers.ReLU(), layers.Dropout(0.5)], ids=lambda layer: layer.name)
-def test_layers_that_connect_nothing(layer):
+def test_layers_without_connections(layer):
     row = count(layer, (4, 4, 3))
     assert (row.parameters, row.connections, row.macs) == (0, 0, 0)
 
 
 def test_unknown_layer_with_weights():
-    """No count is better than a wrong one."""
+    """An error is better than a wrong count."""
     model = keras.Sequential([keras.Input((4, 3)), layers.SimpleRNN(2, name="odd")])
     with pytest.raises(ZooError, match=r"odd \(SimpleRNN\)"):
         arithmetic.table(model)
@@ -89,7 +89,7 @@ def test_layer_that_counts_itself():
 
 
 def test_nets_inside_nets_and_frozen_layers():
-    """The layers of a net inside stand in its place; what is frozen counts as a parameter and not as a trainable one."""
+    """A nested net is replaced by its layers; frozen weights count as parameters, not as trainable ones."""
     inside = keras.Sequential([keras.Input((6,)), layers.Dense(5, name="inside")])
     inside.trainable = False
     model = keras.Sequential([keras.Input((6,)), inside, layers.Dense(2, name="outside")])
@@ -124,7 +124,7 @@ def test_alexnet():
     assert (totals["parameters"], totals["macs"]) == (60_965_224, 724_406_816)
 
 
-# Counted one by one: a window put at every place.
+# Counted one by one, with a window at every position.
 
 
 def places(size, window, stride):
@@ -132,7 +132,7 @@ def places(size, window, stride):
 
 
 def test_depthwise_convolution():
-    """Two maps are made of each of three, and each unit sees the window in one."""
+    """Each of three maps gives two, and each unit sees the window in one map."""
     row = count(layers.DepthwiseConv2D((3, 2), depth_multiplier=2), (7, 5, 3))
     macs = len(places(7, 3, 1)) * len(places(5, 2, 1)) * (3 * 2) * (3 * 2)
     assert (row.parameters, row.macs, row.connections) == (3 * 2 * 6 + 6, macs, macs + 5 * 4 * 6)
@@ -153,7 +153,7 @@ def test_separable_convolution_is_its_two_halves():
 
 
 def test_transposed_convolution():
-    """Its connections are those of the convolution that it turns round."""
+    """Its connections are those of the convolution that it transposes."""
     there = count(layers.Conv2D(5, 3, strides=2, use_bias=False), (9, 7, 4))
     back = count(layers.Conv2DTranspose(4, 3, strides=2, use_bias=False), there.shape)
     assert back.shape == (9, 7, 4)
@@ -170,7 +170,7 @@ def test_convolutions_along_one_and_three_axes():
 @pytest.mark.parametrize("axes", [1, 2, 3])
 @pytest.mark.parametrize("kind", ["Max", "Average"])
 def test_pooling_along_any_axes(kind, axes):
-    """A window's inputs each; over the whole map, every input once."""
+    """Each output has the inputs of a window; global pooling has every input once."""
     shape = (6,) * axes + (2,)
     row = count(getattr(layers, f"{kind}Pooling{axes}D")(3, strides=1), shape)
     assert (row.parameters, row.connections, row.macs) == (0, 4**axes * 2 * 3**axes, 0)
@@ -179,7 +179,7 @@ def test_pooling_along_any_axes(kind, axes):
 
 
 def test_batch_normalization():
-    """Parameters, of which half learn, and no connections."""
+    """Half of the parameters are trainable, and there are no connections."""
     row = count(layers.BatchNormalization(), (4, 4, 3))
     assert (row.parameters, row.trainable, row.connections, row.macs) == (12, 6, 0, 0)
 
@@ -217,13 +217,13 @@ def test_output_size(size, window, stride, padding, expected):
     ],
 )
 def test_output_size_that_does_not_fit(arguments, near):
-    """The lecture's 7, 3 and 3 would be 2.33 places; the error names sizes that fit."""
+    """7, 3 and 3 of the lecture would give 2.33; the error names sizes that fit."""
     with pytest.raises(ZooError, match=near):
         arithmetic.output_size(*arguments)
 
 
 @pytest.mark.parametrize("arguments", [(0, 1), (3, 0), (3, 1, 0), (3, 1, 1, -1)])
-def test_output_size_of_nonsense(arguments):
+def test_output_size_of_invalid_arguments(arguments):
     with pytest.raises(ZooError, match="1 or more"):
         arithmetic.output_size(*arguments)
 
@@ -233,8 +233,8 @@ SIZES = st.tuples(st.integers(1, 30), st.integers(1, 9), st.integers(1, 5), st.i
 
 @settings(max_examples=200)
 @given(SIZES)
-def test_output_size_against_places(sizes):
-    """Windows are put down one by one; if pixels are left over, there is an error, and the sizes that it names do fit."""
+def test_output_size_against_window_positions(sizes):
+    """Windows are placed one by one. If pixels are left over, there is an error that names sizes that fit."""
     size, window, stride, padding = sizes
     found = places(size + 2 * padding, window, stride)
     if found and found[-1] + window == size + 2 * padding:
@@ -245,7 +245,7 @@ def test_output_size_against_places(sizes):
     near = [int(word) for word in str(error.value).partition("sizes that fit: ")[2].split(" and ")]
     for other in near:
         arithmetic.output_size(other, window, stride, padding)
-    # No size that fits is nearer.
+    # No other size that fits is nearer.
     fitting = [n for n in range(1, 60) if (n + 2 * padding - window) % stride == 0 and n + 2 * padding >= window]
     assert min(abs(n - size) for n in fitting) == min(abs(n - size) for n in near)
 
@@ -253,7 +253,7 @@ def test_output_size_against_places(sizes):
 @settings(max_examples=50, deadline=None)
 @given(SIZES)
 def test_output_size_against_keras(sizes):
-    """Keras leaves out what does not fit."""
+    """Keras drops the pixels that do not fit."""
     size, window, stride, padding = sizes
     padded = size + 2 * padding
     if padded < window:

@@ -1,4 +1,4 @@
-"""What `zoo show` draws is what the layers hold and put out."""
+"""`zoo show` draws the weights and activations of layers."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ def wrapped(*layers, shape=(28, 28, 1), classes=10, card="linear"):
     return registry.wrap(net, about.model_copy(update={"picture": picture}), range(classes))
 
 
-def test_a_linear_classifier_is_a_template_a_class():
+def test_linear_classifier_has_one_template_per_class():
     classifier = zoo.load("linear.mnist")
     layer, found = layer_images.weight_images(classifier)
     assert layer == "scores" and [title for title, _ in found] == list("0123456789")
@@ -27,8 +27,8 @@ def test_a_linear_classifier_is_a_template_a_class():
             assert array.shape == (28, 28) and array[row, column] == kernel[28 * row + column, number]
 
 
-def test_a_hidden_layer_is_drawn_up_to_a_hundred_units(tmp_path):
-    """And it is said of how many."""
+def test_at_most_a_hundred_units_are_drawn(tmp_path):
+    """The number of all units is returned too."""
     flatten, dense = keras.layers.Flatten(), keras.layers.Dense
     classifier = wrapped(flatten, dense(120, name="hidden"), dense(10))
     layer, found = layer_images.weight_images(classifier)
@@ -36,7 +36,7 @@ def test_a_hidden_layer_is_drawn_up_to_a_hundred_units(tmp_path):
     assert drawing.draw(classifier, tmp_path / "a.png") == ("hidden", 100, 120)
 
 
-def test_units_are_named_after_classes_only_where_they_answer():
+def test_only_output_units_are_named_after_classes():
     flatten, dense = keras.layers.Flatten(), keras.layers.Dense
     _, found = layer_images.weight_images(wrapped(flatten, dense(3, name="hidden"), dense(3), classes=3))
     assert [title for title, _ in found] == ["1", "2", "3"]
@@ -44,8 +44,8 @@ def test_units_are_named_after_classes_only_where_they_answer():
     assert [title for title, _ in found] == ["0", "1", "2"]
 
 
-def test_what_a_response_unit_looks_for_is_drawn_through_the_plugboard():
-    """A pixel's weight is the sum over its wires, one after the other."""
+def test_response_unit_is_drawn_through_the_plugboard():
+    """The weight of a pixel is the sum over its wires, computed one by one."""
     classifier = zoo.load("mark1.letters")
     layer, found = layer_images.weight_images(classifier)
     assert layer == "response" and [title for title, _ in found] == classifier.class_names
@@ -65,7 +65,7 @@ def test_kernels():
     np.testing.assert_array_equal(found[4][1], classifier.net.get_layer("c1").get_weights()[0][:, :, 0, 4])
 
 
-def test_kernels_on_colours_keep_them_and_those_on_maps_come_by_pairs():
+def test_kernels_on_rgb_are_one_image_and_those_on_maps_one_per_pair():
     tail = (keras.layers.Flatten(), keras.layers.Dense(10))
     convolution = keras.layers.Conv2D(4, 3)
     _, found = layer_images.weight_images(wrapped(convolution, *tail, shape=(8, 8, 3)))
@@ -86,7 +86,7 @@ def test_kernels_on_colours_keep_them_and_those_on_maps_come_by_pairs():
         np.testing.assert_array_equal(array, expected)
 
 
-def test_memorised_pictures_are_drawn_as_they_came():
+def test_memorized_images_are_drawn_without_preprocessing():
     net = zoo.build("nearest-neighbor", capacity=60)
     classifier = registry.wrap(net, zoo.card("nearest-neighbor"), range(10))
     generator = np.random.default_rng(0)
@@ -96,10 +96,10 @@ def test_memorised_pictures_are_drawn_as_they_came():
     rules.Memorize().train_on_batch(net, classifier.preprocessing(pictures), labels)
     _, found = layer_images.weight_images(classifier)
     assert [title for title, _ in found] == [each for each in "0123" for _ in range(10)]
-    np.testing.assert_array_equal(found[12][1], pictures[9, ..., 0])  # the third of class 1
+    np.testing.assert_array_equal(found[12][1], pictures[9, ..., 0])  # the third image of class 1
 
 
-def test_a_layer_is_asked_first():
+def test_layer_with_its_own_images():
     class Asked(keras.layers.Dense):
         def images(self):
             return [("mine", np.eye(3))]
@@ -116,12 +116,12 @@ def test_a_layer_is_asked_first():
         ((keras.layers.AveragePooling2D(14), keras.layers.Flatten(), keras.layers.Softmax()), "no layer with weights"),
     ],
 )
-def test_what_is_no_picture(layers, message):
+def test_weights_that_cannot_be_drawn(layers, message):
     with pytest.raises(ZooError, match=message):
         layer_images.weight_images(wrapped(*layers, classes=4 if "no layer" in message else 10))
 
 
-def test_the_file_is_red_where_a_weight_is_positive_and_blue_where_it_is_negative(tmp_path):
+def test_positive_weights_are_red_and_negative_ones_blue(tmp_path):
     classifier = zoo.load("linear", classes=["a", "b"])
     kernel = np.zeros((28, 28, 2), "float32")
     kernel[..., 0], kernel[..., 1] = 1, -1
@@ -133,8 +133,8 @@ def test_the_file_is_red_where_a_weight_is_positive_and_blue_where_it_is_negativ
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_a_layer_by_its_name():
-    """On maps, three of them too, a kernel for each; of a group, for each map of the group."""
+def test_layer_by_its_name():
+    """After the first layer there is one kernel per pair of input and output map, within groups."""
     convolutions = [
         keras.layers.Conv2D(3, 3, name="a"),
         keras.layers.Conv2D(4, 3, name="b"),
@@ -159,7 +159,7 @@ def test_a_layer_by_its_name():
         layer_images.weight_images(classifier, "score")
 
 
-def test_a_dense_layer_on_as_many_units_as_there_are_pixels_is_no_template():
+def test_second_dense_layer_has_no_templates():
     dense = keras.layers.Dense
     classifier = wrapped(keras.layers.Flatten(), dense(784, name="first"), dense(10, name="second"))
     assert layer_images.weight_images(classifier, "first")[1][0][1].shape == (28, 28)
@@ -167,7 +167,7 @@ def test_a_dense_layer_on_as_many_units_as_there_are_pixels_is_no_template():
         layer_images.weight_images(classifier, "second")
 
 
-def test_behind_the_plugboard_by_its_name():
+def test_layer_after_the_plugboard_by_its_name():
     classifier = zoo.load("mark1.letters")
     (layer, found), (other, same) = (layer_images.weight_images(classifier, name) for name in ("response", "association"))
     assert layer == other == "response"
@@ -187,7 +187,7 @@ def seven():
 
 
 @pytest.mark.parametrize("name", ["c1", "s2_squash", "c3"])
-def test_what_is_drawn_of_a_picture_is_what_the_layer_puts_out(lenet, seven, name):
+def test_activations_are_the_outputs_of_the_layer(lenet, seven, name):
     x = lenet.preprocessing(seven[None])
     for layer in lenet.net.layers[1:]:
         x = layer(x)
@@ -199,7 +199,7 @@ def test_what_is_drawn_of_a_picture_is_what_the_layer_puts_out(lenet, seven, nam
         np.testing.assert_allclose(array, x[0, ..., number], rtol=1e-4, atol=1e-4)
 
 
-def test_units_without_maps_are_one_row(lenet, seven):
+def test_units_without_maps_are_one_array(lenet, seven):
     scores = lenet.predict_on_batch(seven[None])[0]
     ((title, array),) = layer_images.activations(lenet, seven, "rbf")
     assert title == "rbf"
@@ -207,8 +207,8 @@ def test_units_without_maps_are_one_row(lenet, seven):
     assert layer_images.activations(lenet, seven, "c5")[0][1].shape == (120,)  # maps of one unit
 
 
-def test_the_heat_lies_where_the_units_look():
-    """Two kernels that look for a bright spot, with a stride and without a border."""
+def test_heat_map_lies_on_the_receptive_fields():
+    """Two kernels that detect a bright spot, with a stride and without padding."""
     spot = keras.layers.Conv2D(2, 3, strides=2, name="spot")
     classifier = wrapped(spot, keras.layers.Flatten(name="flatten"), keras.layers.Dense(10), shape=(21, 31, 1))
     kernel = np.zeros((3, 3, 1, 2), "float32")
@@ -218,7 +218,7 @@ def test_the_heat_lies_where_the_units_look():
     picture[13, 5] = 200
     values, extent, box = layer_images.heat_map(classifier, picture, "spot", 2)
     assert values.shape == (10, 15) and values.argmax() == 6 * 15 + 2
-    assert extent == (0.5, 30.5, 20.5, 0.5)  # the middle of unit (6, 2) is that of pixel (13, 5)
+    assert extent == (0.5, 30.5, 20.5, 0.5)  # the center of unit (6, 2) is that of pixel (13, 5)
     assert extent[0] + (2 + 0.5) * 2 == 5.5 and extent[3] + (6 + 0.5) * 2 == 13.5
     assert box == (4, 12, 3, 3)
     assert not layer_images.heat_map(classifier, picture, "spot", 1)[0].any()
@@ -228,7 +228,7 @@ def test_the_heat_lies_where_the_units_look():
         layer_images.heat_map(classifier, picture, "flatten", 3)
 
 
-def test_the_heat_of_units_whose_field_is_not_known_lies_over_all_of_the_picture():
+def test_heat_map_of_unknown_receptive_fields_covers_the_image():
     classifier = zoo.load("neocognitron")
     picture = np.random.default_rng(0).integers(0, 256, classifier.input_image_shape, "uint8")
     height, width, _ = classifier.input_image_shape
@@ -241,7 +241,7 @@ def sane(path):
         return image.format == "PNG" and min(image.size) > 200 and max(image.size) < 2500
 
 
-def test_the_files_of_activations(lenet, seven, tmp_path):
+def test_files_of_activations(lenet, seven, tmp_path):
     path = tmp_path / "a.png"
     for name, unit, counts in (("c3", None, (16, 16)), ("c3", 16, (1, 16)), ("rbf", None, (10, 10)), ("f6", 84, (1, 84))):
         assert drawing.draw_activations(lenet, seven, path, name, unit) == (name, *counts) and sane(path)
@@ -254,8 +254,8 @@ def test_the_files_of_activations(lenet, seven, tmp_path):
     assert not path.exists()
 
 
-def test_many_kernels_stand_close_in_colour_and_on_one_scale(tmp_path):
-    """Of 96 the first is white, the second black, the third red; what is nothing is grey."""
+def test_many_kernels_are_a_grid_in_color_on_one_scale(tmp_path):
+    """Of 96 kernels the first is white, the second black, the third red, and zero is gray."""
     convolution = keras.layers.Conv2D(96, 11, strides=4, name="conv1")
     classifier = wrapped(convolution, keras.layers.Flatten(), keras.layers.Dense(10), shape=(43, 43, 3))
     kernel = np.zeros((11, 11, 3, 96), "float32")
@@ -269,11 +269,11 @@ def test_many_kernels_stand_close_in_colour_and_on_one_scale(tmp_path):
     rows, columns = (np.flatnonzero(grey.sum(axis=axis) > 200) for axis in (1, 0))
     tile = red.sum()
     assert 60**2 < tile < 100**2 and grey.sum() == pytest.approx(93 * tile, rel=0.03)
-    assert tile <= black.sum() < 1.3 * tile  # and some black letters
+    assert tile <= black.sum() < 1.3 * tile  # plus black letters
     assert rows.size > 8 * 60 and columns.size > 12 * 60
 
 
-def test_a_contact_sheet_takes_any_names(seven, tmp_path):
+def test_contact_sheet_with_any_names(seven, tmp_path):
     names = ["$5$/a_b^c.png", "a\nb\x1b[31m.png", "long" * 40 + "/x.png", "100 %.png", "plain.png"]
     tiles = [([f"{number}", name], seven) for number, name in enumerate(names)]
     drawing.contact_sheet(tiles, tmp_path / "a.png", "the $nearest", (["\udcff.png"], np.repeat(seven, 3, axis=2)))
@@ -294,13 +294,13 @@ def test_a_contact_sheet_takes_any_names(seven, tmp_path):
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_what_cannot_be_shown(words, message, zoo_in_process, tmp_path):
+def test_refused_options(words, message, zoo_in_process, tmp_path):
     child = zoo_in_process("show", "lenet5.mnist", *words, cwd=tmp_path)
     assert child.returncode == 2 and child.stdout == "" and message in child.stderr
     assert len(child.stderr.splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
-def test_the_command_and_pictures(zoo_in_process, seven, tmp_path):
+def test_command_with_images(zoo_in_process, seven, tmp_path):
     (tmp_path / "photos").mkdir()
     for number in range(3):
         Image.fromarray(np.roll(seven[..., 0], 2 * number, axis=0)).save(tmp_path / "photos" / f"{number}.png")
@@ -316,7 +316,7 @@ def test_the_command_and_pictures(zoo_in_process, seven, tmp_path):
     assert sane(tmp_path / "lenet5.mnist-c3-0.png") and sane(tmp_path / "lenet5.mnist-rbf-8-photos.png")
 
 
-def test_the_command(zoo_in_process, tmp_path):
+def test_command(zoo_in_process, tmp_path):
     child = zoo_in_process("show", "lenet5.mnist", cwd=tmp_path)
     assert (child.returncode, child.stdout, child.stderr) == (0, "lenet5.mnist.png: layer c1, 6 images\n", "")
     child = zoo_in_process("show", "linear", "--out", tmp_path / "new" / "x.png")

@@ -1,4 +1,4 @@
-"""Features are what the layers compute, near is near, and a stranger's file of them opens nothing but pictures below it."""
+"""Features, the search for similar images, and feature files, also hostile ones."""
 
 import json
 import zipfile
@@ -23,8 +23,8 @@ def modern():
 
 
 @pytest.fixture(scope="module")
-def digit_pictures():
-    """Five 28x28 drawings, the last but one the first moved by a pixel."""
+def digit_images():
+    """Five drawings of 28x28; the fourth is the first, shifted by one pixel."""
     generator = np.random.default_rng(1)
     shapes = np.zeros((5, 28, 28, 1), "uint8")
     for shape in shapes:
@@ -36,7 +36,7 @@ def digit_pictures():
 
 
 def wrapped(*layers, shape, classes=3):
-    """A classifier of ones own layers."""
+    """A classifier with given layers."""
     net = keras.Sequential([keras.Input(shape, name="image"), *layers], name="mine")
     about = zoo.card("linear")
     size = dict(zip(("height", "width", "channels"), shape, strict=True))
@@ -44,7 +44,7 @@ def wrapped(*layers, shape, classes=3):
 
 
 def convolved(x, kernel, bias):
-    """ReLU of a convolution without a border, place by place."""
+    """ReLU of a convolution without padding, position by position."""
     size = kernel.shape[0]
     places = [[x[:, i : i + size, j : j + size] for j in range(x.shape[2] - size + 1)] for i in range(x.shape[1] - size + 1)]
     sums = [[np.tensordot(window, kernel, axes=([1, 2, 3], [0, 1, 2])) for window in row] for row in places]
@@ -57,7 +57,7 @@ def pooled(x):
 
 
 def lenet5_modern_in_numpy(net, pictures, scale, shift):
-    """The outputs of its layers, by name, written out."""
+    """The outputs of its layers by name, in NumPy."""
     weights = {layer.name: layer.get_weights() for layer in net.layers}
     x = np.pad(pictures.astype("float64"), ((0, 0), (2, 2), (2, 2), (0, 0))) * scale + shift
     out = {"c1": convolved(x, *weights["c1"])}
@@ -72,28 +72,28 @@ def lenet5_modern_in_numpy(net, pictures, scale, shift):
     return out
 
 
-def test_features_are_what_the_layers_compute(modern, digit_pictures):
-    """After the activation, from raw pixels, and whatever the batches."""
-    expected = lenet5_modern_in_numpy(modern.net, digit_pictures, modern.preprocessing.scale, modern.preprocessing.shift)
+def test_features_are_the_outputs_of_layers(modern, digit_images):
+    """They are computed after the activation, from raw pixels, for any batch size."""
+    expected = lenet5_modern_in_numpy(modern.net, digit_images, modern.preprocessing.scale, modern.preprocessing.shift)
     for name, values in expected.items():
-        found = features.extract(modern, digit_pictures, name, batch_size=2)
+        found = features.extract(modern, digit_images, name, batch_size=2)
         assert found.dtype == np.float32 and (found.min() >= 0 or name == "scores")
         np.testing.assert_allclose(found, values.reshape(5, -1), rtol=1e-4, atol=1e-4)
         for size in (1, 5, 64):
-            other = features.extract(modern, digit_pictures, name, batch_size=size)
+            other = features.extract(modern, digit_images, name, batch_size=size)
             np.testing.assert_allclose(other, found, rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(features.extract(modern, digit_pictures), features.extract(modern, digit_pictures, "f6"))
-    assert features.extract(modern, digit_pictures[:0], "f6").shape == (0, 84)
+    np.testing.assert_array_equal(features.extract(modern, digit_images), features.extract(modern, digit_images, "f6"))
+    assert features.extract(modern, digit_images[:0], "f6").shape == (0, 84)
 
 
-def test_the_weights_are_shared_and_the_model_stays_as_it_is(digit_pictures):
+def test_weights_are_shared_and_the_model_is_unchanged(digit_images):
     classifier = zoo.load("lenet5-modern.mnist")
-    scores, part = classifier.predict_on_batch(digit_pictures), features.until(classifier, "f6")
+    scores, part = classifier.predict_on_batch(digit_images), features.until(classifier, "f6")
     assert {id(weight) for weight in part.weights} < {id(weight) for weight in classifier.weights}
     classifier.net.get_layer("f6").bias.assign(np.full(84, 1e3, "float32"))
-    assert part.predict_on_batch(digit_pictures).min() > 500
+    assert part.predict_on_batch(digit_images).min() > 500
     features.until(classifier, "c1")
-    assert np.abs(classifier.predict_on_batch(digit_pictures) - scores).max() > 1
+    assert np.abs(classifier.predict_on_batch(digit_images) - scores).max() > 1
     assert classifier.net.get_layer("f6").output.shape == (None, 84)
 
 
@@ -101,17 +101,17 @@ def test_the_weights_are_shared_and_the_model_stays_as_it_is(digit_pictures):
     "name, layer",
     [("lenet5-modern", "f6"), ("lenet5", "f6_squash"), ("mlp", "hidden1_squash"), ("madaline", "adalines")],
 )
-def test_the_layer_before_the_output(name, layer):
+def test_layer_before_the_output(name, layer):
     assert features.layer_of(zoo.load(name)).name == layer
 
 
-def test_neither_dropout_nor_softmax_is_the_layer_before_the_output():
+def test_dropout_and_softmax_are_not_the_layer_before_the_output():
     dense, dropout, softmax = keras.layers.Dense, keras.layers.Dropout, keras.layers.Softmax
     tail = (dense(4, activation="relu", name="fc7"), dropout(0.5), dense(3, name="fc8"), softmax(name="softmax"))
     assert features.layer_of(wrapped(keras.layers.Flatten(), *tail, shape=(4, 4, 1))).name == "fc7"
 
 
-def test_what_is_no_layer(modern):
+def test_unknown_layer(modern):
     with pytest.raises(
         ZooError, match=r"no layer 'f66'; did you mean 'f6'.* Its layers: c1, s2, c3, s4, flatten, f5, f6, scores$"
     ):
@@ -120,8 +120,8 @@ def test_what_is_no_layer(modern):
         features.layer_of(zoo.load("linear"))
 
 
-def test_nets_that_are_no_chain():
-    """A layer with several outputs has none to be read; one that stands at several places is read at the first."""
+def test_nets_that_are_not_a_chain():
+    """A layer with several outputs is refused; of a layer that is used several times, the first output is taken."""
 
     class Both(keras.layers.Layer):
         def call(self, x):
@@ -140,7 +140,7 @@ def test_nets_that_are_no_chain():
     blank = np.zeros((2, 4, 4, 1), "uint8")
     with pytest.raises(ZooError, match="layer both has several outputs; choose a layer after it"):
         features.until(classifier, "both")
-    assert features.layer_of(classifier).name == "relu"  # the activation behind the first
+    assert features.layer_of(classifier).name == "relu"  # the activation after the first
     np.testing.assert_array_equal(features.extract(classifier, blank, "twice"), 1)
     assert features.extract(classifier, blank, "beside").shape == (2, 32)
     assert receptive_field(classifier, "relu") == ((-1, 1, 3),) * 2
@@ -148,15 +148,15 @@ def test_nets_that_are_no_chain():
 
 
 def scattered(rows=400, width=7, offset=0.0):
-    """Features as a folder might have them."""
+    """Random features of a folder."""
     vectors = (np.random.default_rng(0).normal(size=(rows, width)) + offset).astype("float32")
     paths = tuple(f"class/{number:04}.png" for number in range(rows))
     return feature_file.Features(vectors, paths, "lenet5-modern.mnist", "f6", "/photos", "0" * 64)
 
 
 @pytest.mark.parametrize("offset", [0, 3000])
-def test_ranks_are_those_of_all_distances_sorted(offset):
-    """Also far from the origin, where |x|² - 2xb + |b|² in float32 has no digits left for the distance."""
+def test_nearest_agrees_with_all_distances_sorted(offset):
+    """Also far from the origin, where |x|² - 2xb + |b|² in float32 loses all digits of the distance."""
     found = scattered(offset=offset)
     for number in (0, 7, 399):
         vector = found.vectors[number] + np.float32(0.25)
@@ -168,8 +168,8 @@ def test_ranks_are_those_of_all_distances_sorted(offset):
         np.testing.assert_allclose(distances, np.sqrt(np.sort(naive)[:12]), rtol=1e-12)
 
 
-def test_what_float32_confuses_is_put_in_order():
-    """Two heaps far apart: from their middle the distances within one have few digits left."""
+def test_distances_beyond_float32_are_sorted_exactly():
+    """In two distant clusters, few digits of the distances within a cluster remain in float32."""
     found = scattered()
     found.vectors[::2] += 3000
     found.vectors[1::2] -= 3000
@@ -178,7 +178,7 @@ def test_what_float32_confuses_is_put_in_order():
     np.testing.assert_array_equal(feature_file.nearest(found, vector, 12)[0], np.argsort(naive, kind="stable")[:12])
 
 
-def test_the_same_picture_twice_and_more_pictures_than_there_are():
+def test_duplicates_and_a_count_above_the_number_of_images():
     found = scattered(rows=3)
     found.vectors[2] = found.vectors[0]
     places, distances = feature_file.nearest(found, found.vectors[0], 12)
@@ -193,21 +193,19 @@ def folder_of(pictures, folder):
     return folder
 
 
-def test_a_folder_is_read_batch_by_batch(modern, digit_pictures, tmp_path, monkeypatch):
-    """A file that is no picture is left out, and moves no vector to another's path."""
+def test_folder_is_read_batch_by_batch(modern, digit_images, tmp_path, monkeypatch):
+    """A file that is not an image is skipped, and the other vectors keep their paths."""
     monkeypatch.setattr(features, "BATCH", 2)
-    folder = folder_of(digit_pictures, tmp_path / "photos")
+    folder = folder_of(digit_images, tmp_path / "photos")
     (folder / "a" / "-.png").write_text("no picture")
     found, problems = features.of_folder(modern, "lenet5-modern.mnist", folder)
     assert found.paths == ("a/0.png", "a/2.png", "a/4.png", "b/1.png", "b/3.png")
     assert found.layer == "f6" and found.folder == str(folder.resolve()) and found.fingerprint == modern.fingerprint()
-    np.testing.assert_allclose(
-        found.vectors, features.extract(modern, digit_pictures[[0, 2, 4, 1, 3]]), rtol=1e-5, atol=1e-5
-    )
+    np.testing.assert_allclose(found.vectors, features.extract(modern, digit_images[[0, 2, 4, 1, 3]]), rtol=1e-5, atol=1e-5)
     assert len(problems) == 1 and "-.png is not an image" in problems[0]
     with pytest.raises(ZooError, match=r"-\.png is not an image"):
         features.of_folder(modern, "lenet5-modern.mnist", folder, strict=True)
-    (folder / "b" / "x.png").write_text("none either")  # far from the first, in another batch
+    (folder / "b" / "x.png").write_text("none either")  # in another batch than the first
     with pytest.raises(ZooError, match=r"-\.png is not an image.*\n.*x\.png is not an image"):
         features.of_folder(modern, "lenet5-modern.mnist", folder, strict=True)
     (folder / "b" / "x.png").unlink()
@@ -220,16 +218,16 @@ def test_a_folder_is_read_batch_by_batch(modern, digit_pictures, tmp_path, monke
         features.of_folder(modern, "lenet5-modern.mnist", folder, "c1")
 
 
-def test_weights_that_are_not_numbers_have_no_features(tmp_path, digit_pictures):
+def test_weights_that_are_nan(tmp_path, digit_images):
     classifier = zoo.load("lenet5-modern")
     classifier.net.get_layer("f6").bias.assign(np.full(84, np.nan, "float32"))
     with pytest.raises(ZooError, match="the outputs of layer f6 of lenet5-modern are not finite"):
-        features.of_folder(classifier, "lenet5-modern", folder_of(digit_pictures, tmp_path))
+        features.of_folder(classifier, "lenet5-modern", folder_of(digit_images, tmp_path))
 
 
-def test_a_unit_likes_best_what_it_responds_to_most(modern, digit_pictures, tmp_path):
-    folder = folder_of(digit_pictures, tmp_path)
-    out = lenet5_modern_in_numpy(modern.net, digit_pictures, modern.preprocessing.scale, modern.preprocessing.shift)
+def test_strongest_activations_of_a_unit(modern, digit_images, tmp_path):
+    folder = folder_of(digit_images, tmp_path)
+    out = lenet5_modern_in_numpy(modern.net, digit_images, modern.preprocessing.scale, modern.preprocessing.shift)
     for name, unit, responses in (("c3", 5, out["c3"][..., 4].max(axis=(1, 2))), ("scores", 10, out["scores"][:, 9])):
         found, problems = features.strongest(modern, folder, name, unit, 3)
         assert [int(path.stem) for path, _ in found] == np.argsort(-responses)[:3].tolist() and not problems
@@ -239,7 +237,7 @@ def test_a_unit_likes_best_what_it_responds_to_most(modern, digit_pictures, tmp_
             features.strongest(modern, folder, "c3", unit, 3)
 
 
-def test_files_keep_features(tmp_path):
+def test_saved_and_loaded(tmp_path):
     found = scattered()
     feature_file.save(found, tmp_path / "new" / "kept.npz")
     again = feature_file.load(tmp_path / "new" / "kept.npz")
@@ -279,7 +277,7 @@ NAN[1, 2], HUGE[1, 2] = np.nan, 1e30
         ({"fingerprint": np.array(7)}, "fingerprint must be one text"),
     ],
 )
-def test_strangers_files(changes, message, tmp_path):
+def test_hostile_files(changes, message, tmp_path):
     np.savez(tmp_path / "x.npz", **hostile(**changes))
     with pytest.raises(ZooError, match=message) as error:
         feature_file.load(tmp_path / "x.npz")
@@ -331,8 +329,8 @@ CHAINS = {
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-def test_a_unit_sees_its_receptive_field_and_no_pixel_beside_it(chain):
-    """Every pixel is changed: those that move a unit are the rectangle, cut off at the picture's edge."""
+def test_unit_depends_on_the_pixels_of_its_receptive_field_only(chain):
+    """Each pixel is changed; the unit changes exactly for those in the rectangle, within the image."""
     layers, side = CHAINS[chain]
     layers = [type(layer).from_config(layer.get_config()) for layer in layers]
     classifier = wrapped(*layers, keras.layers.Flatten(), keras.layers.Dense(3), shape=(side, side, 1))
@@ -341,7 +339,7 @@ def test_a_unit_sees_its_receptive_field_and_no_pixel_beside_it(chain):
         layer.set_weights([generator.normal(size=weight.shape) for weight in layer.get_weights()])
     base = generator.integers(100, 156, (side, side, 1)).astype("float32")
     poked = np.repeat(base[None], 2 * side * side, axis=0)
-    for number in range(side * side):  # up and down: one of them passes a maximum
+    for number in range(side * side):  # up and down, because a maximum may hide one of them
         poked[number, number // side, number % side] += 5000
         poked[side * side + number, number // side, number % side] -= 5000
     shape = classifier.net.get_layer("z").output.shape[1:]
@@ -360,7 +358,7 @@ def test_a_unit_sees_its_receptive_field_and_no_pixel_beside_it(chain):
         expected[tuple(window)] = True
         seen = np.zeros((side, side), bool)
         seen.reshape(-1)[moved[:, i, j]] = True
-        if chain == "beyond":  # a dilated kernel leaves pixels out
+        if chain == "beyond":  # a dilated kernel skips pixels
             lines, places = np.nonzero(seen)
             seen[lines.min() : lines.max() + 1, places.min() : places.max() + 1] = True
             assert not (seen & ~expected).any() and expected.sum() - seen.sum() <= expected.shape[0] * 2
@@ -369,7 +367,7 @@ def test_a_unit_sees_its_receptive_field_and_no_pixel_beside_it(chain):
 
 
 def test_receptive_fields():
-    """Of LeNet-5, known from its paper: 28x28 in a border of two."""
+    """LeNet-5, as in its paper: 28x28 with padding of 2."""
     lenet5 = zoo.load("lenet5")
     assert receptive_field(lenet5, "c1") == ((-2, 1, 5),) * 2
     assert receptive_field(lenet5, "c3_squash") == ((-2, 2, 14),) * 2
@@ -378,9 +376,9 @@ def test_receptive_fields():
     assert receptive_field(zoo.load("neocognitron"), "s1") is None
 
 
-def test_the_commands(zoo_in_process, digit_pictures, tmp_path, monkeypatch, capsys):
-    """From a folder to the pictures most like one: itself, then it moved by a pixel."""
-    folder_of(digit_pictures, tmp_path / "photos")
+def test_commands(zoo_in_process, digit_images, tmp_path, monkeypatch, capsys):
+    """From a folder to the images most similar to one: itself, then the shifted one."""
+    folder_of(digit_images, tmp_path / "photos")
     (tmp_path / "photos" / "b" / "x.png").write_text("no picture")
     child = zoo_in_process("features", "lenet5-modern.mnist", "photos", "--out", "kept.npz", cwd=tmp_path)
     assert child.returncode == 0 and child.stderr == ""
@@ -419,7 +417,7 @@ def test_the_commands(zoo_in_process, digit_pictures, tmp_path, monkeypatch, cap
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_what_the_commands_refuse(words, message, zoo_in_process, tmp_path):
+def test_refused_commands(words, message, zoo_in_process, tmp_path):
     (tmp_path / "photos").mkdir()
     Image.new("L", (28, 28)).save(tmp_path / "a.png")
     feature_file.save(scattered(), tmp_path / "kept.npz")

@@ -1,4 +1,4 @@
-"""Files of Caffe, written by Google's protobuf library, are read by our own page and compute what Caffe computes."""
+"""Files of Caffe, written by Google's protobuf library, are read and give the outputs of Caffe."""
 
 import hashlib
 import re
@@ -26,7 +26,7 @@ GROUPS = {"conv1": 1, "conv2": 2}
 SHAPES = {
     "conv1": [(4, 3, 3, 3), (4,)],
     "conv2": [(6, 2, 3, 3), (6,)],
-    "fc6": [(5, 6 * 4 * 3), (5,)],  # behind 6 maps of 4x3
+    "fc6": [(5, 6 * 4 * 3), (5,)],  # after 6 maps of 4x3
     "fc7": [(7, 5), (7,)],
 }
 
@@ -37,7 +37,7 @@ FIELD = descriptor_pb2.FieldDescriptorProto
 
 
 def messages(packed=True):
-    """Return the classes of Caffe's messages as protobuf makes them, with packed lists of values or with single ones."""
+    """Return the protobuf classes of Caffe's messages, with packed or unpacked lists of values."""
     number = {"string": FIELD.TYPE_STRING, "int32": FIELD.TYPE_INT32, "int64": FIELD.TYPE_INT64}
     number |= {"float": FIELD.TYPE_FLOAT, "double": FIELD.TYPE_DOUBLE}
     described = {
@@ -119,7 +119,7 @@ def net(classes=7):
 
 
 def forward(weights, blue_green_red):
-    """Compute the net as Caffe does, (maps, rows, columns), blue first, in loops and float64."""
+    """Compute the net in Caffe's order, (channels, height, width) and BGR, with loops in float64."""
     x = np.asarray(blue_green_red, "float64")
     for name, border in (("conv1", 0), ("conv2", 1)):
         kernels, bias = (np.asarray(array, "float64") for array in weights[name])
@@ -156,21 +156,21 @@ def model(tmp_path):
 
 
 def refused(path, match, names=NAMES, **how):
-    """The error is the zoo's own, in one line, and names the file."""
+    """The error is a ZooError of one line that names the file."""
     with pytest.raises(zoo.ZooError, match=match) as caught:
         converters.convert(net(), path, names, "caffe")
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     return str(caught.value)
 
 
-# What is read.
+# Reading.
 
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("shape", ["old", "new"])
 @pytest.mark.parametrize("data, packed", [("data", True), ("data", False), ("double_data", True), ("double_data", False)])
 def test_reads_what_protobuf_wrote(model, version, shape, data, packed):
-    """All layers with weights, each value to the bit, in both formats of layers, of shapes and of lists."""
+    """All layers with weights are read bit by bit, in both formats of layers, shapes and lists."""
     weights = arrays()
     found = caffe.read(model(weights, version=version, shape=shape, data=data, packed=packed))
     assert list(found) == list(weights)  # relu1 has none
@@ -183,8 +183,8 @@ def test_reads_what_protobuf_wrote(model, version, shape, data, packed):
             np.testing.assert_array_equal(loaded.reshape(array.shape), array)
 
 
-def test_values_in_several_pieces(model):
-    """Protobuf allows a list in parts, packed or not; they are joined in order. A concatenation of messages is a merge."""
+def test_values_in_several_lists(model):
+    """Protobuf allows several lists, packed or not, which are joined in order. A concatenation of messages is a merge."""
     values = np.arange(6, dtype="float32")
     kinds = {True: messages(True), False: messages(False)}
     between = kinds[True]["BlobProto"](diff=[9.0]).SerializeToString()
@@ -207,8 +207,8 @@ def test_layers_before_2014(model):
     refused(path, f"upgrade_net_proto_binary {re.escape(str(path))} NEW.caffemodel")
 
 
-def test_a_blob_is_read_when_it_is_asked_for(model):
-    """Looking at a file of 8 MB takes a hundredth of it; loading a blob takes that blob."""
+def test_values_are_loaded_on_demand(model):
+    """Reading the layers of a file of 8 MB takes a hundredth of its size in memory; loading a blob takes that blob."""
     weights = {"big": [np.zeros((1024, 1024), "float32")], "other": [np.ones((1024, 1024), "float32")]}
     path = model(weights)
     tracemalloc.start()
@@ -216,24 +216,26 @@ def test_a_blob_is_read_when_it_is_asked_for(model):
         found = caffe.read(path)
         assert tracemalloc.get_traced_memory()[1] < 2**17
         assert found["other"][0].load().all()
-        assert tracemalloc.get_traced_memory()[1] < 2**22 + 2**23 + 2**18  # it, and a piece of at most a million values
+        assert (
+            tracemalloc.get_traced_memory()[1] < 2**22 + 2**23 + 2**18
+        )  # the blob, and a chunk of at most a million values
     finally:
         tracemalloc.stop()
 
 
-# What is computed.
+# Outputs.
 
 
 @pytest.mark.parametrize("version, shape", [(1, "old"), (2, "new")])
 def test_computes_what_caffe_computes(model, version, shape):
-    """A net of red, green, blue and (rows, columns, maps) gives what Caffe's gives of blue, green, red and its own order."""
+    """A Keras net of RGB images, channels last, gives the outputs of Caffe's net of BGR images, channels first."""
     weights = arrays()
     little = net()
     converters.convert(little, model(weights, version=version, shape=shape), NAMES, "caffe")
     pictures = np.random.default_rng(4).normal(size=(3, 12, 11, 3)).astype("float32")
     expected = [forward(weights, picture[:, :, ::-1].transpose(2, 0, 1)) for picture in pictures]
     np.testing.assert_allclose(keras.ops.convert_to_numpy(little(pictures)), expected, rtol=1e-4, atol=1e-5)
-    assert np.abs(np.diff(expected, axis=0)).max() > 0.1  # and not the same of every picture
+    assert np.abs(np.diff(expected, axis=0)).max() > 0.1  # the outputs differ between images
 
 
 def test_values_are_kept_to_the_bit(model):
@@ -241,14 +243,14 @@ def test_values_are_kept_to_the_bit(model):
     converters.convert(little, model(weights), NAMES, "caffe")
     first, second, dense = (little.get_layer(name).kernel.numpy() for name in ("conv1", "conv2", "fc6"))
     np.testing.assert_array_equal(first[:, :, ::-1].transpose(3, 2, 0, 1), weights["conv1"][0])
-    np.testing.assert_array_equal(second.transpose(3, 2, 0, 1), weights["conv2"][0])  # only the first layer sees colours
+    np.testing.assert_array_equal(second.transpose(3, 2, 0, 1), weights["conv2"][0])  # only the first layer takes colors
     np.testing.assert_array_equal(dense.reshape(4, 3, 6, 5).transpose(3, 2, 0, 1).reshape(5, -1), weights["fc6"][0])
     np.testing.assert_array_equal(little.get_layer("fc7").kernel.numpy().T, weights["fc7"][0])
     for name, (_, bias) in weights.items():
         np.testing.assert_array_equal(little.get_layer(name).bias.numpy(), bias)
 
 
-def test_grey_pictures_have_no_colours_to_turn_round(model):
+def test_gray_images_have_no_channels_to_reverse(model):
     """The net of Caffe's MNIST example has one channel."""
     image = keras.Input((5, 5, 1))
     grey = keras.Model(image, keras.layers.Dense(2, name="ip1")(keras.layers.Flatten()(image)))
@@ -257,8 +259,8 @@ def test_grey_pictures_have_no_colours_to_turn_round(model):
     np.testing.assert_array_equal(grey.get_layer("ip1").kernel.numpy().T, weights["ip1"][0])
 
 
-def test_a_dense_layer_that_sees_colours(model):
-    """Where the first layer is a dense one, its rows are what is turned round."""
+def test_dense_layer_on_an_rgb_image(model):
+    """If the first layer is dense, its rows are reversed."""
     image = keras.Input((2, 4, 3))
     linear = keras.Model(image, keras.layers.Dense(5, name="ip")(keras.layers.Flatten()(image)))
     weights = arrays({"ip": [(5, 24), (5,)]})
@@ -268,7 +270,7 @@ def test_a_dense_layer_that_sees_colours(model):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(linear(picture))[0], expected, rtol=1e-4, atol=1e-5)
 
 
-# Files of something else.
+# Other files.
 
 
 def test_file_of_another_net(model):
@@ -317,7 +319,7 @@ def test_card_and_net_that_differ(model):
         (b"PK\x03\x04", "is not a .caffemodel file of caffe, but seems to be one of torch"),
     ],
 )
-def test_file_of_something_else(model, start, match):
+def test_other_file(model, start, match):
     refused(model(start), match)
 
 
@@ -327,7 +329,7 @@ def test_no_file(tmp_path):
     refused(tmp_path / "folder.caffemodel", "no file")
 
 
-# Damaged files, and such as want to do harm.
+# Damaged and hostile files.
 
 
 def small(**how):
@@ -335,7 +337,7 @@ def small(**how):
 
 
 def outcome(path):
-    """Read all of a file and return it; None where the zoo refuses it. Any other exception is a failure."""
+    """Read all arrays of a file, or return None for a ZooError. Any other exception fails the test."""
     try:
         found = caffe.read(path)
         return {name: [blob.load() for blob in blobs] for name, blobs in found.items()}
@@ -345,8 +347,8 @@ def outcome(path):
 
 
 @pytest.mark.parametrize("version, shape", [(1, "old"), (2, "new")])
-def test_cut_anywhere(model, version, shape):
-    """Wherever a file ends, it is refused, or what is left of it are whole layers."""
+def test_truncated_anywhere(model, version, shape):
+    """A truncated file is refused or consists of complete layers."""
     whole = small(version=version, shape=shape)
     full = outcome(model(whole))
     ends = [outcome(model(whole[:end])) for end in range(len(whole))]
@@ -359,7 +361,7 @@ def test_cut_anywhere(model, version, shape):
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1, max_size=4), old=st.booleans())
 def test_flipped_bytes(model, flips, old):
-    """Only an error of the zoo comes out, or some arrays, whatever is changed."""
+    """Any change gives a ZooError or some arrays."""
     damaged = bytearray(small(version=1, shape="old") if old else small(packed=False))
     for place, change in flips:
         damaged[place % len(damaged)] ^= change
@@ -374,7 +376,7 @@ def test_any_bytes(model, anything):
 
 
 def varint(value):
-    """A number as protobuf writes it."""
+    """Encode a number as protobuf does."""
     written = bytearray()
     while value > 127:
         written.append(value & 127 | 128)
@@ -383,7 +385,7 @@ def varint(value):
 
 
 def nested(*tags, inner):
-    """Wrap bytes into messages."""
+    """Wrap bytes into nested messages."""
     for tag in reversed(tags):
         inner = tag + varint(len(inner)) + inner
     return inner
@@ -413,10 +415,10 @@ LAYER, BLOB = b"\xa2\x06", b"\x3a"
         (nested(LAYER, inner=b"\x0a\x01a" + b"\x3a\x00" * 20_000), "more than 16,384 arrays"),
     ],
 )
-def test_file_that_wants_to_do_harm(model, hostile, match):
-    """Refused at once, without the memory that it asks for."""
+def test_hostile_file(model, hostile, match):
+    """It is refused without allocating the memory that it claims."""
     path = model(hostile)
-    keras.Input((1,))  # nothing is built or imported within the measured part
+    keras.Input((1,))  # so that the measured code imports nothing
     start = time.perf_counter()
     tracemalloc.start()
     try:
@@ -449,11 +451,11 @@ def lenet(model):
     return model(arrays(LENET), name="lenet_iter_10000.caffemodel")
 
 
-# The store.
+# The weight store.
 
 
 def test_published_weights_by_name(lenet, tmp_path, monkeypatch):
-    """Put where the message says, the file is converted once; later loads read what was made of it, and not the file."""
+    """A file at the path in the message is converted once. Later loads read the converted file."""
     card = zoo.card("lenet-caffe")
     published = schema.Weights(
         url="http://127.0.0.1:9/lenet_iter_10000.caffemodel",
@@ -491,7 +493,7 @@ def test_published_weights_by_name(lenet, tmp_path, monkeypatch):
 
 
 def test_import_of_a_local_file(lenet, tmp_path, zoo_in_process):
-    """The classifier computes what the net of the file does, and the next command is named."""
+    """The classifier gives the outputs of the net in the file, and the next command is printed."""
     done = zoo_in_process("import", lenet, "--as", "lenet-caffe", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "LeNet of Caffe, 10 classes, from 0 to 9" in done.stdout
@@ -507,7 +509,7 @@ def test_import_of_a_local_file(lenet, tmp_path, zoo_in_process):
 
 
 def test_import_of_a_fine_tuned_file(model, tmp_path, zoo_in_process):
-    """Another number of classes, and another name for the last layer, as Caffe's own tutorial tells to give it."""
+    """Another number of classes and another name of the last layer, as in Caffe's tutorial."""
     shapes = {name: shapes for name, shapes in LENET.items() if name != "ip2"} | {"ip2_mine": [(3, 500), (3,)]}
     path = model(arrays(shapes), name="mine.caffemodel")
     (tmp_path / "names.txt").write_text("cat\n\ndog\nfrog\n")
@@ -536,7 +538,7 @@ def test_import_of_a_fine_tuned_file(model, tmp_path, zoo_in_process):
         (["--as", "lenet5.mnist"], "--as takes an architecture, not weights; did you mean 'lenet5'?"),
     ],
 )
-def test_import_that_cannot_be(lenet, words, message, tmp_path, zoo_in_process):
+def test_refused_import(lenet, words, message, tmp_path, zoo_in_process):
     done = zoo_in_process("import", lenet, *words, cwd=tmp_path)
     assert done.returncode == 2 and re.search(message, done.stderr), done.stderr
     assert not list(tmp_path.glob("*.keras"))
@@ -544,7 +546,7 @@ def test_import_that_cannot_be(lenet, words, message, tmp_path, zoo_in_process):
 
 @pytest.mark.parametrize("classes", [2_000_000])
 def test_import_of_a_file_that_claims_many_classes(model, classes, tmp_path, zoo_command):
-    """8 MB of values for an output layer with one input: what they ask for would take 4 GB."""
+    """8 MB of values for an output layer with one input. The net with so many classes would take 4 GB."""
     shapes = {name: [(1,) * len(LENET[name][0]), (1,)] for name in LENET} | {"ip2": [(classes, 1), (classes,)]}
     weights = {name: [np.zeros(shape, "float32") for shape in listed] for name, listed in shapes.items()}
     done = zoo_command("import", model(weights), "--as", "lenet-caffe", "--out", tmp_path / "x.keras", preexec_fn=_small)
@@ -552,18 +554,18 @@ def test_import_of_a_file_that_claims_many_classes(model, classes, tmp_path, zoo
 
 
 def _small():
-    """Let a process have 8 GB of memory and no more: TensorFlow takes most of it without using it."""
+    """Limit a process to 8 GB of memory, most of which TensorFlow reserves without using it."""
     resource.setrlimit(resource.RLIMIT_DATA, (8 * 2**30, 8 * 2**30))
 
 
-def test_import_of_nothing(tmp_path, zoo_in_process):
+def test_import_of_a_missing_file(tmp_path, zoo_in_process):
     done = zoo_in_process("import", tmp_path / "none.caffemodel", "--as", "lenet-caffe")
     assert done.returncode == 2 and "no file" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("name", [name for name in zoo.list_models() if registry.card(name).imports])
 def test_card_names_the_layers_of_its_net(name):
-    """Each layer with weights, the last one last."""
+    """It names each layer with weights, in the order of the net."""
     for names in zoo.card(name).imports.values():
         assert list(names) == [layer.name for layer in zoo.build(name, classes=3).layers if layer.weights]
         assert len(set(names.values())) == len(names)

@@ -1,4 +1,4 @@
-"""Files of PyTorch, written by PyTorch, are read without it and without executing anything of them."""
+"""Files of PyTorch are read without PyTorch and without executing code in them."""
 
 import io
 import os
@@ -27,7 +27,7 @@ FORMATS = pytest.mark.parametrize("archive", [True, False], ids=["archive", "pic
 
 
 def original(seed=2):
-    """The net in PyTorch: (3, 12, 11) -> (7,), in groups, and 4x3 maps before the flattening."""
+    """The net in PyTorch: (3, 12, 11) -> (7,), with groups, and maps of 4x3 before the flattening."""
     torch.manual_seed(seed)
     nn = torch.nn
     features = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Identity(), nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.ReLU()]
@@ -46,7 +46,7 @@ def original(seed=2):
 
 
 def net(classes=7):
-    """The same in Keras: (12, 11, 3) -> (classes,)."""
+    """The same net in Keras: (12, 11, 3) -> (classes,)."""
     x = image = keras.Input((12, 11, 3))
     x = keras.layers.Conv2D(4, 3, activation="relu", name="conv1")(x)
     x = keras.layers.Conv2D(6, 3, groups=2, activation="relu", padding="same", name="conv2")(x)
@@ -57,7 +57,7 @@ def net(classes=7):
 
 
 def content(value, archive=True, **options):
-    """Return the bytes of what torch.save writes."""
+    """Return the bytes that torch.save writes."""
     file = io.BytesIO()
     torch.save(value, file, _use_new_zipfile_serialization=archive, **options)
     return file.getvalue()
@@ -65,7 +65,7 @@ def content(value, archive=True, **options):
 
 @pytest.fixture
 def saved(tmp_path):
-    """Return a function that writes a .pth file of bytes, or of what torch is to save."""
+    """Return a function that writes bytes to a .pth file, or saves an object with torch."""
 
     def write(value, archive=True, **options):
         path = tmp_path / "x.pth"
@@ -83,7 +83,7 @@ def refused(path, match, names=NAMES):
 
 
 def same(path, state):
-    """What is read is, to the bit, what PyTorch has as float32, in its order."""
+    """The arrays have the names, order and float32 values of PyTorch, bit by bit."""
     found = reader.read(path)
     assert list(found) == list(state)
     for name, tensor in state.items():
@@ -93,7 +93,7 @@ def same(path, state):
         np.testing.assert_array_equal(loaded, tensor.detach().to(torch.float32).numpy())
 
 
-# What is read.
+# Reading.
 
 
 @FORMATS
@@ -105,7 +105,7 @@ def test_reads_what_torch_wrote(saved, archive):
 
 @FORMATS
 @pytest.mark.parametrize("kind", ["float16", "bfloat16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"])
-def test_reads_every_kind_of_number(saved, archive, kind):
+def test_reads_every_dtype(saved, archive, kind):
     state = {
         "a": torch.arange(-3, 9).reshape(3, 4).to(getattr(torch, kind)),
         "empty": torch.zeros(0, 3),
@@ -116,7 +116,7 @@ def test_reads_every_kind_of_number(saved, archive, kind):
 
 @FORMATS
 def test_reads_views(saved, archive):
-    """Tensors that share their values, begin within them, or lie in them in another order."""
+    """Tensors with a shared storage, an offset, or other strides."""
     values = torch.arange(24.0)
     state = {
         "all": values,
@@ -137,7 +137,7 @@ def test_reads_every_protocol(saved, archive, protocol):
 
 @FORMATS
 def test_reads_checkpoints(saved, archive):
-    """With the state of an optimizer beside it, of parameters, and of a net in several parts."""
+    """Checkpoints with the state of an optimizer, with parameters, and of DataParallel."""
     built = original()
     optimizer = torch.optim.SGD(built.parameters(), lr=0.1, momentum=0.9)
     built(torch.zeros(1, 3, 12, 11)).sum().backward()
@@ -150,33 +150,33 @@ def test_reads_checkpoints(saved, archive):
 
 
 def test_reads_what_python_2_wrote(saved):
-    """An OrderedDict as a list of pairs, with strings of bytes."""
+    """An OrderedDict as a list of pairs, with byte strings."""
     state = {"a.weight": torch.arange(6.0).reshape(2, 3)}
     whole = content(OrderedDict(state), archive=False)
     new = b"ccollections\nOrderedDict\nq\x00)Rq\x01X\x08\x00\x00\x00a.weightq\x02"
     assert whole.count(new) == 1 and whole.count(b"tq\x0cRq\rs.") == 1
     old = whole.replace(new, b"ccollections\nOrderedDict\nq\x00]]U\x08a.weightq\x02a")
-    # The tensor becomes the second of the pair, the pair the first of the list, the list the argument.
+    # The tensor becomes the second element of the pair, the pair the first of the list, the list the argument.
     old = old.replace(b"tq\x0cRq\rs.", b"tq\x0cRq\raa\x85R.")
     same(saved(old), state)
 
 
-def test_a_tensor_is_read_when_it_is_asked_for(saved):
+def test_values_are_loaded_on_demand(saved):
     state = {"big": torch.zeros(1024, 1024), "other": torch.ones(1024, 1024)}
     for archive in (True, False):
         path = saved(state, archive)
         tracemalloc.start()
         try:
             found = reader.read(path)
-            assert tracemalloc.get_traced_memory()[1] < 2 * reader.LARGEST_PICKLE + 2**18  # what it may look at for pickles
+            assert tracemalloc.get_traced_memory()[1] < 2 * reader.LARGEST_PICKLE + 2**18  # the limit for pickles
             tracemalloc.reset_peak()
             assert found["other"].load().all()
-            assert tracemalloc.get_traced_memory()[1] < 2**22 + 2**22  # it, and pieces
+            assert tracemalloc.get_traced_memory()[1] < 2**22 + 2**22  # the tensor, and chunks
         finally:
             tracemalloc.stop()
 
 
-# What is computed.
+# Outputs.
 
 
 @FORMATS
@@ -195,7 +195,7 @@ def test_classes_are_counted(saved):
     assert converters.read_head(path, NAMES, "torch") == (7, NAMES)
 
 
-# Files of something else.
+# Other files.
 
 
 def test_file_of_another_net(saved):
@@ -231,7 +231,7 @@ def test_file_without_a_state_dict(saved, value, match):
 
 
 def test_file_of_a_whole_net(saved):
-    """torch.save(model) pickles the class by its name, which only the author's code could look up."""
+    """torch.save(model) pickles the class by its name, which needs the code of its author."""
     refused(saved(torch.nn.Linear(2, 3)), r"refers to torch\.nn\.modules\.linear\.Linear, which no state_dict needs")
 
 
@@ -253,22 +253,22 @@ def test_torchscript(tmp_path):
         (b"\x0a\x03net", "is not a .pth file of torch, but seems to be one of caffe"),
     ],
 )
-def test_file_of_something_else(saved, start, match):
+def test_other_file(saved, start, match):
     refused(saved(start), match)
 
 
-def test_archive_of_something_else(saved):
+def test_other_archive(saved):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a/notes.txt", "nothing")
     refused(saved(file.getvalue()), "the archive has no data.pkl")
 
 
-# Files that want to do harm.
+# Hostile files.
 
 
 class Harm:
-    """Pickled, it is a call that writes a file."""
+    """An object whose pickle calls a command that writes a file."""
 
     def __init__(self, place):
         self.place = place
@@ -278,7 +278,7 @@ class Harm:
 
 
 def archived(data, **entries):
-    """Return a .pth archive with a pickle made by hand."""
+    """Return a .pth archive with a given pickle."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("x/data.pkl", data)
@@ -288,7 +288,7 @@ def archived(data, **entries):
 
 
 def pickles(data, keys=b"\x80\x02].", values=b""):
-    """Return a .pth file of the old format with a pickle made by hand."""
+    """Return a .pth file of the old format with a given pickle."""
     head = content({}, archive=False)
     start = head.index(pickle.dumps(1001, 2)) + len(pickle.dumps(1001, 2))
     end = start + head[start:].index(b".") + 1
@@ -299,14 +299,16 @@ def pickles(data, keys=b"\x80\x02].", values=b""):
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("wrap", [archived, pickles])
 def test_nothing_is_executed(saved, tmp_path, protocol, wrap):
-    """A pickle that would write a file if it was loaded, as a tensor of a dict; the error names the call."""
+    """A pickle that would write a file when loaded is refused; the error names the call."""
     place = tmp_path / "executed"
     hostile = pickle.dumps({"a.weight": Harm(place)}, protocol)
-    asked = r"refers to (posix|nt)\.system" if protocol else "has the instruction DICT"  # which comes first
-    refused(saved(wrap(hostile)), f"the pickle {asked}, which no state_dict needs")
+    refused_for = (
+        r"refers to (posix|nt)\.system" if protocol else "has the instruction DICT"
+    )  # the first refused instruction
+    refused(saved(wrap(hostile)), f"the pickle {refused_for}, which no state_dict needs")
     assert not place.exists()
     pickle.loads(hostile)
-    assert place.exists()  # so it is a pickle that does harm
+    assert place.exists()  # the pickle does write a file
 
 
 @pytest.mark.parametrize(
@@ -322,7 +324,7 @@ def test_nothing_is_executed(saved, tmp_path, protocol, wrap):
         (b"}(K\x01K\x02o.", "instruction OBJ"),
         (b"]}b.", "is inconsistent"),  # the state of a list
         (b"}]b.", "contains no tensors"),
-        (b"r\xff\xff\xff\x7f.", "is inconsistent"),  # remembers nothing, at a place of 2**31
+        (b"r\xff\xff\xff\x7f.", "is inconsistent"),  # a memo index of 2**31 on an empty stack
         (b"}r\xff\xff\xff\x7f.", "contains no tensors"),
         (b"j\xff\xff\xff\x7f.", "is inconsistent"),
         (b"}}}s.", "is inconsistent"),
@@ -339,7 +341,7 @@ def test_nothing_is_executed(saved, tmp_path, protocol, wrap):
         (b"}", "its pickle is damaged|is inconsistent"),
         (b"\xff.", "its pickle is damaged"),
         (b"(" * 100_000 + b"t" * 100_000 + b".", "contains no dict"),
-        (b"}(" + b")" + b"\x85" * 100_000 + b"K\x01u.", "is inconsistent"),  # hashing this would end the process
+        (b"}(" + b")" + b"\x85" * 100_000 + b"K\x01u.", "is inconsistent"),  # hashing this would crash the process
     ],
 )
 @pytest.mark.parametrize("wrap", [archived, pickles])
@@ -348,8 +350,8 @@ def test_programs_for_the_pickle_machine(saved, program, match, wrap):
 
 
 @pytest.mark.parametrize("wrap", [archived, pickles])
-def test_one_long_list_named_often(saved, wrap):
-    """24 KB that say of 8,000 pairs that each is the same list of 8,000 values: refused at the first."""
+def test_long_list_referenced_often(saved, wrap):
+    """24 KB with 8,000 references to the same list of 8,000 pairs are refused at the first one."""
     long = b"](" + b"N" * 8_000 + b"eq\x00"
     program = b"ccollections\nOrderedDict\n](" + long + b"h\x00" * 8_000 + b"e\x85R."
     start = time.perf_counter()
@@ -358,7 +360,7 @@ def test_one_long_list_named_often(saved, wrap):
 
 
 def tensor(kind="FloatStorage", key="0", count=4, offset=0, shape=(2, 2), strides=(2, 1)):
-    """Return a pickle of {"a.weight": a tensor} that says what it likes."""
+    """Return a pickle of {"a.weight": a tensor} with given, possibly wrong, facts."""
 
     def number(value):
         return b"\x8a\x09" + value.to_bytes(9, "little", signed=True)
@@ -374,7 +376,7 @@ def tensor(kind="FloatStorage", key="0", count=4, offset=0, shape=(2, 2), stride
     return b"\x80\x02}" + text("a.weight") + b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"Rs."
 
 
-def test_the_tensor_made_by_hand(saved):
+def test_handmade_tensor(saved):
     values = np.arange(4, dtype="<f4")
     (found,) = reader.read(saved(archived(tensor(), **{"0": values.tobytes()}))).values()
     np.testing.assert_array_equal(found.load(), values.reshape(2, 2))
@@ -384,7 +386,7 @@ def test_the_tensor_made_by_hand(saved):
 
 
 def test_strides_of_axes_with_one_step(saved):
-    """They mean nothing, however large they are."""
+    """They have no meaning, however large they are."""
     values = np.arange(4, dtype="<f4")
     content = archived(tensor(shape=(1, 4), strides=(2**62, 1)), **{"0": values.tobytes()})
     np.testing.assert_array_equal(reader.read(saved(content))["a.weight"].load(), values[None])
@@ -411,8 +413,8 @@ def test_strides_of_axes_with_one_step(saved):
         ({"kind": "DoubleStorage"}, "16 bytes|16 are left"),
     ],
 )
-def test_tensors_that_are_not_there(saved, about, match):
-    """Sizes are believed after a look at what is there, in both formats."""
+def test_tensors_outside_of_their_storage(saved, about, match):
+    """Sizes are checked against the storage, in both formats."""
     values = bytes(16)
     for data in (
         archived(tensor(**about), **{"0": values}),
@@ -432,8 +434,8 @@ def refused_small(path, match):
         reader.read(path)
 
 
-def test_values_of_too_many_or_too_few(saved):
-    """The count before the values of the old format, and the keys, must be those of the tensors."""
+def test_too_many_or_too_few_values(saved):
+    """In the old format, the counts and keys before the values must be those of the tensors."""
     keys = b"\x80\x02]X\x01\x00\x00\x000a."
     refused(saved(pickles(tensor(), keys, struct.pack("<q", 5) + bytes(20))), "5 values .* for a tensor of 4")
     refused(saved(pickles(tensor(), keys, struct.pack("<q", 4) + bytes(15))), "truncated: 16 bytes of values")
@@ -442,7 +444,7 @@ def test_values_of_too_many_or_too_few(saved):
 
 
 def test_compressed_archives_are_refused(saved):
-    """Such as unpack to a thousand times their size."""
+    """They could unpack to a thousand times their size."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x/data.pkl", bytes(2**24))
@@ -455,13 +457,13 @@ def test_compressed_archives_are_refused(saved):
     assert time.perf_counter() - start < 20
 
 
-def test_a_pickle_that_is_too_large(saved):
+def test_too_large_pickle(saved):
     refused(saved(archived(b"\x80\x02" + b"}" * (reader.LARGEST_PICKLE + 1) + b".")), "more than 2,097,152 are refused")
 
 
 @pytest.mark.parametrize("claimed", [2**20, 2**30, 2**31 - 1])
 def test_sizes_that_an_archive_claims(saved, claimed):
-    """An entry that says that it is large, both packed and unpacked, in a file of a few hundred bytes."""
+    """An entry that claims to be large, packed and unpacked, in a file of a few hundred bytes."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("x/data.pkl", tensor(count=claimed // 4, shape=(claimed // 4,), strides=(1,)))
@@ -478,8 +480,8 @@ def test_sizes_that_an_archive_claims(saved, claimed):
         tracemalloc.stop()
 
 
-def test_a_directory_that_is_too_large(saved):
-    """It is looked at before zipfile reads it whole."""
+def test_too_large_directory(saved):
+    """Its size is checked before zipfile reads it."""
     whole = bytearray(content({"a.weight": torch.ones(2)}))
     place = whole.rindex(b"PK\x05\x06") + 12
     whole[place : place + 4] = struct.pack("<I", 2**30)
@@ -487,7 +489,7 @@ def test_a_directory_that_is_too_large(saved):
 
 
 def test_wrong_checksum(saved):
-    """A flipped bit in the values of an archive is noticed."""
+    """A flipped bit in the values of an archive is found."""
     whole = content({"a.weight": torch.full((64,), 1.5)})
     place = whole.index(struct.pack("<f", 1.5) * 8)
     path = saved(whole[:place] + b"\x01" + whole[place + 1 :])
@@ -500,7 +502,7 @@ def test_wrong_checksum(saved):
 
 
 def outcome(path):
-    """Read all of a file and return it; None where the zoo refuses it. Any other exception is a failure."""
+    """Read all arrays of a file, or return None for a ZooError. Any other exception fails the test."""
     try:
         return {name: tensor.load() for name, tensor in reader.read(path).items()}
     except zoo.ZooError as error:
@@ -509,8 +511,8 @@ def outcome(path):
 
 
 @FORMATS
-def test_cut_anywhere(saved, archive):
-    """A file that does not end where it should is refused, wherever that is."""
+def test_truncated_anywhere(saved, archive):
+    """A truncated file is refused."""
     whole = content({"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}, archive)
     assert outcome(saved(whole))
     for end in range(len(whole)):
@@ -533,7 +535,7 @@ def test_flipped_bytes(saved, archive, flips):
     st.lists(st.sampled_from(b"()]}]|\x85\x86\x87NRtsuaebhq0K\x00\x01X.cQ\x89\x93\x94"), max_size=40), st.binary(max_size=30)
 )
 def test_any_program(saved, instructions, rest):
-    """Whatever the pickle machine is told, only an error of the zoo comes out, or some arrays."""
+    """Any program gives a ZooError or some arrays."""
     outcome(saved(archived(b"\x80\x02" + bytes(instructions) + rest)))
     outcome(saved(pickles(bytes(instructions) + b".", rest)))
 
