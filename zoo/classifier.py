@@ -27,7 +27,7 @@ class Classifier(keras.Model):
         class_ids: one id per class, such as "n01440764", as data sets use them, or None.
 
     Call arguments:
-        pictures: (batch, height, width, channels), uint8 or float, raw 0-255.
+        images: (batch, height, width, channels), uint8 or float, raw 0-255.
 
     Returns:
         (batch, classes) float32 scores.
@@ -65,8 +65,8 @@ class Classifier(keras.Model):
         """(height, width, channels) of the raw images."""
         return self.image_spec["height"], self.image_spec["width"], self.image_spec["channels"]
 
-    def call(self, pictures, training=None):
-        return self.net(self.preprocessing(pictures), training=training)
+    def call(self, images, training=None):
+        return self.net(self.preprocessing(images), training=training)
 
     def fingerprint(self) -> str:
         """Return the hex sha256 of all weights, which exported files record."""

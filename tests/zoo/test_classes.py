@@ -96,8 +96,8 @@ def test_ids_are_exported(linear):
 
 def test_folders_named_by_an_id(linear):
     """Class folders may be named by id or by name, also within one data set."""
-    pictures = np.arange(3, dtype="uint8").reshape(3, 1, 1, 1)
-    source = Source(("goldfish", "n1", "n2"), {"all": Samples(pictures, np.array([0, 1, 2], "int32"))})
+    images = np.arange(3, dtype="uint8").reshape(3, 1, 1, 1)
+    source = Source(("goldfish", "n1", "n2"), {"all": Samples(images, np.array([0, 1, 2], "int32"))})
     moved = source.align_labels(linear.class_names, linear.class_ids)
     assert moved.class_names == ("tench", "goldfish")
     assert moved.splits["all"].labels.tolist() == [1, 0, 1]

@@ -24,11 +24,11 @@ def rgb():
     return np.random.default_rng(0).integers(0, 256, size=(6, 8, 3), dtype="uint8")
 
 
-def read(image, tmp_path, picture, name="picture.png", **options):
+def read(image, tmp_path, image_spec, name="image.png", **options):
     """Save a Pillow image or an array and read it back."""
     image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     image.save(tmp_path / name, **options)
-    return images.read(tmp_path / name, picture)
+    return images.read(tmp_path / name, image_spec)
 
 
 # Modes.
@@ -67,7 +67,7 @@ def test_palette(tmp_path):
     assert (found == np.array([[255, 0, 0], [0, 255, 0], [9, 8, 7]])[np.arange(48).reshape(6, 8) % 3]).all()
 
 
-@pytest.mark.parametrize("name", ["picture.png", "picture.gif"])
+@pytest.mark.parametrize("name", ["image.png", "image.gif"])
 def test_palette_with_a_transparent_color(tmp_path, name):
     image = Image.fromarray(np.arange(48, dtype="uint8").reshape(6, 8) % 2)
     image.putpalette([0, 0, 0, 0, 90, 0])
@@ -98,7 +98,7 @@ def test_gray_with_a_transparent_shade(tmp_path):
     assert (found[:, ::2] == 255).all() and (found[:, 1::2] == 100).all()
 
 
-@pytest.mark.parametrize("name", ["picture.png", "picture.tif", "picture.pgm"])
+@pytest.mark.parametrize("name", ["image.png", "image.tif", "image.pgm"])
 def test_sixteen_bits(tmp_path, name):
     """The upper eight bits remain; nothing is clipped at 255."""
     pixels = np.linspace(0, 65535, 48).astype("uint16").reshape(6, 8)
@@ -109,13 +109,13 @@ def test_sixteen_bits(tmp_path, name):
 
 def test_cmyk(tmp_path):
     image = Image.new("CMYK", (8, 6), (0, 255, 255, 0))
-    found = read(image, tmp_path, form(), "picture.jpg", quality=95)
+    found = read(image, tmp_path, form(), "image.jpg", quality=95)
     np.testing.assert_allclose(found, np.broadcast_to([255, 0, 0], found.shape), atol=6)
 
 
 def test_floating_point_is_refused(tmp_path):
-    with pytest.raises(images.ImageError, match=r"picture\.tif.*floating-point"):
-        read(np.zeros((6, 8), "float32"), tmp_path, form(), "picture.tif")
+    with pytest.raises(images.ImageError, match=r"image\.tif.*floating-point"):
+        read(np.zeros((6, 8), "float32"), tmp_path, form(), "image.tif")
 
 
 # What a camera stores for an upright image, by EXIF orientation. The comments name the sides of its first row and column.
@@ -132,7 +132,7 @@ STORED = {
 
 
 @pytest.mark.parametrize("orientation", STORED)
-@pytest.mark.parametrize("name", ["picture.png", "picture.jpg"])
+@pytest.mark.parametrize("name", ["image.png", "image.jpg"])
 def test_orientation(rgb, tmp_path, orientation, name):
     """The image is upright for every orientation of the camera."""
     upright = rgb if name.endswith("png") else np.kron(rgb, np.ones((16, 16, 1), "uint8"))
@@ -204,7 +204,7 @@ def refused(path, match):
 
 
 def test_text_named_png(tmp_path):
-    (tmp_path / "a.png").write_text("This is no picture.\n" * 50)
+    (tmp_path / "a.png").write_text("This is not an image.\n" * 50)
     refused(tmp_path / "a.png", "not an image")
 
 

@@ -68,8 +68,8 @@ def raw(model, count=3):
     return np.random.default_rng(9).integers(0, 256, size=shape, dtype="uint8")
 
 
-def scores(model, pictures):
-    return keras.ops.convert_to_numpy(model(pictures))
+def scores(model, images):
+    return keras.ops.convert_to_numpy(model(images))
 
 
 # All models.
@@ -123,12 +123,12 @@ def test_recipes_of_the_card(name):
 def test_takes_raw_images(name):
     """A batch of any size, uint8 or float 0-255, gives one finite score per class."""
     model = classifier(name)
-    pictures = raw(model)
-    found = scores(model, pictures)
+    images = raw(model)
+    found = scores(model, images)
     assert found.shape == (3, len(model.class_names)) and found.dtype == "float32"
     assert np.isfinite(found).all()
-    np.testing.assert_allclose(scores(model, pictures.astype("float32")), found, rtol=1e-6)
-    np.testing.assert_allclose(scores(model, pictures[1:2]), found[1:2], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(scores(model, images.astype("float32")), found, rtol=1e-6)
+    np.testing.assert_allclose(scores(model, images[1:2]), found[1:2], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LOADED_AND_RELATIVES_SLOWLY)
@@ -142,9 +142,9 @@ def test_without_preprocessing(name):
     weights = card.weights.get(name.partition(".")[2])
     how = (weights and weights.preprocessing) or card.preprocessing
     border = (how.padding, how.padding)
-    pictures = keras.ops.convert_to_numpy(Deskew()(raw(model).astype("float32"))) if how.deskew else raw(model)
-    pictures = np.pad(pictures.astype("float64"), ((0, 0), border, border, (0, 0))) * how.scale + how.shift
-    np.testing.assert_allclose(scores(bare, pictures.astype("float32")), scores(model, raw(model)), rtol=1e-4, atol=1e-5)
+    images = keras.ops.convert_to_numpy(Deskew()(raw(model).astype("float32"))) if how.deskew else raw(model)
+    images = np.pad(images.astype("float64"), ((0, 0), border, border, (0, 0))) * how.scale + how.shift
+    np.testing.assert_allclose(scores(bare, images.astype("float32")), scores(model, raw(model)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LOADED_AND_RELATIVES_SLOWLY)
@@ -421,6 +421,6 @@ def test_file_of_another_keras_model(tmp_path):
 def test_file_with_code_is_refused(tmp_path):
     """A Lambda layer has Python code that would be executed."""
     net = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Lambda(lambda x: x[:, :2])])
-    picture = {"height": 2, "width": 2, "channels": 1, "resize": "pad"}
-    Classifier(net, Preprocessing(), picture, ["a", "b"], "linear").save(tmp_path / "a.keras")
+    image_spec = {"height": 2, "width": 2, "channels": 1, "resize": "pad"}
+    Classifier(net, Preprocessing(), image_spec, ["a", "b"], "linear").save(tmp_path / "a.keras")
     refused(tmp_path / "a.keras", "cannot be loaded")

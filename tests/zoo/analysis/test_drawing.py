@@ -13,8 +13,8 @@ from zoo.analysis import drawing, layer_images
 def wrapped(*layers, shape=(28, 28, 1), classes=10, card="linear"):
     net = keras.Sequential([keras.Input(shape, name="image"), *layers], name="mine")
     about = zoo.card(card)
-    picture = about.picture.model_copy(update=dict(zip(("height", "width", "channels"), shape, strict=True)))
-    return registry.wrap(net, about.model_copy(update={"picture": picture}), range(classes))
+    spec = about.picture.model_copy(update=dict(zip(("height", "width", "channels"), shape, strict=True)))
+    return registry.wrap(net, about.model_copy(update={"picture": spec}), range(classes))
 
 
 def test_linear_classifier_has_one_template_per_class():
@@ -75,8 +75,8 @@ def test_kernels_on_rgb_are_one_image_and_those_on_maps_one_per_pair():
     image = keras.Input((8, 8, 1), name="image")
     x = keras.layers.Flatten()(masked(expand([image, image])))
     net = keras.Model(image, keras.layers.Dense(10)(x), name="mine")
-    picture = zoo.card("linear").picture.model_copy(update={"height": 8, "width": 8})
-    classifier = registry.wrap(net, zoo.card("linear").model_copy(update={"picture": picture}), range(10))
+    spec = zoo.card("linear").picture.model_copy(update={"height": 8, "width": 8})
+    classifier = registry.wrap(net, zoo.card("linear").model_copy(update={"picture": spec}), range(10))
     _, found = layer_images.weight_images(classifier)
     assert [title for title, _ in found] == ["1 to 1", "2 to 1", "1 to 2", "2 to 2"]
     kernel = masked.get_weights()[0]
@@ -90,13 +90,13 @@ def test_memorized_images_are_drawn_without_preprocessing():
     net = zoo.build("nearest-neighbor", capacity=60)
     classifier = registry.wrap(net, zoo.card("nearest-neighbor"), range(10))
     generator = np.random.default_rng(0)
-    pictures, labels = generator.integers(0, 256, (50, 28, 28, 1), "uint8"), np.arange(50) % 4
+    images, labels = generator.integers(0, 256, (50, 28, 28, 1), "uint8"), np.arange(50) % 4
     with pytest.raises(ZooError, match="neighbors has nothing to draw before training"):
         layer_images.weight_images(classifier)
-    rules.Memorize().train_on_batch(net, classifier.preprocessing(pictures), labels)
+    rules.Memorize().train_on_batch(net, classifier.preprocessing(images), labels)
     _, found = layer_images.weight_images(classifier)
     assert [title for title, _ in found] == [each for each in "0123" for _ in range(10)]
-    np.testing.assert_array_equal(found[12][1], pictures[9, ..., 0])  # the third image of class 1
+    np.testing.assert_array_equal(found[12][1], images[9, ..., 0])  # the third image of class 1
 
 
 def test_layer_with_its_own_images():
@@ -181,9 +181,9 @@ def lenet():
 
 @pytest.fixture(scope="module")
 def seven():
-    picture = np.zeros((28, 28, 1), "uint8")
-    picture[6:9, 8:20], picture[9:22, 15:18] = 250, 220
-    return picture
+    image = np.zeros((28, 28, 1), "uint8")
+    image[6:9, 8:20], image[9:22, 15:18] = 250, 220
+    return image
 
 
 @pytest.mark.parametrize("name", ["c1", "s2_squash", "c3"])
@@ -214,25 +214,25 @@ def test_heat_map_lies_on_the_receptive_fields():
     kernel = np.zeros((3, 3, 1, 2), "float32")
     kernel[1, 1, 0, 1] = 1
     spot.set_weights([kernel, np.zeros(2)])
-    picture = np.zeros((21, 31, 1), "uint8")
-    picture[13, 5] = 200
-    values, extent, box = layer_images.heat_map(classifier, picture, "spot", 2)
+    image = np.zeros((21, 31, 1), "uint8")
+    image[13, 5] = 200
+    values, extent, box = layer_images.heat_map(classifier, image, "spot", 2)
     assert values.shape == (10, 15) and values.argmax() == 6 * 15 + 2
     assert extent == (0.5, 30.5, 20.5, 0.5)  # the center of unit (6, 2) is that of pixel (13, 5)
     assert extent[0] + (2 + 0.5) * 2 == 5.5 and extent[3] + (6 + 0.5) * 2 == 13.5
     assert box == (4, 12, 3, 3)
-    assert not layer_images.heat_map(classifier, picture, "spot", 1)[0].any()
+    assert not layer_images.heat_map(classifier, image, "spot", 1)[0].any()
     with pytest.raises(ZooError, match="layer spot has units 1 to 2, not 3"):
-        layer_images.heat_map(classifier, picture, "spot", 3)
+        layer_images.heat_map(classifier, image, "spot", 3)
     with pytest.raises(ZooError, match="has no feature maps"):
-        layer_images.heat_map(classifier, picture, "flatten", 3)
+        layer_images.heat_map(classifier, image, "flatten", 3)
 
 
 def test_heat_map_of_unknown_receptive_fields_covers_the_image():
     classifier = zoo.load("neocognitron")
-    picture = np.random.default_rng(0).integers(0, 256, classifier.input_image_shape, "uint8")
+    image = np.random.default_rng(0).integers(0, 256, classifier.input_image_shape, "uint8")
     height, width, _ = classifier.input_image_shape
-    values, extent, box = layer_images.heat_map(classifier, picture, "c1", 1)
+    values, extent, box = layer_images.heat_map(classifier, image, "c1", 1)
     assert values.shape == (10, 10) and extent == (0, width, height, 0) and box is None
 
 
@@ -306,7 +306,7 @@ def test_command_with_images(zoo_in_process, seven, tmp_path):
         Image.fromarray(np.roll(seven[..., 0], 2 * number, axis=0)).save(tmp_path / "photos" / f"{number}.png")
     child = zoo_in_process("show", "lenet5.mnist", "--layer", "c3", "--image", "photos/0.png", cwd=tmp_path)
     assert (child.returncode, child.stdout, child.stderr) == (0, "lenet5.mnist-c3-0.png: layer c3, 16 of 16\n", "")
-    (tmp_path / "photos" / "x.png").write_text("no picture")
+    (tmp_path / "photos" / "x.png").write_text("no image")
     child = zoo_in_process("show", "lenet5.mnist", "--layer", "rbf", "--unit", "8", "--data", "photos", cwd=tmp_path)
     assert child.returncode == 0 and child.stderr == ""
     *best, left_out, last = child.stdout.splitlines()

@@ -56,14 +56,14 @@ def pooled(x):
     return x.reshape(n, height // 2, 2, width // 2, 2, maps).max(axis=(2, 4))
 
 
-def lenet5_modern_in_numpy(net, pictures, scale, shift):
+def lenet5_modern_in_numpy(net, images, scale, shift):
     """The outputs of its layers by name, in NumPy."""
     weights = {layer.name: layer.get_weights() for layer in net.layers}
-    x = np.pad(pictures.astype("float64"), ((0, 0), (2, 2), (2, 2), (0, 0))) * scale + shift
+    x = np.pad(images.astype("float64"), ((0, 0), (2, 2), (2, 2), (0, 0))) * scale + shift
     out = {"c1": convolved(x, *weights["c1"])}
     out["s2"] = pooled(out["c1"])
     out["c3"] = convolved(out["s2"], *weights["c3"])
-    x = pooled(out["c3"]).reshape(len(pictures), -1)
+    x = pooled(out["c3"]).reshape(len(images), -1)
     for name in ("f5", "f6"):
         kernel, bias = weights[name]
         x = out[name] = np.maximum(x @ kernel + bias, 0)
@@ -135,8 +135,8 @@ def test_nets_that_are_not_a_chain():
     up, down = Both(name="both")(twice(keras.layers.ReLU(name="relu")(twice(image))))
     x = keras.layers.Flatten(name="flatten")(keras.layers.Concatenate(name="beside")([up, down]))
     net = keras.Model(image, keras.layers.Dense(3, name="scores")(x), name="mine")
-    picture = zoo.card("linear").picture.model_copy(update={"height": 4, "width": 4})
-    classifier = registry.wrap(net, zoo.card("linear").model_copy(update={"picture": picture}), range(3))
+    spec = zoo.card("linear").picture.model_copy(update={"height": 4, "width": 4})
+    classifier = registry.wrap(net, zoo.card("linear").model_copy(update={"picture": spec}), range(3))
     blank = np.zeros((2, 4, 4, 1), "uint8")
     with pytest.raises(ZooError, match="layer both has several outputs; choose a layer after it"):
         features.until(classifier, "both")
@@ -185,11 +185,11 @@ def test_duplicates_and_a_count_above_the_number_of_images():
     assert places.tolist() == [0, 2, 1] and distances[:2].tolist() == [0, 0] and distances[2] > 0
 
 
-def folder_of(pictures, folder):
-    for number, picture in enumerate(pictures):
+def folder_of(images, folder):
+    for number, image in enumerate(images):
         path = folder / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture[..., 0]).save(path)
+        Image.fromarray(image[..., 0]).save(path)
     return folder
 
 
@@ -197,7 +197,7 @@ def test_folder_is_read_batch_by_batch(modern, digit_images, tmp_path, monkeypat
     """A file that is not an image is skipped, and the other vectors keep their paths."""
     monkeypatch.setattr(features, "BATCH", 2)
     folder = folder_of(digit_images, tmp_path / "photos")
-    (folder / "a" / "-.png").write_text("no picture")
+    (folder / "a" / "-.png").write_text("no image")
     found, problems = features.of_folder(modern, "lenet5-modern.mnist", folder)
     assert found.paths == ("a/0.png", "a/2.png", "a/4.png", "b/1.png", "b/3.png")
     assert found.layer == "f6" and found.folder == str(folder.resolve()) and found.fingerprint == modern.fingerprint()
@@ -379,7 +379,7 @@ def test_receptive_fields():
 def test_commands(zoo_in_process, digit_images, tmp_path, monkeypatch, capsys):
     """From a folder to the images most similar to one: itself, then the shifted one."""
     folder_of(digit_images, tmp_path / "photos")
-    (tmp_path / "photos" / "b" / "x.png").write_text("no picture")
+    (tmp_path / "photos" / "b" / "x.png").write_text("no image")
     child = zoo_in_process("features", "lenet5-modern.mnist", "photos", "--out", "kept.npz", cwd=tmp_path)
     assert child.returncode == 0 and child.stderr == ""
     first, second, last = child.stdout.splitlines()

@@ -232,9 +232,9 @@ def test_computes_what_caffe_computes(model, version, shape):
     weights = arrays()
     little = net()
     converters.convert(little, model(weights, version=version, shape=shape), NAMES, "caffe")
-    pictures = np.random.default_rng(4).normal(size=(3, 12, 11, 3)).astype("float32")
-    expected = [forward(weights, picture[:, :, ::-1].transpose(2, 0, 1)) for picture in pictures]
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(little(pictures)), expected, rtol=1e-4, atol=1e-5)
+    images = np.random.default_rng(4).normal(size=(3, 12, 11, 3)).astype("float32")
+    expected = [forward(weights, image[:, :, ::-1].transpose(2, 0, 1)) for image in images]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(little(images)), expected, rtol=1e-4, atol=1e-5)
     assert np.abs(np.diff(expected, axis=0)).max() > 0.1  # the outputs differ between images
 
 
@@ -265,9 +265,9 @@ def test_dense_layer_on_an_rgb_image(model):
     linear = keras.Model(image, keras.layers.Dense(5, name="ip")(keras.layers.Flatten()(image)))
     weights = arrays({"ip": [(5, 24), (5,)]})
     converters.convert(linear, model(weights), {"ip": "ip"}, "caffe")
-    picture = np.random.default_rng(5).normal(size=(1, 2, 4, 3)).astype("float32")
-    expected = weights["ip"][0] @ picture[0, :, :, ::-1].transpose(2, 0, 1).ravel() + weights["ip"][1]
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(linear(picture))[0], expected, rtol=1e-4, atol=1e-5)
+    image = np.random.default_rng(5).normal(size=(1, 2, 4, 3)).astype("float32")
+    expected = weights["ip"][0] @ image[0, :, :, ::-1].transpose(2, 0, 1).ravel() + weights["ip"][1]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(linear(image))[0], expected, rtol=1e-4, atol=1e-5)
 
 
 # Other files.
@@ -502,9 +502,9 @@ def test_import_of_a_local_file(lenet, tmp_path, zoo_in_process):
     assert classifier.card == "lenet-caffe" and classifier.weights_name is None and classifier.class_ids is None
     bare = zoo.build("lenet-caffe")
     converters.convert(bare, lenet, zoo.card("lenet-caffe").imports["caffe"], "caffe")
-    pictures = np.random.default_rng(6).integers(0, 256, (2, 28, 28, 1)).astype("float32")
+    images = np.random.default_rng(6).integers(0, 256, (2, 28, 28, 1)).astype("float32")
     np.testing.assert_allclose(
-        classifier(pictures), bare(pictures * zoo.card("lenet-caffe").preprocessing.scale), rtol=1e-4, atol=1e-5
+        classifier(images), bare(images * zoo.card("lenet-caffe").preprocessing.scale), rtol=1e-4, atol=1e-5
     )
 
 

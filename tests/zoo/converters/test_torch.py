@@ -183,10 +183,10 @@ def test_values_are_loaded_on_demand(saved):
 def test_computes_what_torch_computes(saved, archive):
     built, little = original(), net()
     converters.convert(little, saved(built.state_dict(), archive), NAMES, "torch")
-    pictures = np.random.default_rng(4).normal(size=(3, 12, 11, 3)).astype("float32")
+    images = np.random.default_rng(4).normal(size=(3, 12, 11, 3)).astype("float32")
     with torch.no_grad():
-        expected = built(torch.from_numpy(pictures.transpose(0, 3, 1, 2).copy())).numpy()
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(little(pictures)), expected, rtol=1e-4, atol=1e-5)
+        expected = built(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(little(images)), expected, rtol=1e-4, atol=1e-5)
     assert np.abs(np.diff(expected, axis=0)).max() > 0.01
 
 
