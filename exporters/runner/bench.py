@@ -1,4 +1,4 @@
-"""Measure images a second and latencies on this board."""
+"""Measure throughput and latency on this board."""
 
 import functools
 import time
@@ -35,7 +35,7 @@ def main():
 
 
 def _timed(run, pictures, limit):
-    """Return how long each run took, in seconds, until these are as many as the limit."""
+    """Return the time of each run in seconds; repeat until `limit` seconds have passed."""
     seconds, end = [], time.perf_counter() + limit
     while not seconds or time.perf_counter() < end:
         start = time.perf_counter()
@@ -50,7 +50,7 @@ def _tell(what, milliseconds):
 
 
 def _where(arguments):
-    """Return the board, and what runs the model there."""
+    """Return the board and what runs the model on it, as text."""
     board = sidecar.machine()
     if arguments.cpu:
         return f"{board}, the CPU"
@@ -60,8 +60,10 @@ def _where(arguments):
 
 def _arguments():
     parser = command.parser(__doc__)
-    parser.add_argument("--batch", type=command.positive, metavar="N", help="pictures at a time (default: what is usual)")
-    parser.add_argument("--seconds", type=command.duration, default=5.0, help="how long to measure (default: 5)")
+    parser.add_argument(
+        "--batch", type=command.positive, metavar="N", help="images per batch (default: the optimal batch of the profile)"
+    )
+    parser.add_argument("--seconds", type=command.duration, default=5.0, help="seconds to measure (default: 5)")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Build an engine of model.onnx for this board's GPU, try it once, and write it with what it was built from beside it."""
+"""Build an engine from model.onnx for this board's GPU, run it once, and write it with a JSON file of its origin."""
 
 import argparse
 import os
@@ -30,7 +30,7 @@ def main():
 
 
 def build(path, bundle, profile, workspace, core):
-    """Write an engine, run it once, and return the version of TensorRT; in a process of its own."""
+    """Write an engine, run it once, and return the TensorRT version; runs in a child process."""
     trt = engine.imported()
     _tell_version(bundle, trt.__version__)
     ranges = files.calibration(bundle) if bundle["calibration"] else None
@@ -51,7 +51,7 @@ def _device():
 
 
 def _dla_core(arguments, bundle):
-    """Return the number of the DLA core, or None for the GPU alone."""
+    """Return the DLA core, or None for the GPU alone."""
     core = arguments.dla_core
     if core is None:
         return 0 if bundle["dla"] else None
@@ -94,15 +94,15 @@ def _mend(died, workspace, profile):
 
 def _arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", default=files.ENGINE, help="file of the engine (default: model.engine of this folder)")
+    parser.add_argument("--out", default=files.ENGINE, help="engine file to write (default: model.engine in this folder)")
     parser.add_argument(
-        "--workspace", type=command.positive, metavar="MB", help="memory that one layer may use in the build"
+        "--workspace", type=command.positive, metavar="MB", help="workspace of the builder: memory that one layer may use"
     )
     parser.add_argument(
-        "--dla-core", type=int, choices=(-1, 0, 1), help="the DLA core that takes what it can, or -1 for none"
+        "--dla-core", type=int, choices=(-1, 0, 1), help="DLA core for the layers that it supports, or -1 for none"
     )
     for name in ("min", "opt", "max"):
-        parser.add_argument(f"--{name}-batch", type=command.positive, metavar="N", help="pictures at a time")
+        parser.add_argument(f"--{name}-batch", type=command.positive, metavar="N", help=f"{name} batch of the profile")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Classify pictures, or what a camera sees."""
+"""Classify images or the frames of a camera."""
 
 import sys
 
@@ -7,7 +7,7 @@ import numpy as np
 from board import command, files, pictures, typed
 from board.files import BundleError
 
-# NVIDIA's source for cameras at the board's own connector; OpenCV takes the newest frame.
+# NVIDIA's GStreamer source for cameras at the CSI connector; OpenCV reads the newest frame.
 CSI = (
     "nvarguscamerasrc ! video/x-raw(memory:NVMM), width=1280, height=720, framerate=30/1 ! nvvidconv ! "
     "video/x-raw, format=BGRx ! videoconvert ! video/x-raw, format=BGR ! appsink drop=true max-buffers=1"
@@ -42,7 +42,7 @@ def main():
 
 
 def _frames(camera):
-    """Yield frames, (height, width, 3) blue, green, red, until there are no more."""
+    """Yield (height, width, 3) BGR frames until the stream ends."""
     try:
         import cv2
     except ImportError as error:
@@ -68,11 +68,11 @@ def _frames(camera):
 
 def _arguments():
     parser = command.parser(__doc__)
-    parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="a file, PNG or JPEG or whatever is decoded here")
+    parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="image file, such as PNG or JPEG")
     parser.add_argument(
-        "--camera", help="number of a USB camera, csi, or a video or stream that OpenCV opens; Ctrl-C ends it"
+        "--camera", help="number of a USB camera, csi, or a video or stream that OpenCV opens; stop with Ctrl-C"
     )
-    parser.add_argument("--top", type=command.positive, default=5, help="classes that are told (default: 5)")
+    parser.add_argument("--top", type=command.positive, default=5, help="number of classes to print (default: 5)")
     arguments = parser.parse_args()
     if bool(arguments.pictures) == (arguments.camera is not None):
         parser.error("give pictures or --camera")

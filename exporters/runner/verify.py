@@ -1,4 +1,4 @@
-"""Compare what the engine computes with what the model computed on the workstation."""
+"""Compare the scores of the engine with those of the model on the workstation."""
 
 import os
 
@@ -27,7 +27,7 @@ def main():
 
 def _arguments():
     parser = command.parser(__doc__)
-    slow = "where a picture takes long: batches of N at most, and about N pictures of each"
+    slow = "for a slow model: batches of at most N, and about N images of each batch size"
     parser.add_argument("--most", type=command.positive, metavar="N", help=slow)
     return parser.parse_args()
 

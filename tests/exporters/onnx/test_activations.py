@@ -1,3 +1,5 @@
+"""The comparison of a model with its file layer by layer."""
+
 import keras
 import numpy as np
 import onnx
@@ -12,7 +14,7 @@ PICTURES = np.random.default_rng(0).normal(size=(11, 6, 5, 3)).astype("float32")
 
 
 class Doubled(keras.layers.Layer):
-    """A layer that holds two others of one name."""
+    """A layer with two inner layers of the same name."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -29,7 +31,7 @@ class Doubled(keras.layers.Layer):
 
 @pytest.fixture(scope="module")
 def model():
-    """A convolution, one in a block, a mean and a product."""
+    """Return a model of a convolution, a convolution in a block, a mean and a dense layer."""
     keras.utils.set_random_seed(3)
     given = keras.Input((4, 3, 4), name="maps")
     block = keras.Model(given, keras.layers.Conv2D(5, 2, activation="tanh", name="conv")(given), name="block")
@@ -41,7 +43,7 @@ def model():
 
 
 def save(model, path, change=lambda name, array: array, dropped=(), layout="NCHW"):
-    """Write the model's graph by hand, its tensors named as the layers; change(name, array) may give other weights."""
+    """Write the model as ONNX with tensors named like the layers; change(name, array) can replace weights."""
     outer, inner, dense = model.get_layer("conv"), model.get_layer("block").get_layer("conv"), model.get_layer("dense")
     weights = {}
     for name, layer in (("conv", outer), ("block", inner), ("dense", dense)):
@@ -148,7 +150,7 @@ def test_other_shape_and_nan_are_differences(model, tmp_path):
 
 
 def test_inputs_beyond_the_first_batch_are_compared_too(model, tmp_path):
-    """Only the last input makes a map negative, and what is done to such values shows there alone."""
+    """Only the last input gives negative values, and only these differ."""
     path = save(model, tmp_path / "net.onnx")
     proto = onnx.load(path)
     next(node for node in proto.graph.node if node.op_type == "Relu").op_type = "Abs"
@@ -173,7 +175,7 @@ def test_file_that_does_not_run_has_no_difference(model, tmp_path):
 
 
 def test_model_is_restored(model, tmp_path):
-    """Also one whose layer has a `call` of its own, and after a run that fails."""
+    """Also if a layer has its own `call` attribute, and after a run that fails."""
     path, layer = save(model, tmp_path / "net.onnx"), model.get_layer("relu")
     own = layer.call = lambda x: 0 * x
     try:
@@ -228,7 +230,7 @@ def test_layers_inside_time_distributed_are_skipped(tmp_path):
 
 
 def test_exported_file_matches_layer_by_layer(tmp_path):
-    """What the exporter writes, of a net with all that is turned and folded: groups, normalization, pools, a flatten."""
+    """An exported model with everything that is transposed and folded: groups, normalization, pooling, flatten."""
     from exporters import samples, source
     from exporters.onnx import convert, files
 

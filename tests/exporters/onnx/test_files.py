@@ -1,3 +1,5 @@
+"""Writing and reading ONNX files."""
+
 import os
 import resource
 import signal
@@ -22,7 +24,7 @@ def end(name, sizes, kind=TensorProto.FLOAT):
 
 
 def net(seed=0, width=500):
-    """x @ w + b, as an `onnx_ir.Model` with arrays in memory; w is 4 x width, and b is not in the order of names."""
+    """Return x @ w + b as an `onnx_ir.Model` with arrays in memory; w is (4, width), and b is not in order of names."""
     generator = np.random.default_rng(seed)
     arrays = {"w": generator.standard_normal((4, width), "float32"), "b": np.arange(width, dtype="float32")}
     x, y = (
@@ -44,7 +46,7 @@ X = np.random.default_rng(9).normal(size=(3, 4)).astype("float32")
 
 
 def all_kinds():
-    """A model with a branch, a function, texts, and tensors of every width."""
+    """Return a model with a branch, a function, strings, and tensors of every bit width."""
     inner = [
         helper.make_graph(
             [helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.float32([number])))],
@@ -85,7 +87,7 @@ def all_kinds():
 
 
 def by_protobuf(model):
-    """What protobuf writes of a model whose weights are sorted, without what it says of their types a second time."""
+    """Return protobuf's bytes of a model with sorted weights, without their redundant value infos."""
     proto = ir.to_proto(model)
     tensors = sorted(proto.graph.initializer, key=lambda tensor: tensor.name)
     told = [value for value in proto.graph.value_info if value.name not in {tensor.name for tensor in tensors}]
@@ -129,7 +131,7 @@ def test_weight_metadata_is_preserved(tmp_path):
 
 
 def test_typed_value_fields_are_saved_as_raw_data(tmp_path):
-    """Others write `float_data` in place of `raw_data`."""
+    """Other writers use `float_data` instead of `raw_data`."""
     model, weights = net(width=3)
     proto = ir.to_proto(model)
     del proto.graph.initializer[:]
@@ -172,7 +174,7 @@ def test_another_process_writes_the_same_bytes(tmp_path):
 
 @pytest.fixture
 def small(monkeypatch):
-    """As if protobuf could not read more than 1,000 bytes."""
+    """The protobuf limit is lowered to 1,000 bytes."""
     monkeypatch.setattr(files, "MAX_PROTOBUF_BYTES", 1000)
 
 
@@ -191,7 +193,7 @@ def test_large_weights_are_external(tmp_path, small):
 
 
 def test_small_tensor_stays_inline(tmp_path, small):
-    """Shapes are read without the weights."""
+    """Readers need shapes without loading the weights."""
     model, weights = net(width=200)  # 3,200 bytes, and a bias of 800
     files.save(model, tmp_path / "net.onnx")
     tensors = {

@@ -1,3 +1,5 @@
+"""Conversion to float16."""
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -12,7 +14,7 @@ from zoo.errors import ZooError
 
 
 def graph(nodes, constants, shape=(4,), pixels=TensorProto.UINT8):
-    """A graph from (batch, *shape) pictures to scores."""
+    """Return a graph from (batch, *shape) images to scores."""
     ends = [
         helper.make_tensor_value_info("pictures", pixels, ["batch", *shape]),
         helper.make_tensor_value_info("scores", TensorProto.FLOAT, None),
@@ -24,7 +26,7 @@ def graph(nodes, constants, shape=(4,), pixels=TensorProto.UINT8):
 
 
 def dense(weight, pixels=TensorProto.UINT8):
-    """pictures -> divided by 255 -> Gemm -> Relu -> halved."""
+    """Return a graph: pictures -> / 255 -> Gemm -> Relu -> / 2."""
     given = "cast" if pixels == TensorProto.UINT8 else "pictures"
     nodes = [
         *([helper.make_node("Cast", ["pictures"], ["cast"], "cast", to=1)] if given == "cast" else []),
@@ -110,7 +112,7 @@ def test_pixels_in_float32_are_cast_once(weight, pictures):
 
 @pytest.mark.parametrize("name", ["mlp", "neocognitron"])
 def test_float32_pixels_are_as_precise_as_uint8(name):
-    """Untrained, their weights for raw pixels are below what float16 holds, but for the fractions of pixels."""
+    """In untrained models the weights for raw pixels are below the range of float16 without rescaled pixels."""
     classifier = zoo.load(name)
     small, large = (half.to_half(convert.convert(source.find(classifier, pixels=each))) for each in ("uint8", "float32"))
     shape = classifier.input_image_shape
@@ -187,7 +189,7 @@ def test_normalization_stays_float32():
 
 
 def test_layer_that_reads_squares_stays_float32():
-    """As in a normalization that is written as a convolution of squares."""
+    """As in LRN that is replaced by a convolution of squares."""
     nodes = [
         helper.make_node("Cast", ["pictures"], ["cast"], "cast", to=1),
         helper.make_node("Mul", ["cast", "cast"], ["square"], "square"),

@@ -1,3 +1,5 @@
+"""`zoo info` for ONNX files."""
+
 import collections
 import json
 import math
@@ -31,7 +33,7 @@ def lenet(tmp_path_factory):
 
 @pytest.fixture
 def foreign(tmp_path):
-    """A file that the zoo has not written, with names that would clear a terminal."""
+    """Return a file that the zoo did not export, with terminal control characters in names."""
     tensors = [numpy_helper.from_array(np.zeros((2, 3), "float32"), "w")]
     sizes = [None, "\x1b[2J", 3]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes) for name in ("a\nb", "y")]

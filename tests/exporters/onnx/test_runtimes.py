@@ -1,3 +1,5 @@
+"""The runtimes that read ONNX files."""
+
 import subprocess
 import sys
 
@@ -30,7 +32,7 @@ def save(path, nodes, given, result, constants=(), opset=13, domains=(), **optio
 
 
 def save_net(path, layout="NCHW", pixels="uint8", scores="float32", scale=1.0, **options):
-    """Write a net of a convolution and a product, which takes pictures of 5x4 pixels in a layout."""
+    """Write a model with a convolution and a dense layer for 5x4 images in a layout."""
     types = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
     turn = [helper.make_node("Transpose", ["cast"], ["first"], perm=[0, 3, 1, 2])] if layout == "NHWC" else []
     nodes = [
@@ -48,7 +50,7 @@ def save_net(path, layout="NCHW", pixels="uint8", scores="float32", scale=1.0, *
 
 
 def net(pictures):
-    """The same net, as loops."""
+    """The same model as NumPy loops."""
     scores = []
     for picture in np.asarray(pictures, "float64"):
         maps = np.zeros((6, 4, 3))
@@ -97,7 +99,7 @@ def test_the_reference_binds_at_full_precision_and_takes_a_static_batch_of_a_sma
 
 
 def test_inputs_other_than_images_are_not_transposed(tmp_path):
-    """Rows of numbers have no channels; nor has what has four axes, where no layout is known."""
+    """Rows have no channels, nor do four axes without a known layout."""
     relu = [helper.make_node("Relu", ["pictures"], ["scores"])]
     path = save(tmp_path / "rows.onnx", relu, (TensorProto.FLOAT, ["n", 7]), (TensorProto.FLOAT, ["n", 7]))
     rows = GENERATOR.normal(size=(3, 7))
@@ -116,7 +118,7 @@ def test_external_weights_are_found(tmp_path, name):
 
 
 def normalized(x, size, alpha, beta, bias):
-    """The formula of ONNX' documentation, as loops."""
+    """The formula of the ONNX documentation as loops."""
     y = np.empty(x.shape)
     for n, c, h, w in np.ndindex(*x.shape):
         low, high = max(0, c - (size - 1) // 2), min(x.shape[1] - 1, c + size // 2)
@@ -198,7 +200,7 @@ def test_runtimes_without_an_operator_are_skipped(tmp_path):
 
 @pytest.mark.parametrize(("opset", "axes", "left_out"), [(13, [1, 2, 4], True), (18, [1, 2, 4], True), (13, [2, 3], False)])
 def test_opencv_is_skipped_for_reductions_that_it_computes_wrongly(tmp_path, opset, axes, left_out):
-    """Once OpenCV is right, so that the third assertion fails, it may be asked again."""
+    """If the last assertion fails, OpenCV has fixed its bug and need not be skipped any more."""
     given = {"axes": np.array(axes)} if opset == 18 else {}
     node = helper.make_node("ReduceMean", ["pictures", *given], ["scores"], **({} if given else {"axes": axes}))
     ends = [(TensorProto.FLOAT, ["n", 4, 5, 6, 2]), (TensorProto.FLOAT, [1 if i in axes else None for i in range(5)])]
@@ -245,7 +247,7 @@ def test_onnxruntime_runs_on_the_cpu_with_and_without_its_optimizations(tmp_path
 
 
 def test_openvino_sends_no_telemetry(tmp_path):
-    """OpenVINO's package would send an event over the network each time that it is imported."""
+    """OpenVINO would send an event over the network on each import."""
     path = save_net(tmp_path / "net.onnx")
     script = (
         "import sys\n"
@@ -258,7 +260,7 @@ def test_openvino_sends_no_telemetry(tmp_path):
 
 
 def test_shared_int8_weight_is_read_without_exact_sums(tmp_path):
-    """Two products share a weight of eight bits, as in a stranger's file."""
+    """Two products share an 8-bit weight, as another exporter may write it."""
     weight = np.eye(4, dtype="int8") * 100
     constants = {"weight": weight, "scale": np.float32(0.01), "zero": np.int8(0), "step": np.float32(0.1)}
     nodes = [helper.make_node("DequantizeLinear", ["weight", "scale", "zero"], ["read"])]

@@ -1,4 +1,4 @@
-"""Graphs of the zoo and made-up ones, and a board."""
+"""Exported and synthetic graphs, and a board."""
 
 import dataclasses
 import functools
@@ -16,7 +16,7 @@ from exporters.quantization import insert
 
 @pytest.fixture(scope="session")
 def board():
-    """Return a function: facts that differ -> a Jetson Nano with them."""
+    """Return a function: changed facts -> a Jetson Nano with these facts."""
     return functools.partial(dataclasses.replace, targets.target("nano"))
 
 

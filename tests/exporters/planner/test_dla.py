@@ -7,7 +7,7 @@ FP16 = np.float16
 
 
 def reason(graph, version="8.5.2", precision="fp16"):
-    """The only reason of a graph of one layer."""
+    """Return the reason for the only layer of a graph."""
     (found,) = dla.place(graph, version, precision).values()
     return found
 

@@ -98,7 +98,7 @@ def test_graph_and_weights_are_not_modified(exported):
 
 
 def naive_macs(pixels, weight, group=1, stride=1):
-    """Count the products of a convolution without a border, one by one."""
+    """Count the multiplications of a convolution without padding, one by one."""
     count = 0
     for row in range(0, pixels.shape[1] - weight.shape[2] + 1, stride):
         for column in range(0, pixels.shape[2] - weight.shape[3] + 1, stride):

@@ -9,7 +9,7 @@ MIB = 2**20
 
 
 def chain(*sizes):
-    """Layers that each read the output of the one before; sizes of the tensors, the network's input first."""
+    """Return a chain of layers for the sizes of its tensors, the network's input first."""
     return [
         layers.Layer(f"l{number}", "Relu", 0, {}, {f"t{number}": before}, {f"t{number + 1}": after}, "fp32")
         for number, (before, after) in enumerate(itertools.pairwise(sizes))
@@ -17,7 +17,7 @@ def chain(*sizes):
 
 
 def naive_peak_live_bytes(found):
-    """Play the layers one by one, and drop a tensor when nobody will read it any more; the ends stay."""
+    """Run the layers one by one and free each tensor after its last reader; input and output stay."""
     written, read = set(), set()
     for layer in found:
         read |= set(layer.inputs)

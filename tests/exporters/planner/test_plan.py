@@ -1,4 +1,4 @@
-"""Plans of real nets: what they say agrees with the net, and with the settings that they were made for."""
+"""Plans of models of the zoo agree with the model and with the settings."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ def settings(target, precision=None, **options):
 
 @pytest.fixture(scope="module")
 def graphs():
-    """LeNet-5, exported with either type of pixels."""
+    """Return LeNet-5 exported with each type of pixels."""
     return {pixels: convert.convert(source.find(LENET, pixels=pixels)) for pixels in ("uint8", "float32")}
 
 
@@ -38,7 +38,7 @@ def planned(graphs):
 
 
 def test_macs_of_lenet5_equal_the_paper(planned):
-    """Maps, pixels of a map, weights of a pixel; the file has C3's full window, with zeros where the table has no map."""
+    """Channels x pixels x weights per pixel; the file has a dense C3 kernel, with zeros for missing connections."""
     c1, s2, c3, s4 = 6 * 28**2 * 25, 6 * 14**2 * 4, 16 * 10**2 * (6 * 25), 16 * 5**2 * 4
     c5, f6 = 120 * (16 * 25), 84 * 120
     assert [layer.macs for layer in planned("orin-nano").layers if layer.macs] == [c1, s2, c3, s4, c5, f6]
@@ -65,7 +65,7 @@ def test_estimates_are_for_one_image_and_the_optimal_batch(planned):
 
 
 def test_no_board_is_faster_than_its_memory(planned):
-    """Each weight is read once, so a picture takes at least the weights' time."""
+    """Each weight is read once, so an image takes at least the time to read the weights."""
     for name in ("nano", "orin-nano", "h100"):
         found = planned(name, "fp16")
         bandwidth = found.settings.target.memory_bandwidth_gbs * 1e9
@@ -142,7 +142,7 @@ def test_uint8_input_is_an_error_if_unsupported(graphs):
 
 
 def test_unsupported_operator_is_an_error():
-    """Of alexnet-cifar's layers without shared kernels; ONNX has Einsum since operator set 12, TensorRT since 8.2."""
+    """alexnet-cifar's locally connected layers need Einsum: in ONNX since opset 12, in TensorRT since 8.2."""
     for jetpack, opset, known in (("4.6", None, False), ("4.6", 11, True), ("4.6.2", None, True), ("4.5.1", None, True)):
         told = settings("nano", "fp32", jetpack=jetpack, opset=opset)
         graph = convert.convert(source.find("alexnet-cifar", pixels=told.pixels), told.opset, told.ir)

@@ -1,4 +1,4 @@
-"""What is refused, with what would work instead; and what else a target settles."""
+"""Settings of a target: errors name working alternatives, and defaults follow the target."""
 
 import re
 
@@ -57,7 +57,7 @@ def test_unsupported_settings_name_the_supported_ones(name, options, message):
 
 
 def test_suggested_settings_are_supported():
-    """Follow each offer of a value for an option."""
+    """Apply each suggested option."""
     followed = 0
     for name, options, _ in REFUSED:
         with pytest.raises(ZooError) as refusal:

@@ -1,4 +1,4 @@
-"""The lines for trtexec, against a table of which version knows which flag, and of what each line has to say."""
+"""The trtexec commands, against a table of the flags of each version and of the required options."""
 
 import shlex
 
@@ -21,7 +21,7 @@ LIFE = {
 
 
 def words(name, precision, **options):
-    """Return the flags of a line, and their values."""
+    """Return the flags of a command and their values."""
     told = resolve(EngineOptions(name, precision=precision, **options))
     program, *rest = shlex.split(trtexec.line(told, "pictures", (3, 227, 227)))
     assert program.endswith("trtexec")

@@ -12,7 +12,7 @@ from zoo.errors import ZooError
 
 
 def net(weight=2.0):
-    """pictures (batch, 4, 4, 1) uint8 -> doubled -> minus 100."""
+    """Return a graph: (batch, 4, 4, 1) uint8 images -> x 2 -> - 100."""
     constants = [
         onnx.numpy_helper.from_array(np.array(value, "float32"), name)
         for name, value in (("double/factor", weight), ("shift/offset", -100))
@@ -113,7 +113,7 @@ def test_percentiles_are_those_of_onnxruntime(name):
 
 @pytest.mark.parametrize("name", ["gauss", "laplace", "outliers"])
 def test_entropy_is_close_to_onnxruntime(name):
-    """Theirs looks at both signs, with half the levels for each, and joins bins otherwise; the minimum is flat."""
+    """onnxruntime's has bins for both signs, with half the levels each, and merges them differently; the minimum is flat."""
     values = distributions()[name]
     counts, largest = histogram(values)
     collector = theirs.HistogramCollector("entropy", True, 2 * calibrate.BINS + 1, 255, calibrate.PERCENTILE, None)
@@ -123,7 +123,7 @@ def test_entropy_is_close_to_onnxruntime(name):
 
 
 def test_entropy_ignores_the_zeros_of_a_relu():
-    """Nor do they count in NVIDIA's; with them the best range would be one in which zero is alone in its level."""
+    """NVIDIA's method ignores them, too; otherwise the best range would give zero a level of its own."""
     found = {name: histogram(distributions()[name]) for name in ("gauss", "rectified")}
     gauss, rectified = (largest * calibrate.entropy(counts) for counts, largest in found.values())
     assert rectified == pytest.approx(gauss, rel=0.15)

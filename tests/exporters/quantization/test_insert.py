@@ -30,7 +30,7 @@ def weights(seed=1):
 
 
 def net(changed=None, opset=13):
-    """Two convolutions, the second in two groups, a pool, a Gemm and one whose weight is transposed; 8x8 grey pictures."""
+    """Return two convolutions (one grouped), a pool, a Gemm and a transposed Gemm, for 8x8 gray images."""
     arrays = {**weights(), **(changed or {}), "flat/shape": np.array([-1, 24], "int64")}
     nodes = [
         helper.make_node("Cast", ["pictures"], ["cast"], "cast", to=1),
@@ -75,13 +75,13 @@ def operators(model, kind):
 
 
 def fake(x, largest):
-    """What is left of float32 values in multiples of largest / 127, in float64."""
+    """Round float32 values to multiples of largest / 127, in float64."""
     step = np.float64(np.float32(largest) / np.float32(127))
     return np.clip(np.rint(x / step), -128, 127) * step
 
 
 def fake_rows(weight, axis):
-    """What is left of a weight, each of its output channels in multiples of its own 127th."""
+    """Round each output channel of a weight to multiples of its largest magnitude / 127."""
     rows = np.moveaxis(weight, axis, 0)
     return np.moveaxis(np.stack([fake(row.astype("float64"), np.abs(row).max()) for row in rows]), 0, axis)
 
@@ -99,7 +99,7 @@ def convolved(x, kernel, bias=0.0, groups=1):
 
 
 def simulated(pictures, ranges, arrays):
-    """The net in INT8, written out in NumPy."""
+    """The INT8 model in NumPy."""
     x = fake(pictures.transpose(0, 3, 1, 2).astype("float64"), ranges["cast"])
     x = convolved(x, fake_rows(arrays["conv1/kernel"], 0), arrays["conv1/bias"])
     x = fake(np.maximum(x, 0), ranges["conv1"])
@@ -186,7 +186,7 @@ def test_conversion_is_deterministic_and_does_not_modify_the_model(ranges):
 
 
 def optimize(model, folder):
-    """Return the path of what onnxruntime makes of a model."""
+    """Write the graph that onnxruntime optimizes a model to, and return its path."""
     ir.save(model, folder / "model.onnx")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -196,7 +196,7 @@ def optimize(model, folder):
 
 
 def test_onnxruntime_computes_in_integers(ranges, tmp_path):
-    """The last layer too, although it has a bias and gives float32."""
+    """Also the last layer, which has a bias and float32 output."""
     bias = {"out/bias": np.array([1, -2, 3], "float32")}
     found = [node.op_type for node in onnx.load(optimize(insert.quantize(net(bias), ranges), tmp_path)).graph.node]
     assert [found.count(name) for name in ("QLinearConv", "QGemm", "Conv", "FusedConv", "Gemm")] == [2, 2, 0, 0, 0]
@@ -230,7 +230,7 @@ def test_invalid_exclusions_and_opsets_are_errors(ranges):
 
 
 def test_shared_weight_is_duplicated():
-    """Else onnxruntime refuses it where its sums are to be exact on any processor, as the gate wants it."""
+    """onnxruntime does not support a shared weight with exact sums, which the verification uses."""
     nodes = [
         helper.make_node("Gemm", ["x", "twice/kernel"], ["first"], "first"),
         helper.make_node("Gemm", ["first", "twice/kernel"], ["scores"], "second"),

@@ -20,7 +20,7 @@ NAME = "lenet5-modern.mnist"
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
-    """The net in float32, as `zoo export` writes it."""
+    """Return a float32 file written by `zoo export`."""
     path = tmp_path_factory.mktemp("full") / "full.onnx"
     files.save(convert.convert(source.find(NAME)), path)
     return path
@@ -88,7 +88,7 @@ def test_float16_needs_no_images(full, tmp_path):
 
 
 def test_layers_are_excluded_until_the_drop_is_accepted(full, digits, about, tmp_path, monkeypatch):
-    """With ranges that are a hundred times too small the first layer's input loses most."""
+    """With ranges a hundred times too small, the input of the first layer loses most."""
     calibrated = pipeline.cache.calibrated
 
     def too_small(*arguments):
@@ -107,7 +107,7 @@ def test_layers_are_excluded_until_the_drop_is_accepted(full, digits, about, tmp
 
 
 def test_model_that_float16_cannot_hold_is_compared_without_it(tmp_path):
-    """Two layers of which one has weights too small and the other, whose product with them is as before, too large."""
+    """One layer has weights too small for float16 and the next one too large; their product is unchanged."""
     keras.utils.set_random_seed(4)
     parts = [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(32, "relu", name="small")]
     net = keras.Sequential([*parts, keras.layers.Dense(3, name="large")])

@@ -17,7 +17,7 @@ SPREAD = 3000.0
 
 
 def net():
-    """A net of three layers of which the second is fragile: one of its inputs is so large that INT8 cannot tell the others.
+    """Return a model with a fragile second layer: one input is so large that INT8 cannot distinguish the others.
 
     What is large is a constant of the first layer, and the second takes it away again; the third compares.
     """
@@ -117,7 +117,7 @@ def test_failed_search_reports_the_smallest_drop(ranges):
     drops = []
 
     def pretended(model):
-        """Never as good as float32, the worse the more is quantized."""
+        """Return an accuracy below that of float32, which drops with each quantized layer."""
         quantized = sum(name.endswith("_quantized") for name in model.graph.initializers)
         drops.append(10.0 * quantized)
         return 90 - drops[-1]
