@@ -46,7 +46,7 @@ REFUSED = [
     ("nano", {"batches": (8, 1, 64)}, "as in --batch 1,8,64; given was --batch 8,1,64"),
     ("nano", {"batches": (0, 1, 2)}, "given was --batch 0,1,2"),
     ("nano", {"batches": (1, 2)}, "given was --batch 1,2"),
-    ("orin-nx", {"dla": True, "jetpack": "6.2.3", "batches": (1, 8, 8)}, "of one size; give --batch 8"),
+    ("orin-nx", {"dla": True, "jetpack": "6.2.3", "batches": (1, 8, 8)}, "have one size; give --batch 8"),
 ]
 
 
