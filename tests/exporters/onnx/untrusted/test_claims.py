@@ -73,7 +73,7 @@ def test_control_characters_are_escaped_in_messages(capsys, with_metadata):
     [
         ([2**20, 1, 28, 28], "takes 1,048,576 inputs at a time"),
         ([0, 1, 28, 28], "takes 0 inputs at a time"),
-        ([], "not one input and one output"),
+        ([], "must have one numeric input and one numeric output"),
         (["n", 1, 28], r"takes inputs of .*, the model of \(1, 28, 28\)"),
         (["n", 1, 20, 28], r"takes inputs of .*, the model of \(1, 28, 28\)"),
     ],
@@ -92,5 +92,5 @@ def test_second_input_is_rejected(mine):
     proto = onnx.load(mine / "mine.onnx")
     proto.graph.input.append(value_info("second", ["n"]))
     (mine / "changed.onnx").write_bytes(proto.SerializeToString())
-    with pytest.raises(ZooError, match="not one input and one output"):
+    with pytest.raises(ZooError, match="must have one numeric input and one numeric output"):
         exporters.verify(mine / "changed.onnx")
