@@ -192,7 +192,7 @@ def test_what_cannot_be_leaves_nothing(options, said, tmp_path):
 def test_one_picture_is_no_calibration(tmp_path):
     (tmp_path / "photos").mkdir()
     Image.fromarray(zoo_digits(1)[0]).save(tmp_path / "photos" / "one.png")
-    with pytest.raises(ZooError, match="has 1 picture; to calibrate takes 8 at least"):
+    with pytest.raises(ZooError, match="has 1 image; calibration needs at least 8"):
         exporters.to_tensorrt(NAME, tmp_path / "b", "orin-nano", "int8", tmp_path / "photos")
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
