@@ -44,7 +44,7 @@ def main():
     exporters.to_onnx(FOLDER / "digits.keras", file, data=FOLDER / "digits")
     report = exporters.verify(file, data=FOLDER / "digits")
     report.raise_if_failed()
-    console.print(f"{report.pictures} images: the same labels, scores within {report.largest_difference:.1e}")
+    console.print(f"{report.images} images: the same labels, scores within {report.largest_difference:.1e}")
 
     console.rule("4. Predictions")
     classifier = zoo.load(FOLDER / "digits.keras")
