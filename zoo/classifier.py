@@ -9,6 +9,7 @@ import zoo.activations
 import zoo.layers
 import zoo.preprocessing
 import zoo.regularizers  # noqa: F401  these modules register the classes of saved classifiers
+from zoo.types import Config, Tensor
 from zoo.weights import fingerprint
 
 
@@ -65,14 +66,14 @@ class Classifier(keras.Model):
         """(height, width, channels) of the raw images."""
         return self.image_spec["height"], self.image_spec["width"], self.image_spec["channels"]
 
-    def call(self, images, training=None):
+    def call(self, images: Tensor, training: bool | None = None) -> Tensor:
         return self.net(self.preprocessing(images), training=training)
 
     def fingerprint(self) -> str:
         """Return the hex sha256 of all weights, which exported files record."""
         return fingerprint(self.weights)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             "name": self.name,
             "net": keras.saving.serialize_keras_object(self.net),
@@ -86,7 +87,7 @@ class Classifier(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> "Classifier":
         config = dict(config)
         config["image_spec"] = config.pop("picture")
         for key in ("net", "preprocessing"):

@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 def info(
     name: Annotated[
-        str, typer.Argument(help="A model, weights or a file, such as lenet5, lenet5.mnist, mine.keras or lenet5.onnx.")
+        str,
+        typer.Argument(
+            metavar="NAME-or-FILE",
+            help="A model, weights or a file, such as lenet5, lenet5.mnist, mine.keras or lenet5.onnx.",
+        ),
     ],
     as_json: Json = False,
 ) -> None:
-    """Describe a model: its paper, its layers with their counts, and its results. Of an ONNX file, print the metadata.
+    """Describe a model: its paper, its layers with their counts, and its results. For an ONNX file, print its metadata.
 
     Example: zoo info lenet5
     """

@@ -22,7 +22,9 @@ def similar(
     among: Annotated[
         Path, typer.Argument(metavar="FOLDER-or-FEATURES", help="A folder of images, or a file that `zoo features` wrote.")
     ],
-    model: Annotated[str | None, typer.Option(help=f"Default: the model of the features, or {DEFAULT_MODEL}.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help=f"Model to use. Default: that of the features, or {DEFAULT_MODEL}.")
+    ] = None,
     layer: Annotated[str | None, typer.Option(help="Layer to compare. Default: as for `zoo features`.")] = None,
     count: Annotated[int, typer.Option(min=1, max=100, help="Number of images.")] = 12,
     out: Annotated[Path, typer.Option(help="The PNG file to write.")] = Path("similar.png"),
