@@ -1,10 +1,11 @@
 """Learning-rate schedules of published solvers."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 from keras import ops
+
+from zoo.types import Config, Tensor
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 
@@ -38,14 +39,14 @@ class EpochSteps(Schedule):
         self.boundaries = list(boundaries)
         self.steps_per_epoch = steps_per_epoch
 
-    def __call__(self, step: Any) -> Any:
+    def __call__(self, step: Tensor) -> Tensor:
         step = ops.cast(step, "int32")
         rate = ops.convert_to_tensor(self.values[0], "float32")
         for boundary, value in zip(self.boundaries, self.values[1:], strict=True):
             rate = ops.where(step >= round(boundary * self.steps_per_epoch), value, rate)
         return rate
 
-    def get_config(self) -> dict:
+    def get_config(self) -> Config:
         return {"values": self.values, "boundaries": self.boundaries, "steps_per_epoch": self.steps_per_epoch}
 
 
@@ -67,8 +68,8 @@ class CaffeInverse(Schedule):
         self.gamma = gamma
         self.power = power
 
-    def __call__(self, step: Any) -> Any:
+    def __call__(self, step: Tensor) -> Tensor:
         return self.initial_learning_rate * (1.0 + self.gamma * ops.cast(step, "float32")) ** -self.power
 
-    def get_config(self) -> dict:
+    def get_config(self) -> Config:
         return {"initial_learning_rate": self.initial_learning_rate, "gamma": self.gamma, "power": self.power}

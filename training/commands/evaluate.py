@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from training.commands import run as runs
+from training.commands import runs
 from zoo import cli
 from zoo.console import Json, Model, Strict, note_random_weights, print_skipped
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from training.commands import run as runs
-from training.commands.run import RunOptions
+from training.commands import runs
+from training.commands.runs import RunOptions
 from zoo import cli
 from zoo.console import Model, Strict, option_groups, print_skipped
 
@@ -34,7 +34,8 @@ def finetune(
     changes = run.changes(augmentation=augmentation, **{"data.balance": balance or None})
     recipe = recipes.load_for_finetuning(model, data, **changes)  # reports a wrong key before Keras is imported
     cli.start_keras(model, runs.DATA_PACKAGES)
-    from training.engine.finetune import FitOptions, finetune_recipe
+    from training.engine.finetune import finetune_recipe
+    from training.engine.fit import FitOptions
 
     strategy = runs.distribution_strategy(run.devices)
     options = FitOptions(command=runs.typed_command(), checkpoint_every=run.checkpoint_every, placement=strategy)

@@ -30,13 +30,13 @@ def predict(
     files = [file for path in paths for file in (images.find(path) if path.is_dir() else [path])]
     note_random_weights(model)
     classifier = registry.load(model)
-    batch, kept, problems = images.read_all(files, classifier.image_spec, strict)
-    if not kept:
+    batch, rows, problems = images.read_all(files, classifier.image_spec, strict)
+    if not rows:
         raise images.ImageError(f"none of the images can be read; {problems[0]}")
     scores = evaluation.predict(classifier, batch)
     answers = [
         {"picture": str(files[index]), "class": classifier.class_names[row.argmax()], "scores": row.tolist()}
-        for index, row in zip(kept, scores, strict=True)
+        for index, row in zip(rows, scores, strict=True)
     ]
     if as_json:
         print(json.dumps({"model": model, "answers": answers, "left_out": problems}, indent=2))

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from training.commands import run as runs
-from training.commands.run import ProcessOptions, RunOptions
+from training.commands import runs
+from training.commands.runs import ProcessOptions, RunOptions
 from zoo import cli
 from zoo.console import option_groups
 
@@ -44,8 +44,9 @@ def train(
     if processes.given:
         from training.distributed import multi_process, supervisor
 
-        multi_process.check_options(*processes.place[:3], run.devices)
+        arguments = processes.join_arguments
+        multi_process.check_options(*arguments[:3], run.devices)
         resume_command = f"{runs.typed_command()} --resume"
-        supervisor.run(lambda: train_on(multi_process.join(*processes.place)), *processes.place, resume_command)
+        supervisor.run(lambda: train_on(multi_process.join(*arguments)), *arguments, resume_command)
     cli.start_keras(also=runs.DATA_PACKAGES)
     train_on(runs.distribution_strategy(run.devices))

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ class MultiProcessStrategy(DataParallelStrategy):
         self._stop_requested = False
 
     @contextlib.contextmanager
-    def scope(self):
+    def scope(self) -> Iterator[None]:
         packages = ("history-zoo", "keras", "jax", "numpy")
         try:
             with super().scope():

@@ -281,10 +281,10 @@ class TrainingRun(keras.callbacks.Callback):
 
     def _fail(self, what: str, where: str = "") -> NoReturn:
         """Raise `CheckFailed`. Values that are not finite are not saved, and the last good checkpoint stays."""
-        kept = "has the last good checkpoint" if self.checkpoint_path.exists() else "has no checkpoint yet"
+        state = "has the last good checkpoint" if self.checkpoint_path.exists() else "has no checkpoint yet"
         raise CheckFailed(
             f"{what} in epoch {len(self.history) + 1}{where}: the learning rate is too large, or the data are wrong; "
-            f"{self.out} {kept}"
+            f"{self.out} {state}"
         )
 
     def write_history(self) -> None:

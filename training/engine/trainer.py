@@ -13,6 +13,7 @@ from training.distributed.strategy import Strategy
 from training.engine import input_pipeline
 from zoo.errors import ZooError
 from zoo.images import batch_size_for, center_crop
+from zoo.types import Tensor
 
 if TYPE_CHECKING:
     from training.engine.freezing import GradualUnfreezing
@@ -159,7 +160,7 @@ class Trainer(keras.Model):
         """Do nothing: the classifier is built already, and the augmentation is built by `prepare`."""
         self.built = True
 
-    def call(self, images: Any, training: bool | None = None) -> Any:
+    def call(self, images: Tensor, training: bool | None = None) -> Tensor:
         # On JAX, Keras first computes the shape of the scores outside of training, with images of the training split.
         return self.classifier(self._augment(images) if training else self._center_crop(images), training=training)
 

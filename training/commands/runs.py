@@ -1,4 +1,4 @@
-"""What the commands that train share: their options, what happens on Ctrl-C, and the lines that they print at the end."""
+"""What the commands that train share: their options, the handling of Ctrl-C, and the printed result."""
 
 import os
 import shlex
@@ -75,7 +75,7 @@ class ProcessOptions:
         return (self.num_processes, self.process_id, self.coordinator) != (None, None, None)
 
     @property
-    def place(self) -> tuple[int, int, str, int]:
+    def join_arguments(self) -> tuple[int, int, str, int]:
         """The arguments of `training.distributed.multi_process.join`."""
         return self.num_processes, self.process_id, self.coordinator, self.join_within
 
