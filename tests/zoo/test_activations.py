@@ -4,8 +4,8 @@ import json
 
 import keras
 import numpy as np
-from numeric import run
 
+from numeric import run
 from zoo import activations
 
 

@@ -7,9 +7,9 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from numeric import assert_uniform, draw
 
 import zoo
+from numeric import assert_uniform, draw
 from zoo import initializers
 from zoo.initializers import FanInUniform
 

@@ -6,8 +6,9 @@ Of the rules those tests that compare with a loop in NumPy: JAX compiles anew at
 import re
 from pathlib import Path
 
-import on_jax
 import pytest
+
+import on_jax
 
 LAYERS = (
     "layers",

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from numeric import check_gradients, run
 
 import zoo
+from numeric import check_gradients, run
 from zoo.preprocessing import Preprocessing
 
 

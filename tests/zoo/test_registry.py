@@ -8,11 +8,11 @@ import sys
 import zipfile
 from importlib import resources
 
-import exports
 import keras
 import numpy as np
 import pytest
 
+import exports
 import zoo
 import zoo.losses
 from zoo import initializers, registry, schema

@@ -5,13 +5,13 @@ import subprocess
 import sys
 from collections import Counter
 
-import exports
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 
 import exporters
+import exports
 import training.data
 import zoo
 from exporters import parity, samples, source

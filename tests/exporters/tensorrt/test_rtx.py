@@ -4,13 +4,13 @@ import itertools
 import platform
 import sys
 
-import exports
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import exports
 import zoo
 from exporters import samples, source
 from exporters.onnx import convert, files, half

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
-from runs import assert_bit_equal, fit, left, rows_of, write_recipe
 
 import training
 import zoo
+from runs import assert_bit_equal, fit, left, rows_of, write_recipe
 from training import data, recipe
 from training.data import Samples, Source
 from training.engine import checkpoint, fused_steps

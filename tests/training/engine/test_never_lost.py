@@ -13,9 +13,9 @@ import time
 import keras
 import numpy as np
 import pytest
-from runs import assert_bit_equal, fit, left, rows_of, write_recipe
 
 import zoo
+from runs import assert_bit_equal, fit, left, rows_of, write_recipe
 from training import recipe
 from training.engine import checkpoint, fused_steps, run_directory
 from training.engine.callbacks import TrainingRun

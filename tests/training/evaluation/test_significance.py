@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from reports import evaluated, write_run
 
+from reports import evaluated, write_run
 from training import report
 from training.evaluation import significance
 

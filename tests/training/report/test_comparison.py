@@ -4,8 +4,8 @@ import csv
 import json
 
 import pytest
-from reports import Page, write_run
 
+from reports import Page, write_run
 from training import report
 from training.augmentation import presets
 from training.report import comparison

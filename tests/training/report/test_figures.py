@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 from PIL import Image
-from reports import HOSTILE, evaluated, history
 
+from reports import HOSTILE, evaluated, history
 from training import report
 
 

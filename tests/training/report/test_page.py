@@ -5,8 +5,8 @@ import re
 import shutil
 
 from PIL import Image
-from reports import HOSTILE, Page, write_run
 
+from reports import HOSTILE, Page, write_run
 from training import report
 
 

@@ -4,11 +4,11 @@ import csv
 
 import numpy as np
 import pytest
-from reports import HOSTILE, Page, evaluated, write_run
-from runs import fit, write_recipe
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
+from reports import HOSTILE, Page, evaluated, write_run
+from runs import fit, write_recipe
 from training import report
 from zoo.errors import ZooError
 

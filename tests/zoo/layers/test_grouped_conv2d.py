@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from numeric import run
 
+from numeric import run
 from zoo.layers import GroupedConv2D
 
 

@@ -5,8 +5,8 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from numeric import assert_uniform, check_gradients, gradients, randomize, run
 
+from numeric import assert_uniform, check_gradients, gradients, randomize, run
 from zoo.layers import MaskedConv2D
 from zoo.models.lenet import C3_TABLE
 

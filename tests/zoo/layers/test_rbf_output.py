@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from numeric import check_gradients, run
 
+from numeric import check_gradients, run
 from zoo.layers import RBFOutput
 
 PROTOTYPES = np.random.default_rng(5).choice([-1.0, 1.0], size=(3, 7))

@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
-from numeric import check_gradients, run
 
+from numeric import check_gradients, run
 from zoo.layers import ScaledTanh
 
 

@@ -5,8 +5,8 @@ import json
 import keras
 import numpy as np
 import pytest
-from numeric import randomize, run
 
+from numeric import randomize, run
 from zoo.constraints import MaxNorm
 from zoo.layers import (
     GroupedConv2D,

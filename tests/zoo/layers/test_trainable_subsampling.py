@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from numeric import assert_uniform, check_gradients, randomize, run
 
+from numeric import assert_uniform, check_gradients, randomize, run
 from zoo.layers import TrainableSubsampling
 
 

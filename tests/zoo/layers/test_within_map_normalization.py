@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from numeric import run
 
+from numeric import run
 from zoo.layers import WithinMapNormalization
 
 

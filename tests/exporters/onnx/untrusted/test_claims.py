@@ -3,11 +3,11 @@
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from untrusted_models import add_weight, value_info, weight
 
 import exporters
 from exporters.onnx import files, info, metadata
 from exporters.onnx.untrusted import sandbox
+from untrusted_models import add_weight, value_info, weight
 from zoo import cli
 from zoo.errors import ZooError
 

@@ -6,13 +6,13 @@ import onnx_ir as ir
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from untrusted_models import endless_loop, external_weight, filled, nested_branches
 
 import exporters
 from exporters import parity
 from exporters.onnx import files, info, metadata
 from exporters.onnx.untrusted import sandbox
 from exporters.quantization import pipeline
+from untrusted_models import endless_loop, external_weight, filled, nested_branches
 from zoo.errors import ZooError
 
 NUMBERS = st.sampled_from([-1, 0, 1, 2, 3, 7, 2**31 - 1, 2**31, 2**62, -(2**63)]) | st.integers(-(2**63), 2**63 - 1)

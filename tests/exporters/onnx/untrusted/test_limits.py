@@ -2,6 +2,9 @@
 
 import pytest
 from onnx import TensorProto, helper
+
+from exporters.onnx import files, info, metadata
+from exporters.onnx.untrusted import limits, sandbox
 from untrusted_models import (
     F32,
     add_weight,
@@ -13,9 +16,6 @@ from untrusted_models import (
     sparse_weight,
     weight,
 )
-
-from exporters.onnx import files, info, metadata
-from exporters.onnx.untrusted import limits, sandbox
 from zoo.errors import ZooError
 
 REJECTED = {

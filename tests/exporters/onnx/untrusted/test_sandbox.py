@@ -5,9 +5,9 @@ import sys
 
 import pytest
 from onnx import helper
-from untrusted_models import add_weight, cyclic, endless_loop, filled, model, weight
 
 from exporters.onnx.untrusted import sandbox
+from untrusted_models import add_weight, cyclic, endless_loop, filled, model, weight
 from zoo.errors import ZooError
 
 
