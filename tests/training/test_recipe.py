@@ -259,3 +259,16 @@ def test_a_wrong_rate_of_a_layer_is_named_in_one_line(old, new, named):
     with pytest.raises(ZooError, match=named) as caught:
         keras_objects.optimizer(described(IN_EPOCHS.replace(old, new)), steps=10)
     assert "\n" not in str(caught.value)
+
+
+def test_thaw_settings_are_refused_if_there_is_no_new_output_layer():
+    assert recipe.without_thaw(recipe.load_for_finetuning("lenet5.mnist", "photos")).thaw is None
+    changed = recipe.load_for_finetuning("lenet5.mnist", "photos", **{"thaw.epochs": 1})
+    with pytest.raises(ZooError, match="no new output layer; remove the setting"):
+        recipe.without_thaw(changed)
+
+
+def test_the_recipe_of_fine_tuning_has_the_light_augmentation_unless_another_is_given():
+    (layer,) = recipe.load_for_finetuning("lenet5.mnist", "photos").augmentation
+    assert layer.class_name == "training>AffineDistortion"
+    assert recipe.load_for_finetuning("lenet5.mnist", "photos", augmentation=[]).augmentation == ()
