@@ -122,9 +122,9 @@ def test_damaged_files_are_named(paths, tmp_path, decode, monkeypatch):
     path = tmp_path / "some.png"
     for content in (b"", b"text", paths["colour.png"].read_bytes()[:70]):
         path.write_bytes(content)
-        with pytest.raises(board.ImageError, match=r"some\.png is no picture, or damaged"):
+        with pytest.raises(board.PictureError, match=r"some\.png is no picture, or damaged"):
             board.read(path, picture)
-    with pytest.raises(board.ImageError, match=r"none\.png cannot be read \(no such file"):
+    with pytest.raises(board.PictureError, match=r"none\.png cannot be read \(no such file"):
         board.read(tmp_path / "none.png", picture)
 
 
