@@ -10,7 +10,7 @@ from PIL import Image
 
 from exporters.runner.board import orientation, resize
 from exporters.runner.board import pictures as board
-from zoo import pictures as zoo
+from zoo import images as zoo
 
 SIDES = st.one_of(st.integers(1, 70), st.sampled_from([127, 256, 1000]))
 
