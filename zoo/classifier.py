@@ -34,7 +34,7 @@ class Classifier(keras.Model):
         (batch, classes) float32 scores.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the keys of a saved classifier
         self,
         net: keras.Model,
         preprocessing: keras.layers.Layer,

@@ -33,7 +33,7 @@ class AffineDistortion(keras.layers.Layer):
         the defaults are a reconstruction.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the keys of the layer in recipes
         self,
         translation=2.0,
         drift=0.0,

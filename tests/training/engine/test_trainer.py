@@ -23,7 +23,7 @@ def samples():
     return generator.integers(0, 256, (ROWS, 28, 28, 1), "uint8"), generator.integers(0, 10, ROWS).astype("int32")
 
 
-def train(kind, name, samples, optimizer, loss, start=None, augmentation=(), epochs=EPOCHS):
+def train(kind, name, samples, optimizer, loss, start=None, augmentation=(), epochs=EPOCHS):  # noqa: PLR0913
     """Train a new classifier; return it with the history of Keras' fit."""
     classifier = zoo.load(name)
     if start:

@@ -205,7 +205,7 @@ def test_two_adalines_under_fixed_logic_learn_exclusive_or(logic):
 # Madaline rule II.
 
 
-def madaline_two(hidden, output, x, labels, alpha, output_alpha, tries, paired, classes):
+def madaline_two(hidden, output, x, labels, alpha, output_alpha, tries, paired, classes):  # noqa: PLR0913  as in the paper
     """Return the weights of both layers after the rows, and the number of wrong outputs on each row before and after."""
     wrong_counts = []
 
