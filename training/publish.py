@@ -17,8 +17,9 @@ import zoo
 from training import recipe as recipes
 from training.engine import fitted_weights as fitting
 from training.evaluation.evaluate import score
+from training.recipe import differences
 from zoo import classes as lists
-from zoo import schema
+from zoo import cli, schema
 from zoo.errors import ZooError
 from zoo.files import atomic, read_toml, sha256
 
@@ -37,15 +38,16 @@ def publish(
 ) -> None:
     """Write zoo/pretrained/NAME.weights.h5, unless it is fitted on first use, and append the measured errors to the card."""
     arch, tag = zoo.registry.split_name(name)
-    if tag is None or tag in zoo.card(arch).weights:
-        raise ZooError(f"{name} has no tag, or its card already has it; remove it from zoo/cards/{arch}.toml first")
+    if tag is None:
+        raise ZooError(f"'{name}' has no tag; name the weights MODEL.TAG, such as {arch}.mnist")
+    if tag in zoo.card(arch).weights:
+        raise ZooError(
+            f"zoo/cards/{arch}.toml has [weights.{tag}] already; to publish again, remove it, and the [[measured]] of its "
+            "recipe"
+        )
     found = sorted((_read(run) for run in runs), key=lambda metrics: metrics["recipe"]["seed"])
-    if len({json.dumps({**metrics["recipe"], "seed": 0}) for metrics in found}) > 1:
-        raise ZooError("the runs have different recipes")
     dataset = found[0]["recipe"]["data"]["name"]  # of the run, which may differ from the recipe's
-    changes = {"seed": found[0]["recipe"]["seed"], "data.name": dataset}
-    if found[0]["recipe"] != recipes.load(recipe, **changes).model_dump(mode="json", exclude_none=True):
-        raise ZooError(f"the runs have another recipe than the current {recipe}")
+    _check_recipes(found, recipe, dataset)
     other_data = f" --set data.name={dataset}" if dataset != recipes.load(recipe).data.name else ""
     best = min(found, key=lambda metrics: (metrics.get("validation_error", 0.0), metrics["recipe"]["seed"]))
     classifier = zoo.load(best["run"] / "best.keras")
@@ -82,6 +84,28 @@ def publish(
     print(f"{name}: {where['size']:,} bytes, seed {best['recipe']['seed']}; added to the card")
 
 
+def _check_recipes(found, recipe, dataset):
+    """Raise `ZooError` if runs differ in more than their seeds, or their recipe is not the current one."""
+    first = found[0]
+    for other in found[1:]:
+        different = differences({**first["recipe"], "seed": 0}, {**other["recipe"], "seed": 0})
+        if different:
+            values = _listed(different, f"in {first['run']}", f"in {other['run']}")
+            raise ZooError(f"the runs have different recipes: {values}; only the seeds may differ, so train one again")
+    current = recipes.load(recipe, **{"seed": first["recipe"]["seed"], "data.name": dataset})
+    different = differences(first["recipe"], current.model_dump(mode="json", exclude_none=True))
+    if different:
+        values = _listed(different, "in the runs", f"in {recipe}")
+        raise ZooError(
+            f"the runs have another recipe than the current {recipe}: {values}; restore the recipe's values, or train "
+            f"the runs again, each in a new directory: zoo train {recipe} --set seed={first['recipe']['seed']} --out DIR"
+        )
+
+
+def _listed(different, here, there):
+    return ", ".join(f"{key} is {one} {here} and {other} {there}" for key, (one, other) in different.items())
+
+
 def _packaged(name, net):
     """Write the weights of a net into the package and return the file's entries for the card."""
     file = HOME / "pretrained" / f"{name}.weights.h5"
@@ -109,4 +133,5 @@ def _read(run):
 
 
 if __name__ == "__main__":
-    typer.run(publish)
+    with cli.reporting_errors():
+        typer.run(publish)

@@ -139,6 +139,27 @@ def image_spec_of_data(recipe: Recipe, image_spec: dict) -> dict:
     return images.without_crop(image_spec) if crops else image_spec
 
 
+def differences(first: dict, second: dict, path: str = "") -> dict[str, tuple]:
+    """Compare two recipes.
+
+    Args:
+        first: recipe as a dict of its TOML file.
+        second: the other recipe.
+        path: what the keys of the result start with.
+
+    Returns:
+        (value in first, value in second) of each dotted key whose values differ; "not given" for a missing one.
+    """
+    found = {}
+    for key in sorted({*first, *second}):
+        one, other = first.get(key, "not given"), second.get(key, "not given")
+        if isinstance(one, dict) and isinstance(other, dict):
+            found |= differences(one, other, f"{path}{key}.")
+        elif one != other:
+            found[f"{path}{key}"] = (one, other)
+    return found
+
+
 def _put(table, path, value, key):
     """Set a value in nested tables. The schema checks whether the key exists."""
     for name in path[:-1]:

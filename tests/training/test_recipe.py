@@ -272,3 +272,15 @@ def test_the_recipe_of_fine_tuning_has_the_light_augmentation_unless_another_is_
     (layer,) = recipe.load_for_finetuning("lenet5.mnist", "photos").augmentation
     assert layer.class_name == "training>AffineDistortion"
     assert recipe.load_for_finetuning("lenet5.mnist", "photos", augmentation=[]).augmentation == ()
+
+
+def test_differences():
+    """Dotted keys, also of tables that only one recipe has."""
+    first = {"seed": 1, "data": {"name": "mnist", "repeat": 1}, "thaw": {"epochs": 3}}
+    second = {"seed": 1, "data": {"name": "mnist", "repeat": 2}, "options": {}}
+    assert recipe.differences(first, second) == {
+        "data.repeat": (1, 2),
+        "options": ("not given", {}),
+        "thaw": ({"epochs": 3}, "not given"),
+    }
+    assert recipe.differences(first, first) == {}

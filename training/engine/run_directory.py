@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
+from training.recipe import differences
 from zoo.errors import ZooError
 from zoo.files import PART, atomic
 
@@ -82,24 +83,11 @@ def check(out: Path, resume: bool) -> None:
 
 def _differences(recipe_file, written):
     """Return a description of the values that differ between a recipe.toml and TOML text."""
-
-    def flat(table, path=""):
-        for key, value in table.items():
-            if isinstance(value, dict):
-                yield from flat(value, f"{path}{key}.")
-            else:
-                yield f"{path}{key}", value
-
     try:
-        there, here = dict(flat(tomllib.loads(recipe_file.read_text("utf-8")))), dict(flat(tomllib.loads(written)))
+        there, here = tomllib.loads(recipe_file.read_text("utf-8")), tomllib.loads(written)
     except tomllib.TOMLDecodeError as error:
         return f"{recipe_file} is damaged ({error})"
-    nothing = object()
-    return ", ".join(
-        f"{key} is {there.get(key, 'not given')} in the run and {here.get(key, 'not given')} now"
-        for key in sorted({*there, *here})
-        if there.get(key, nothing) != here.get(key, nothing)
-    )
+    return ", ".join(f"{key} is {old} in the run and {new} now" for key, (old, new) in differences(there, here).items())
 
 
 def _is_unstarted(out):
