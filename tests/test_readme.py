@@ -61,7 +61,7 @@ def test_the_tables_of_models_are_those_of_the_cards():
     assert done.returncode == 0, done.stderr
 
 
-# One is of a user's own data, the others need ImageNet: their headers say that they were not run.
+# One is for a user's own data. The others were not run, because they need ImageNet, as their headers say.
 WITHOUT_NUMBERS = ("finetune", "alexnet-2012", "alexnet-asrun-2012")
 
 
@@ -70,8 +70,19 @@ def test_a_recipes_header_states_what_its_card_measured(name):
     """Value, or mean and spread, and seeds stand in both; the recipe's comment is for its reader."""
     text = resources.files("training.recipes").joinpath(f"{name}.toml").read_text("utf-8")
     line = r"^# Measured: (\d+\.\d\d(?: ± \d+\.\d\d)?) % test error, (seeds 1 to 3|seed 1);"
-    ((stated, seeds),) = re.findall(line, text, re.MULTILINE)
-    (measured,) = (each for each in zoo.card(recipe.load(name).model).measured if each.recipe == name)
+    found = re.findall(line, text, re.MULTILINE)
+    assert len(found) == 1, (
+        f"{name}.toml has {len(found) or 'no'} line `# Measured: X.XX ± X.XX % test error, seeds 1 to 3; ...` or, for one "
+        "seed, `# Measured: X.XX % test error, seed 1; ...`; a recipe that was not run says `# Not run here: ...` and is "
+        "listed in WITHOUT_NUMBERS in tests/test_readme.py"
+    )
+    ((stated, seeds),) = found
+    model = recipe.load(name).model
+    results = [each for each in zoo.card(model).measured if each.recipe == name]
+    assert len(results) == 1, (
+        f"zoo/cards/{model}.toml has {len(results)} [[measured]] of the recipe {name}, not 1; training.publish adds them"
+    )
+    (measured,) = results
     assert stated == (f"{measured.mean:.2f} ± {measured.spread:.2f}" if len(measured.values) > 1 else f"{measured.mean:.2f}")
     assert measured.seeds == ((1, 2, 3) if seeds == "seeds 1 to 3" else (1,))
 

@@ -95,7 +95,11 @@ def test_counts_of_the_card(name):
     with initializers.starting_from_zero():
         totals = arithmetic.totals(arithmetic.table(zoo.build(name)))
     card = zoo.card(name)
-    assert (totals["trainable_parameters"], totals["connections"]) == (card.parameters, card.connections)
+    for key, counted in (("parameters", totals["trainable_parameters"]), ("connections", totals["connections"])):
+        stated = getattr(card, key)
+        assert counted == stated, (
+            f"zoo/cards/{name}.toml has {key} = {stated:_}, and the net has {counted:_}; `zoo info {name}` lists the layers"
+        )
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
