@@ -25,6 +25,7 @@ BY_NAME = (
     "tests/zoo/test_registry.py",
     "tests/zoo/test_on_jax.py",
 )
+BY_FOLDER = ("tests/exporters/planner", "tests/exporters/runner")  # with expensive fixtures in their conftest.py
 kept = [0]  # bytes of memory after the last garbage collection
 RUN_ZOO = "import sys; from zoo.cli import main; sys.argv[0] = 'zoo'; main()"
 
@@ -44,7 +45,7 @@ def pytest_configure():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Run tests that share fixtures in one process: those of a model, a file, or a folder with its own fixtures."""
+    """Run tests that share fixtures in one process: those of a model, a file, or a folder."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Groups(LoadScopeScheduling):
@@ -53,8 +54,8 @@ def pytest_xdist_make_scheduler(config, log):
             name = re.search(r"\[([a-z][\w.-]*?)(-any|-8)?\]$", test)  # before a batch size of test_rtx.py
             if path in BY_NAME and name:
                 return name[1]
-            shared = Path(path).with_name("conftest.py")
-            return str(shared) if (config.rootpath / shared).exists() else path
+            folder = path.rpartition("/")[0]
+            return folder if folder in BY_FOLDER else path
 
     return Groups(config, log) if config.getvalue("dist") == "loadscope" else None
 

@@ -22,6 +22,12 @@ from zoo.errors import CheckFailed, ZooError
 # One memory of 190 MB is enough: those with more neighbours and deskewed pictures differ in what test_nearest_neighbor.py
 # and linear.mnist-deskewed show.
 LEFT_OUT = ("nearest-neighbor.mnist-k3", "nearest-neighbor.mnist-k5", "nearest-neighbor.mnist-deskewed")
+# Each has the operators of a model that is not in this list: of alexnet, lenet5.mnist, mlp.mnist-300 and so on.
+ALIKE = (
+    *("alexnet-bvlc", "caffenet", "lenet5.mnist-affine", "adaline.mnist-alpha", "mark1.ef", "mark1.square-circle"),
+    *("mlp.mnist-300-affine", "mlp.mnist-1000", "mlp.mnist-1000-affine"),
+    *("mlp.mnist-300-100-affine", "mlp.mnist-500-150", "mlp.mnist-500-150-affine"),
+)
 # What half precision or eight bits are too coarse for, so that the gate refuses it: ratios of small differences, and sums of
 # squares beyond what float16 holds.
 REFUSED = {"fp16": ("nearest-neighbor.mnist",), "int8": ("neocognitron.glyphs", "neocognitron.mnist")}
@@ -37,6 +43,8 @@ def names():
         tag = name.partition(".")[2]
         weights = zoo.card(name).weights[tag] if tag else None
         marks = [pytest.mark.mnist] if weights and weights.fitted else []
+        if name in ALIKE:
+            marks.append(pytest.mark.slow("has the operators of another model here"))
         if name == "nearest-neighbor.mnist":
             marks.append(pytest.mark.slow("exports a memory of 190 MB"))
         if name not in LEFT_OUT and not (weights and weights.url):
