@@ -1,5 +1,5 @@
 # make demo      the whole way on real images, from pretrained weights to a verified file
-# make test      lint, then every module and every model: under ten minutes on two cores
+# make test      lint, then tests of every module and every model, but the slow ones
 # make test-slow the tests that `make test` skips; each states the reason in its mark
 # make test-all  both
 # make test-arm  the folder for a board on an emulated ARM processor; fetches QEMU and Python for arm64 into .arm/ first
