@@ -7,6 +7,7 @@ lists the errors of all runs.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,6 @@ import typer
 
 import zoo
 from training import recipe as recipes
-from training.engine import fitted_weights as fitting
 from training.evaluation.evaluate import score
 from training.recipe import differences
 from zoo import classes as lists
@@ -50,6 +50,7 @@ def publish(
     _check_recipes(found, recipe, dataset)
     other_data = f" --set data.name={dataset}" if dataset != recipes.load(recipe).data.name else ""
     best = min(found, key=lambda metrics: (metrics.get("validation_error", 0.0), metrics["recipe"]["seed"]))
+    cli.start_keras()
     classifier = zoo.load(best["run"] / "best.keras")
     where, error = _fitted(recipe) if fitted else (_packaged(name, classifier.net), best["test_error"])
     same = {"result": "test error", "dataset": dataset, "recipe": recipe, "device": best["device"], "date": best["date"]}
@@ -116,6 +117,8 @@ def _packaged(name, net):
 
 def _fitted(recipe):
     """Fit weights as on first use, in the order of the data set; return their entries for the card and their test error."""
+    from training.engine import fitted_weights as fitting
+
     recipe = recipes.load(recipe)
     source = fitting.load_data(recipe)
     classifier = fitting.fit_classifier(recipe, source)
@@ -133,5 +136,6 @@ def _read(run):
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with cli.reporting_errors():
         typer.run(publish)

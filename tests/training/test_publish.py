@@ -1,7 +1,6 @@
 """`python -m training.publish`: its errors. Publishing itself is in tests/training/engine/test_fitted_weights.py."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -54,7 +53,7 @@ def test_runs_of_a_changed_recipe(tmp_path):
 
 def test_errors_are_one_line(tmp_path):
     command = [sys.executable, "-m", "training.publish", "lenet5.other", "lenet5-mnist", str(tmp_path / "none")]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.splitlines()[-1].startswith(f"zoo: {tmp_path / 'none'} is not the directory of a finished run")
-    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"zoo: {tmp_path / 'none'} is not the directory of a finished run")
