@@ -24,20 +24,22 @@ class KerasObject(Strict):
 
 
 class Paper(Strict):
+    """The paper that describes a model."""
+
     title: str
-    venue: str
-    doi: str | None = None
+    venue: str = Field(description="journal or conference, with volume and year")
+    doi: str | None = Field(default=None, description="without https://doi.org/")
 
 
 class Published(Strict):
-    """A published result."""
+    """A result from a paper or another publisher. Results of this project are `Measured`."""
 
-    result: str
+    result: str = Field(description="name of the quantity, such as test error")
     value: float
-    unit: str = "%"
-    dataset: str
-    setting: str = ""
-    source: str
+    unit: str = Field(default="%", description="unit of the value, such as sweeps")
+    dataset: str = Field(description="name of the data set as published, such as MNIST")
+    setting: str = Field(default="", description="how the value was obtained, such as no distortions")
+    source: str = Field(description="paper or page with the section, figure or table that prints the value")
 
 
 class Measured(Strict):
@@ -174,18 +176,18 @@ class Weights(Strict):
 class Card(Strict):
     """The facts about a model."""
 
-    name: str
-    title: str
-    year: int
-    authors: tuple[str, ...]
-    summary: str
-    paper: Paper
+    name: str = Field(description="name of the model in commands and of this file, in lower case")
+    title: str = Field(description="name of the model in sentences and tables, such as LeNet-5")
+    year: int = Field(description="year of the model as its paper states it; the paper itself may be younger")
+    authors: tuple[str, ...] = Field(description="authors of the model, in the order of the paper")
+    summary: str = Field(description="one sentence: the kind of model, and what distinguishes it from the others")
+    paper: Paper = Field(description="source that the builder follows; it may be younger than the model")
     builder: str = Field(pattern=r"^\w+(\.\w+)*:\w+$", description="module:function that builds the net")
     parameters: int = Field(description="trainable parameters, asserted against the built net")
     connections: int = Field(description="connections for one image, asserted against the built net")
     loss: KerasObject = Field(description="used unless a recipe names another")
     rule: KerasObject | None = Field(default=None, description="learning rule, if it is not gradient descent")
-    picture: ImageSpec
+    picture: ImageSpec = Field(description="raw images that the model takes, before preprocessing")
     preprocessing: Preprocessing = Preprocessing()
     reconstruction: tuple[str, ...] = Field(default=(), description="what the sources do not specify, and what was chosen")
     published: tuple[Published, ...] = ()
