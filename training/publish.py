@@ -83,6 +83,15 @@ def publish(
     with atomic(card) as temporary:
         temporary.write_text(text, "utf-8")
     print(f"{name}: {where['size']:,} bytes, seed {best['recipe']['seed']}; added to the card")
+    print(f"header of the recipe {recipe}: {_header(schema.Measured(**measured))}")
+
+
+def _header(measured):
+    """Return the line that states a result in the header of its recipe."""
+    if len(measured.seeds) == 1:
+        return f"# Measured: {measured.mean:.2f} % test error, seed {measured.seeds[0]};"
+    seeds = f"seeds {measured.seeds[0]} to {measured.seeds[-1]}"
+    return f"# Measured: {measured.mean:.2f} ± {measured.spread:.2f} % test error, {seeds};"
 
 
 def _check_recipes(found, recipe, dataset):

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from training import publish, recipe
+from zoo import schema
 from zoo.errors import ZooError
 
 
@@ -49,6 +50,13 @@ def test_runs_of_a_changed_recipe(tmp_path):
         "lenet5-mnist; restore the recipe's values, or train the runs again, each in a new directory: "
         "zoo train lenet5-mnist --set seed=2 --out DIR"
     )
+
+
+def test_header_of_several_seeds():
+    """The form is the one that tests/test_readme.py reads: mean and sample standard deviation."""
+    same = {"result": "test error", "dataset": "mnist", "recipe": "x", "device": "x", "date": "x", "command": "x"}
+    measured = schema.Measured(**same, values=[0.86, 0.86, 0.83], seeds=[1, 2, 3])
+    assert publish._header(measured) == "# Measured: 0.85 ± 0.02 % test error, seeds 1 to 3;"
 
 
 def test_errors_are_one_line(tmp_path):

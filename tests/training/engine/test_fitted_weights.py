@@ -1,6 +1,9 @@
 """Weights that consist of training data: a small model is trained, published, and fitted again on first use."""
 
+import contextlib
 import functools
+import io
+import re
 import shlex
 import subprocess
 
@@ -79,7 +82,9 @@ def published(tmp_path_factory):
         use(patch, CARD)
         patch.setattr(publish, "HOME", folder)
         training.fit(str(folder / "recipe.toml"), folder / "run", console=Console(quiet=True))
-        publish.publish("memory.ef", str(folder / "recipe.toml"), [folder / "run"], fitted=True)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            publish.publish("memory.ef", str(folder / "recipe.toml"), [folder / "run"], fitted=True)
+    assert re.search(r": # Measured: \d+\.\d\d % test error, seed 1;$", printed.getvalue())
     assert not (folder / "pretrained").exists()
     return (folder / "cards" / "memory.toml").read_text(), folder / "recipe.toml"
 
