@@ -107,7 +107,7 @@ def optimizer(described: KerasObject, steps: int, epochs: int = 1) -> keras.opti
             layer: _schedule(rate, steps, epochs) if isinstance(rate, dict) else rate
             for layer, rate in config["rates"].items()
         }
-    return _make(KerasObject(class_name=described.class_name, config=config), keras.optimizers.deserialize, "optimizer")
+    return _make(described, lambda each: keras.optimizers.deserialize({**each, "config": config}), "optimizer")
 
 
 def _schedule(described, steps, epochs):

@@ -76,7 +76,7 @@ def names() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
-def load(name_or_path: str | Path, **changes: Any) -> Recipe:
+def load(name_or_path: str | Path, /, **changes: Any) -> Recipe:
     """Load and check a recipe.
 
     Args:
@@ -105,7 +105,7 @@ def load(name_or_path: str | Path, **changes: Any) -> Recipe:
     return schema.validate(values, Recipe, source)
 
 
-def load_for_finetuning(model: str, data: str, **changes: Any) -> Recipe:
+def load_for_finetuning(model: str, data: str, /, **changes: Any) -> Recipe:
     """Load the recipe of fine-tuning, which `training.engine.finetune` completes once the data are loaded.
 
     Args:

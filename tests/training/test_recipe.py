@@ -156,6 +156,11 @@ def described(text):
             'class_name = "SGD"\nconfig.learning_rate = { class_name = "CosineDecay", config = { initial = 1.0 } }',
             "initial",
         ),
+        (
+            'class_name = "SGD"\nconfig.momentumm = 0.9\n'
+            'config.learning_rate = { class_name = "CosineDecay", config = { initial_learning_rate = 1.0 } }',
+            r"momentumm.*'initial_learning_rate': 1.0",  # the schedule as the recipe has it, not as a Python object
+        ),
     ],
 )
 def test_a_wrong_optimizer_or_schedule_is_named_in_one_line(text, named):
@@ -272,6 +277,13 @@ def test_the_recipe_of_fine_tuning_has_the_light_augmentation_unless_another_is_
     (layer,) = recipe.load_for_finetuning("lenet5.mnist", "photos").augmentation
     assert layer.class_name == "training>AffineDistortion"
     assert recipe.load_for_finetuning("lenet5.mnist", "photos", augmentation=[]).augmentation == ()
+
+
+def test_a_setting_may_have_the_name_of_a_parameter():
+    """`--set model=...` sets the key of the recipe, and `--set name_or_path=...` is an unknown key like any other."""
+    assert recipe.load_for_finetuning("lenet5.mnist", "photos", model="mine.keras").model == "mine.keras"
+    with pytest.raises(ZooError, match="unknown key 'name_or_path'"):
+        recipe.load("lenet5-mnist", **{"name_or_path": "x"})
 
 
 def test_differences():
