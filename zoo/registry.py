@@ -76,7 +76,9 @@ def _unknown(name: str) -> ZooError:
 def _card(arch: str) -> "Card":
     from zoo import schema
 
-    return schema.validate(raw_cards()[arch], schema.Card, f"card {arch}.toml")
+    source = cards.source_of(arch)
+    package = "" if source == cards.ZOO else f" of {source.distribution}"
+    return schema.validate(raw_cards()[arch], schema.Card, f"card {arch}.toml{package}")
 
 
 def build(name: str, **options: Any) -> "keras.Model":

@@ -1,6 +1,6 @@
 """The schema of a card, checked by pydantic. Unknown keys are errors."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -8,6 +8,7 @@ from zoo import classes as lists
 from zoo.errors import ZooError, did_you_mean
 
 Format = Literal["caffe", "torch"]
+Tag = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]  # part of the name of a file in the cache
 
 
 class Strict(BaseModel):
@@ -107,7 +108,9 @@ class Weights(Strict):
     published have the published hash, and the size if that was published too.
     """
 
-    file: str | None = Field(default=None, description="name of the file in the folder pretrained of the card's package")
+    file: str | None = Field(
+        default=None, pattern=r"^\w[\w.-]*$", description="name of the file in the folder pretrained of the card's package"
+    )
     url: str | None = None
     fitted: bool = Field(default=False, description="fitted by the recipe on first use: the weights are the training data")
     format: Format | None = Field(default=None, description="of a foreign file at url, which is converted")
@@ -195,7 +198,7 @@ class Card(Strict):
     imports: dict[Format, dict[str, str]] = Field(
         default_factory=dict, description="foreign formats that can be converted: name of each layer here -> its name there"
     )
-    weights: dict[str, Weights] = Field(default_factory=dict)
+    weights: dict[Tag, Weights] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_imports(self) -> "Card":

@@ -155,6 +155,25 @@ def test_refused_names(change, message, zoo_command, tmp_path):
     assert message in child.stderr
 
 
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        (b"Somebody", b"Andr\xe9", "card tiny.toml of mynets-dist is not UTF-8: "),
+        (b"tiny.a.weights.h5", b"/etc/passwd", "card tiny.toml of mynets-dist: 'weights.a.file' is '/etc/passwd': "),
+        (b"sha256", b"md5", "card tiny.toml of mynets-dist: unknown key 'weights.a.md5'"),
+    ],
+    ids=["encoding", "path", "key"],
+)
+def test_wrong_cards(old, new, message, zoo_command, tmp_path):
+    """The message names the package."""
+    environment = install(tmp_path)
+    path = tmp_path / "mynets" / "cards" / "tiny.toml"
+    path.write_bytes(path.read_bytes().replace(old, new))
+    child = zoo_command("info", "tiny", env=environment)
+    assert child.returncode == 2 and len(child.stderr.splitlines()) == 1
+    assert message in child.stderr
+
+
 def test_packages_whose_cards_collide(zoo_command, tmp_path):
     install(tmp_path)
     child = zoo_command("list", env=install(tmp_path, package="other"))

@@ -321,6 +321,8 @@ def test_right_card():
         ("file =", 'url = "http://localhost/x.h5"\nfile =', "one of file .* url, and fitted"),
         ("0" * 64, "0" * 63, r"'weights\.mnist\.sha256'"),
         ("size = 10", "size = 0", r"'weights\.mnist\.size' is 0"),
+        ('"net.mnist', '"../net.mnist', r"'weights\.mnist\.file' is '\.\./net\.mnist\.weights\.h5': string should match"),
+        ("[weights.mnist]", '[weights."a/b"]', r"'a/b': string should match"),
         ("year = 1998", "year = ", "not valid TOML"),
     ],
 )

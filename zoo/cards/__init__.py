@@ -61,7 +61,10 @@ class Source:
             ) from error
         for file in files:
             source = f"card {file.name}" if own else f"card {file.name} of {self.distribution}"
-            card = read_toml(file.read_text("utf-8"), source)
+            try:
+                card = read_toml(file.read_text("utf-8"), source)
+            except UnicodeDecodeError as error:
+                raise ZooError(f"{source} is not UTF-8: {error}") from error
             if missing := REQUIRED - set(card):
                 raise ZooError(f"{source}: {', '.join(sorted(missing))} missing")
             if not isinstance(card["name"], str) or not NAME.fullmatch(card["name"]):
