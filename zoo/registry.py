@@ -110,12 +110,15 @@ def _builder(arch: str) -> Callable:
     """Import the function that builds the net of an architecture."""
     name = _card(arch).builder
     path, _, function = name.partition(":")
+    source = cards.source_of(arch)
+    fix = "" if source == cards.ZOO else f"; mend or remove its package: pip uninstall {source.distribution}"
     try:
         module = importlib.import_module(path)
     except ImportError as error:
-        raise ZooError(f"{arch}: the module of its builder {name} cannot be imported: {error}") from error
+        raise ZooError(f"{arch}: the module of its builder {name} cannot be imported: {error}{fix}") from error
     if not hasattr(module, function):
-        raise ZooError(f"{arch}: its builder {name} does not exist{did_you_mean(function, dir(module))}")
+        near = did_you_mean(function, dir(module)).rstrip(".")
+        raise ZooError(f"{arch}: its builder {name} does not exist{near}{fix}")
     return getattr(module, function)
 
 
