@@ -237,7 +237,7 @@ class QuantizeOptions(CalibrationOptions):
         data: labelled images to measure accuracy on: a folder with one subfolder per class, name of a TFDS data set, or
             (images, labels).
         scores: type of the scores of a float16 file.
-        runtime: as in `ExportOptions`, or None for the default ("tensorrt"); not for an .onnx file.
+        runtime: as in `ExportOptions`; not for an .onnx file.
         against: model that an .onnx file was exported from. Default: the one it names.
     """
 

@@ -57,3 +57,6 @@ class Precision(StrEnum):
         if name not in known:
             raise ZooError(f"no precision '{name}'{did_you_mean(name, known)} Choose from {', '.join(known)}")
         return cls(name)
+
+
+QUANTIZED = (Precision.INT8, Precision.FP16)  # those that `zoo quantize` writes

@@ -14,10 +14,6 @@ from zoo import cli
 from zoo.console import Json, note_random_weights, option_groups
 from zoo.errors import ZooError
 
-Data = Annotated[
-    Path | None, typer.Option(help="Images for the comparison with the model. Default: images that scikit-learn ships.")
-]
-
 
 @option_groups(options=CommandOptions)
 def export(
@@ -30,9 +26,9 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="File or folder to write. Default: named after the model, in the working directory.")
     ] = None,
-    data: Data = None,
+    data: shared.Data = None,
     as_json: Json = False,
-):
+) -> None:
     """Export a model and verify that the file computes what the model computes. The file takes raw images.
 
     Example: zoo export lenet5.mnist --to onnx --out lenet5.onnx, or with --to tensorrt --target orin-nano

@@ -24,7 +24,7 @@ def plan(
     ],
     options: EngineOptions,
     as_json: Json = False,
-):
+) -> None:
     """Predict the layers, the memory and the least latency of a model on a board. Nothing is built.
 
     Example: zoo plan alexnet --target orin-nano --precision int8

@@ -11,7 +11,7 @@ import typer
 from exporters import formats
 from exporters.commands import shared
 from exporters.options import CalibrationOptions, QuantizeOptions
-from exporters.precision import Precision
+from exporters.precision import QUANTIZED, Precision
 from zoo import cli, registry
 from zoo.console import Json, option_groups
 from zoo.errors import ZooError
@@ -32,7 +32,7 @@ def quantize(
         bool, typer.Option("--sensitivity", help="Print the accuracy that each layer loses, and write nothing.")
     ] = False,
     as_json: Json = False,
-):
+) -> None:
     """Convert a model to INT8 or float16, verify the file and measure the accuracy that it loses.
 
     Example: zoo quantize lenet5.mnist --calibration photos --data photos --max-drop 0.5
@@ -60,7 +60,8 @@ def quantize(
 
 
 def _check_options(given, model, precision, sensitivity):
-    """Raise `ZooError` if an option was given that nothing reads."""
+    """Raise `ZooError` for a precision that is not written, or an option that nothing reads."""
+    Precision.parse(precision, QUANTIZED)
     if precision == Precision.FP16 and sensitivity:
         raise ZooError("--sensitivity is for --precision int8: it measures what each layer loses in INT8")
     is_file = model.endswith(".onnx")

@@ -1,14 +1,18 @@
-"""What the commands share: the options that were given, and the printed report."""
+"""Shared by the commands: the option --data, the options that were given, and the printed report."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from exporters import parity
     from exporters.tensorrt import export
+
+Data = Annotated[
+    Path | None, typer.Option(help="Images for the comparison with the model. Default: images that scikit-learn ships.")
+]
 
 
 def given_options(context: typer.Context) -> dict[str, str]:

@@ -8,7 +8,6 @@ import typer
 
 from exporters import formats
 from exporters.commands import shared
-from exporters.commands.export import Data
 from zoo import cli
 from zoo.console import Json
 from zoo.errors import ZooError
@@ -19,9 +18,9 @@ def verify(
     against: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Model to compare with. Default: the one that the file names.")
     ] = None,
-    data: Data = None,
+    data: shared.Data = None,
     as_json: Json = False,
-):
+) -> None:
     """Verify again that an exported file, or the file of a bundle, computes what its model computes.
 
     Example: zoo verify lenet5.onnx

@@ -5,7 +5,9 @@ normalization across channels as a matrix product. For export they are traced wi
 """
 
 import contextlib
+from collections.abc import Iterator
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -21,7 +23,7 @@ from zoo.layers import (
 
 
 @contextlib.contextmanager
-def lowered(model, runtime="tensorrt"):
+def lowered(model: keras.Model | keras.Layer, runtime: str = "tensorrt") -> Iterator[None]:
     """Within the context, trace each such layer as one operator.
 
     Nested `tf.function`s are traced inline: Keras wraps grouped convolutions in one, which tf2onnx would convert to a call

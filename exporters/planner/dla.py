@@ -18,7 +18,6 @@ from exporters.onnx.graph.edit import attribute, constant, dims
 from exporters.planner import layers
 from exporters.precision import Precision
 
-LARGEST_BATCH = 4096  # and min, opt and max batch of the profile must be equal: General Restrictions, 8.4 to 11.4.1
 LARGEST_SIZE = 8192  # of an axis except the batch: in 11.4.1 for all layers, in 8.5 for some and for convolution channels
 MATRICES = ("Gemm", "MatMul")  # "TensorRT can translate this to a 1x1 Conv": NVIDIA/Deep-Learning-Accelerator-SW, operators
 ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "LeakyRelu", "Clip")
@@ -49,7 +48,7 @@ def place(graph: ir.Model, tensorrt_version: str, precision: Precision | str) ->
     typed = version >= (11,) or {Precision.FP16, Precision.INT8} & set(precisions.values())
     placement = {}
     for name, nodes in layers.fuse(model).items():
-        if Precision.FP32 in (precision, precisions[name] if typed else None):
+        if precision == Precision.FP32 or (typed and precisions[name] == Precision.FP32):
             placement[name] = "computes in float32; the DLA only supports fp16 and int8"
         elif version < (11, 4, 1) and any(_is_quantized(node) for node in nodes):
             # Source: 8.4, and for 8.6 NVIDIA/Deep-Learning-Accelerator-SW, operators. TensorRT 11 only has explicit INT8.

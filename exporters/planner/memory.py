@@ -63,8 +63,8 @@ class Memory:
             "TensorRT": self.runtime,
         }
         listed = ", ".join(f"{part} {_mib(size)}" for part, size in parts.items() if size)
-        needed = f"needs {_mib(self.total)} MiB; {self.board} has {_mib(self.available)} MiB available"
-        return f"{needed}: {listed}{'' if self.fits else '. It does not fit'}"
+        needed = f"needs {_mib(self.total)} MiB ({listed})"
+        return f"{needed}; {self.board} has {_mib(self.available)} MiB available{'' if self.fits else '. It does not fit'}"
 
 
 def estimate(layers: list[Layer], batch: int, workspace_mb: int, target: Target) -> Memory:

@@ -12,7 +12,7 @@ from exporters import parity, source
 from exporters.onnx import convert, export, files, half, metadata
 from exporters.onnx import origin as origins
 from exporters.options import QuantizeOptions, Runtime, check_choice
-from exporters.precision import Precision
+from exporters.precision import QUANTIZED, Precision
 from exporters.quantization import accuracy, cache, calibrate, insert, labelled, run, sensitivity
 from exporters.targets import OPSET
 from zoo import console
@@ -20,8 +20,6 @@ from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     import keras
-
-PRECISIONS = (Precision.INT8, Precision.FP16)
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def quantize(
             file is written.
         TypeError: if there is no such option.
     """
-    path, precision = Path(path), Precision.parse(precision, PRECISIONS)
+    path, precision = Path(path), Precision.parse(precision, QUANTIZED)
     options = QuantizeOptions.parse(calibration=calibration, **options)
     _check(path, precision, options)
     return _quantize(_Float32.of(model, options, opset), path, precision, options, pictures)

@@ -23,7 +23,8 @@ def resolve(options: BoardOptions) -> planning.Settings:
                 "--exclude needs QuantizeLinear, which this DLA does not take: its calibration table covers all layers"
             )
         return settings
-    for name in ("calibration", "method", "exclude"):
-        if getattr(options, name) not in (None, (), []):
+    int8 = {"calibration": options.calibration is not None, "method": options.method is not None, "exclude": options.exclude}
+    for name, given in int8.items():
+        if given:
             raise ZooError(f"--{name} is for --precision int8; {settings.precision} needs no calibration")
     return settings

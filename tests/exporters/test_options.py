@@ -50,6 +50,7 @@ def test_every_option_of_the_command_is_read_by_a_format():
 def test_every_exporter_of_the_table_exists():
     for each in FORMATS.values():
         assert callable(formats._load(each.exporter)) and (each.options is None) == (each.resolver == "")
+        assert each.options is None or callable(formats._load(each.resolver))
 
 
 @pytest.mark.parametrize(("word", "value"), [("yes", True), ("no", False), (True, True), (False, False)])

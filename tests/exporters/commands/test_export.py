@@ -146,6 +146,8 @@ def test_a_model_of_one_batch_is_tried_with_that():
         (("--sensitivity", "--exclude", "c1"), "--exclude is for a file that is written"),
         (("--sensitivity", "--max-drop", "0"), "--max-drop is for a file that is written"),
         (("--sensitivity", "--out", "a.onnx"), "--out is for a file that is written"),
+        (("--precision", "fp32", "--calibration", "photos"), "no precision 'fp32'; did you mean 'fp16'"),
+        (("--precision", "fp32", "--sensitivity"), "no precision 'fp32'; did you mean 'fp16'"),
         (("--against", "best.keras"), "--against is for an .onnx file; linear is the model itself"),
         (("--calibration", "photos", "--out", "small"), "Give --out small.onnx"),
         ((), "INT8 needs calibration images"),

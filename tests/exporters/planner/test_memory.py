@@ -87,7 +87,7 @@ def test_message_if_it_does_not_fit(board):
     found = memory.estimate(big, 16, 256, board(memory_gb=4))
     assert not found.fits
     # 1,000 of weights and twice that, 16 x 2 of tensors, 256, and 600 of TensorRT, of 4 GiB less one.
-    assert "needs 3,888 MiB; " in str(found) and " has 3,072 MiB available" in str(found)
+    assert "needs 3,888 MiB (" in str(found) and "); Jetson Nano has 3,072 MiB available" in str(found)
     assert "weights 1,000, copies of the weights during the build 2,000, activations 32, workspace 256" in str(found)
     assert "does not fit" in str(found)
     assert "does not fit" not in str(memory.estimate(big, 16, 256, board(memory_gb=8)))

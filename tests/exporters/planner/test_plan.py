@@ -75,7 +75,7 @@ def test_no_board_is_faster_than_its_memory(planned):
 def test_error_names_the_batch_that_fits(graphs):
     graph = graphs["float32"]
     with pytest.raises(
-        ZooError, match=r"needs [\d,]+ MiB; Jetson Nano has 3,072 MiB available.*Give --batch 1,8,\d+$"
+        ZooError, match=r"needs [\d,]+ MiB \(.*\); Jetson Nano has 3,072 MiB available.*Give --batch 1,8,\d+$"
     ) as refusal:
         plan(graph, settings("nano", batches=(1, 8, 2**20)))
     offered = parse_batches(str(refusal.value).rpartition(" ")[2])

@@ -179,6 +179,7 @@ def test_a_bundle_that_changed_on_its_way(change, said, nano, tmp_path):
         (dict(target="orin-nano", precision="int8"), "--calibration FOLDER"),
         (dict(target="nano", precision="int8", calibration="photos"), "fp16"),
         (dict(target="nano", calibration="photos"), "--calibration is for --precision int8"),
+        (dict(target="nano", calibration=np.zeros((8, 28, 28, 1), "uint8")), "--calibration is for --precision int8"),
         (dict(target="tk1"), "onnxruntime"),
         (dict(target="orin-nano", dla=True), "no DLA"),
     ],
