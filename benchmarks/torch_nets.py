@@ -13,7 +13,7 @@ def twin(classifier):
     """Return a PyTorch module that computes what a classifier computes.
 
     Args:
-        classifier: `zoo.Classifier` of a plain chain of layers, such as LeNet-5 or AlexNet.
+        classifier: `zoo.classifier.Classifier` of a plain chain of layers, such as LeNet-5 or AlexNet.
 
     Returns:
         `torch.nn.Module` in evaluation mode: (batch, channels, height, width) uint8 raw images -> (batch, classes) scores.

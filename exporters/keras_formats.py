@@ -33,7 +33,7 @@ def to_tflite(model: "keras.Model | str | Path", path: str | Path, data: str | P
     """Export a model to a LiteRT file of built-in operators. The file gets its name only after the comparison.
 
     Args:
-        model: as in `exporters.source.find`, such as a `zoo.Classifier` or a name of the zoo.
+        model: as in `exporters.source.find`, such as a `zoo.classifier.Classifier` or a name of the zoo.
         path: .tflite file to write; its metadata are written to FILE.tflite.json.
         data: folder of images for the comparison. Default: images that scikit-learn ships.
 

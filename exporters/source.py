@@ -26,7 +26,7 @@ class Source:
         model: Keras model with one input and one output, which is traced and compared with the file.
         shape: of one input, without the batch, channels last.
         dtype: type of the file's input.
-        classifier: the `zoo.Classifier` that the model is, or whose network it is; None for any other model.
+        classifier: the `zoo.classifier.Classifier` that the model is, or whose network it is; None for any other model.
         raw_input: whether the model takes raw 0-255 images.
         origin: name of the model or of its file, for the metadata.
     """
@@ -95,8 +95,8 @@ def find(model: keras.Model | str | os.PathLike, raw_input: bool = True, pixels:
     """Return the model to export as a `Source`.
 
     Args:
-        model: `zoo.Classifier`, any Keras model that has been called or built, a name that `zoo.load` takes, path of a
-            .keras file, or "module:attribute" of a Keras model or of a function without arguments that returns one.
+        model: `zoo.classifier.Classifier`, any Keras model that has been called or built, a name that `zoo.load` takes, path
+            of a .keras file, or "module:attribute" of a Keras model or of a function without arguments that returns one.
         raw_input: False to export a classifier without its preprocessing.
         pixels: type of the raw pixels that the file takes, "uint8" or "float32".
 

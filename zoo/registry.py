@@ -133,7 +133,7 @@ def load(
         classes: class names for random weights. Pretrained weights have their own.
 
     Returns:
-        `zoo.Classifier`, or the Keras model inside it.
+        `zoo.classifier.Classifier`, or the Keras model inside it.
 
     Raises:
         ZooError: if there is no such model or file, or if the file is damaged.
@@ -262,7 +262,7 @@ def load_file(path: str | os.PathLike) -> "keras.Model":
         path: the file.
 
     Returns:
-        The Keras model, a `zoo.Classifier` or not.
+        The Keras model, a `zoo.classifier.Classifier` or not.
 
     Raises:
         ZooError: if there is no such file, it is damaged, or it contains classes that Keras does not know.

@@ -59,7 +59,7 @@ def first_difference(
     channels-last. Other layers cannot be compared.
 
     Args:
-        model: Keras model or `zoo.Classifier`.
+        model: Keras model or `zoo.classifier.Classifier`.
         path: its ONNX file.
         inputs: (n, ...) array of model inputs, channels-last.
         layout: layout of the file's input, "NCHW" or "NHWC".

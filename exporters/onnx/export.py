@@ -24,7 +24,8 @@ def to_onnx(
     """Export a model to an ONNX file. The file gets its name only after every runtime computes what the model computes.
 
     Args:
-        model: `zoo.Classifier` or any Keras model, a name that `zoo.load` takes, a .keras file, or "module:attribute".
+        model: `zoo.classifier.Classifier` or any Keras model, a name that `zoo.load` takes, a .keras file, or
+            "module:attribute".
         path: .onnx file to write; its metadata are also written to a .json file of the same name. If the comparison fails,
             existing files are not changed.
         data: folder of images for the comparison. Default: images that scikit-learn ships.

@@ -89,7 +89,8 @@ def to_tensorrt(
     If TensorRT and a GPU with the target's compute capability are in this machine, do so at once.
 
     Args:
-        model: `zoo.Classifier`, a name that `zoo.load` takes, a .keras file, or "module:attribute" of a classifier.
+        model: `zoo.classifier.Classifier`, a name that `zoo.load` takes, a .keras file, or "module:attribute" of a
+            classifier.
         out: folder to write, which must not exist; it is also packed to OUT.tar.gz.
         target: name of a board or card of `exporters.targets`.
         precision: `exporters.precision.Precision`, or its name: "fp32", "fp16" or "int8".

@@ -69,7 +69,7 @@ def fit(
         out: run directory. It must not contain a run, unless `resume`.
         resume: resume from the last checkpoint in the run directory. On the CPU the resulting weights are bit-identical to
             those of an uninterrupted run.
-        classifier: `zoo.Classifier` to continue from. Default: the recipe's model with random weights.
+        classifier: `zoo.classifier.Classifier` to continue from. Default: the recipe's model with random weights.
         source: `training.data.Source`. Default: the recipe's data.
         new_layers: names of layers of the classifier that are not pretrained; the others are first frozen, as the recipe's
             [thaw] describes.

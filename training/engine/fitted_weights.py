@@ -65,7 +65,7 @@ def fit_classifier(recipe: "Recipe", source: "Source") -> "Classifier":
         source: `training.data.Source`.
 
     Returns:
-        `zoo.Classifier`.
+        `zoo.classifier.Classifier`.
     """
     card, train = registry.card(recipe.model), source.splits["train"]
     rule = keras_objects.rule(recipe.rule or card.rule)

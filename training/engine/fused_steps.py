@@ -215,7 +215,7 @@ def make(
     """Return the fastest trainer for a classifier, its data and the Keras backend: a resident one where possible.
 
     Args:
-        classifier: `zoo.Classifier`, raw images -> scores.
+        classifier: `zoo.classifier.Classifier`, raw images -> scores.
         augmentation: layers, as for `Trainer`.
         images: (rows, height, width, channels) uint8 array.
         labels: (rows,) int array.

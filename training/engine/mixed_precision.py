@@ -31,7 +31,7 @@ def using(classifier: "Classifier", precision: str) -> Iterator[None]:
     inside `using(classifier, "float32")`, so that its file has no trace of mixed precision.
 
     Args:
-        classifier: `zoo.Classifier`.
+        classifier: `zoo.classifier.Classifier`.
         precision: "float32", "bfloat16" or "float16".
     """
     leaves = [layer for layer in classifier.net._flatten_layers() if not isinstance(layer, keras.Model)]

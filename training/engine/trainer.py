@@ -43,7 +43,7 @@ class Trainer(keras.Model):
     """Train a classifier on augmented images. The augmentation is not saved with the classifier.
 
     Args:
-        classifier: `zoo.Classifier`, raw images -> scores.
+        classifier: `zoo.classifier.Classifier`, raw images -> scores.
         augmentation: layers that take and return (batch, height, width, channels) float images of range 0-255.
         images: (rows, height, width, channels) uint8 array, larger than the classifier's input if the augmentation crops.
         labels: (rows,) int array.

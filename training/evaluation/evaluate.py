@@ -83,7 +83,7 @@ def score(classifier: "Classifier", samples: Samples, split: str = "all", views:
     """Evaluate a classifier on samples.
 
     Args:
-        classifier: `zoo.Classifier`.
+        classifier: `zoo.classifier.Classifier`.
         samples: `training.data.Samples` whose labels index the class names of the classifier.
         split: split of the samples, such as "test".
         views: 1 to score the center crop of each image, 10 to average the probabilities of ten views; see
@@ -104,7 +104,7 @@ def predict(classifier: "Classifier", images: np.ndarray) -> np.ndarray:
     Keras' `predict` feeds arrays through tf.data, whose autotuning thread delays its return.
 
     Args:
-        classifier: `zoo.Classifier`.
+        classifier: `zoo.classifier.Classifier`.
         images: (n, height, width, channels) uint8.
 
     Returns:
@@ -140,7 +140,7 @@ def predict_ten_views(classifier: "Classifier", images: np.ndarray) -> np.ndarra
     """Return the mean probabilities of ten views of each image.
 
     Args:
-        classifier: `zoo.Classifier` whose scores are logits.
+        classifier: `zoo.classifier.Classifier` whose scores are logits.
         images: (n, height, width, channels), larger than the input of the classifier.
 
     Returns:
@@ -164,7 +164,7 @@ def evaluate(
     """Evaluate a classifier on a data set.
 
     Args:
-        classifier: `zoo.Classifier`.
+        classifier: `zoo.classifier.Classifier`.
         source: name of a data set, or path of a folder or list; see `training.data.load`. Its classes must be among those
             of the classifier.
         part: the split to use. All images are used if the data set has no splits.

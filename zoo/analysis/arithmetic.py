@@ -88,7 +88,7 @@ def table(model: keras.Model) -> list[Row]:
     """Return one row per layer of a net, in order. Nested nets are replaced by their layers.
 
     Args:
-        model: a built Keras model, or a `zoo.Classifier`, whose net is counted.
+        model: a built Keras model, or a `zoo.classifier.Classifier`, whose net is counted.
 
     Raises:
         ZooError: if there is no rule to count the connections of a layer with weights.
