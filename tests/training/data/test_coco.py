@@ -5,10 +5,9 @@ import json
 import pytest
 from PIL import Image
 
+from image_files import GREY
 from training import data
 from zoo.errors import ZooError
-
-GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
 
 
 def coco(path, classes, folder, first=0):

@@ -9,11 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from image_files import GREY
 from training import data
 from training.data import csv_list
 from zoo.errors import ZooError
-
-GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
 
 
 @pytest.fixture

@@ -11,13 +11,12 @@ from PIL import Image
 from rich.console import Console
 
 import zoo
+from image_files import GREY
 from training import data, fit, recipe
 from training.data import MemmapSubset, Samples, decoding
 from training.engine import fused_steps
 from zoo.errors import ZooError
 from zoo.images import center_crop
-
-GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
 
 
 @pytest.fixture

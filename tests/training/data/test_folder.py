@@ -6,29 +6,10 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from image_files import GREY, write_noise
 from training import data
 from zoo.errors import ZooError
-
-GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
-
-
-def write(path, seed):
-    """Write an image of noise of its own and return its pixels."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (6, 5), "uint8")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return pixels[..., None]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Two classes of three images each, with the pixels by path."""
-    pixels = {}
-    for number, path in enumerate([f"{name}/{index}.png" for name in ("cat", "dog") for index in range(3)]):
-        pixels[path] = write(tmp_path / path, number)
-    return tmp_path, pixels
 
 
 def test_a_folder_of_classes(folder):
@@ -45,8 +26,8 @@ def test_a_folder_of_classes(folder):
 def test_other_files_hidden_folders_and_folders_below_a_class(folder):
     place, _ = folder
     (place / "cat" / "notes.txt").write_text("not an image, and not named like one")
-    write(place / ".thumbnails" / "0.png", 7)
-    deeper = write(place / "cat" / "more" / "0.png", 8)
+    write_noise(place / ".thumbnails" / "0.png", 7)
+    deeper = write_noise(place / "cat" / "more" / "0.png", 8)
     source = data.load(str(place), GREY)
     assert source.class_names == ("cat", "dog")
     (problem,) = source.problems  # named, not passed over
@@ -58,7 +39,7 @@ def test_other_files_hidden_folders_and_folders_below_a_class(folder):
 def test_a_folder_with_splits(tmp_path):
     for number, split in enumerate(("train", "validation", "test")):
         for name in ("a", "b") if split == "train" else ("b",):
-            write(tmp_path / split / name / "0.png", number)
+            write_noise(tmp_path / split / name / "0.png", number)
     source = data.load(str(tmp_path), GREY)
     assert source.class_names == ("a", "b")
     assert {split: samples.labels.tolist() for split, samples in source.splits.items()} == {
@@ -71,8 +52,8 @@ def test_a_folder_with_splits(tmp_path):
 
 
 def test_splits_beside_other_folders_or_without_training_images_are_refused(tmp_path):
-    write(tmp_path / "train" / "a" / "0.png", 0)
-    write(tmp_path / "tset" / "a" / "0.png", 0)
+    write_noise(tmp_path / "train" / "a" / "0.png", 0)
+    write_noise(tmp_path / "tset" / "a" / "0.png", 0)
     with pytest.raises(ZooError, match="tset"):
         data.load(str(tmp_path), GREY)
     shutil.rmtree(tmp_path / "tset")
@@ -84,7 +65,7 @@ def test_splits_beside_other_folders_or_without_training_images_are_refused(tmp_
 def test_an_empty_folder_is_refused_with_the_expected_layout(tmp_path):
     with pytest.raises(ZooError, match=r"no images in class folders; expected .*/CLASS/IMAGE\.png"):
         data.load(str(tmp_path), GREY)
-    write(tmp_path / "0.png", 0)  # beside the class folders, not in one
+    write_noise(tmp_path / "0.png", 0)  # beside the class folders, not in one
     (tmp_path / "cat").mkdir()
     with pytest.raises(ZooError, match="no images in class folders"):
         data.load(str(tmp_path), GREY)
@@ -101,11 +82,11 @@ def test_one_class_can_be_read(folder):
 
 def test_other_names_of_splits(tmp_path):
     for number, (folder, split) in enumerate({"Train": "train", "valid": "validation", "test": "test"}.items()):
-        pixels = write(tmp_path / folder / "a" / "0.png", number)
+        pixels = write_noise(tmp_path / folder / "a" / "0.png", number)
         source = data.load(str(tmp_path), GREY)
         np.testing.assert_array_equal(source.splits[split].images, pixels[None])
         assert source.splits[split].names.tolist() == [f"{folder}/a/0.png"]
-    write(tmp_path / "val" / "a" / "0.png", 9)
+    write_noise(tmp_path / "val" / "a" / "0.png", 9)
     with pytest.raises(ZooError, match="two folders for one split: val and valid; remove one"):
         data.load(str(tmp_path), GREY)
 
@@ -113,7 +94,7 @@ def test_other_names_of_splits(tmp_path):
 def test_a_folder_without_read_permission_is_refused(open_folder):
     """By the system, for one without the rights of root; the command says its words."""
     for path in ("cat/0.png", "dog/0.png", "dog/more/0.png"):
-        write(open_folder / path, 0)
+        write_noise(open_folder / path, 0)
     (open_folder / "dog" / "more").chmod(0)
     code = (
         "import os\n"

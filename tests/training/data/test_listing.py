@@ -1,50 +1,19 @@
 """Decoding of listed images: skipped and refused files, image sizes."""
 
-import numpy as np
 import pytest
-from PIL import Image
 
+from image_files import GREY, write_noise
 from training import data
 from zoo.errors import ZooError
-
-GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
-
-
-def write(path, seed):
-    """Write an image of noise of its own and return its pixels."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (6, 5), "uint8")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return pixels[..., None]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Two classes of three images each, with the pixels by path."""
-    pixels = {}
-    for number, path in enumerate([f"{name}/{index}.png" for name in ("cat", "dog") for index in range(3)]):
-        pixels[path] = write(tmp_path / path, number)
-    return tmp_path, pixels
 
 
 def test_a_split_without_images_is_refused_and_named(tmp_path):
     for split in ("train", "test"):
         for name in ("a", "b"):
-            write(tmp_path / split / name / "0.png", 0)
+            write_noise(tmp_path / split / name / "0.png", 0)
     (tmp_path / "validation").mkdir()
     with pytest.raises(ZooError, match=r"no image in .*split validation, can be read: it is empty"):
         data.load(str(tmp_path), GREY)
-
-
-@pytest.fixture
-def damaged(folder):
-    """A text named .png and a JPEG cut in the middle among six good images."""
-    place, _ = folder
-    text, cut = place / "cat" / "text.png", place / "dog" / "cut.jpg"
-    text.write_text("I am a text")
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), "uint8")).save(cut)
-    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
-    return place, text, cut
 
 
 def test_unreadable_files_are_skipped_and_named(damaged):
@@ -76,7 +45,7 @@ def test_a_folder_without_a_readable_image_is_refused_with_the_first_reason(tmp_
 
 
 def test_a_training_split_without_a_readable_image_is_refused(tmp_path):
-    write(tmp_path / "validation" / "cat" / "0.png", 0)
+    write_noise(tmp_path / "validation" / "cat" / "0.png", 0)
     (tmp_path / "train" / "cat").mkdir(parents=True)
     (tmp_path / "train" / "cat" / "text.png").write_text("I am a text")
     with pytest.raises(ZooError, match=r"train.*text\.png"):

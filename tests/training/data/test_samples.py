@@ -6,39 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from image_files import GREY
 from training import data
 from training.data import Samples, Source
 from zoo.errors import ZooError
-
-GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
-
-
-def write(path, seed):
-    """Write an image of noise of its own and return its pixels."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (6, 5), "uint8")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return pixels[..., None]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Two classes of three images each, with the pixels by path."""
-    pixels = {}
-    for number, path in enumerate([f"{name}/{index}.png" for name in ("cat", "dog") for index in range(3)]):
-        pixels[path] = write(tmp_path / path, number)
-    return tmp_path, pixels
-
-
-@pytest.fixture
-def damaged(folder):
-    """A text named .png and a JPEG cut in the middle among six good images."""
-    place, _ = folder
-    text, cut = place / "cat" / "text.png", place / "dog" / "cut.jpg"
-    text.write_text("I am a text")
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), "uint8")).save(cut)
-    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
-    return place, text, cut
 
 
 def test_the_fingerprint_changes_with_pixels_labels_and_class_names_only(folder):

@@ -3,16 +3,9 @@
 import csv
 
 import pytest
-from PIL import Image
 
+from image_files import GREY, write_uniform
 from training import data
-
-GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
-
-
-def write_image(path, number):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (5, 6), number).save(path)
 
 
 @pytest.fixture
@@ -20,7 +13,7 @@ def run(tmp_path):
     """A folder of images, its source, and the split.csv of a run on it."""
     photos = tmp_path / "photos"
     for number in range(20):
-        write_image(photos / "ab"[number % 2] / f"{number}.png", number)
+        write_uniform(photos / "ab"[number % 2] / f"{number}.png", number)
     source = data.load(str(photos), GREY)
     data.write_split(tmp_path / "run" / "split.csv", source, *data.split(source, 0.2, 0.2, seed=1))
     return photos, source, tmp_path / "run" / "split.csv"
@@ -49,11 +42,11 @@ def test_a_run_directory_behind_a_symbolic_link(run, tmp_path):
 def test_changed_images_are_described(run):
     photos, source, path = run
     assert data.describe_changes(path, source) == "the images and classes are the same, but not their order or splits"
-    write_image(photos / "a" / "0.png", 200)
+    write_uniform(photos / "a" / "0.png", 200)
     (photos / "b" / "1.png").unlink()
     (photos / "a" / "2.png").rename(photos / "a" / "two.png")
     for number in range(4):
-        write_image(photos / "b" / f"new{number}.png", 100 + number)
+        write_uniform(photos / "b" / f"new{number}.png", 100 + number)
     described = data.describe_changes(path, data.load(str(photos), GREY))
     assert described.split("; ") == [
         "5 images added (a/two.png, b/new0.png, b/new1.png and 2 more)",
@@ -64,7 +57,7 @@ def test_changed_images_are_described(run):
 
 def test_an_image_with_another_class_in_a_list(tmp_path):
     for number in range(8):
-        write_image(tmp_path / f"{number}.png", number)
+        write_uniform(tmp_path / f"{number}.png", number)
     lines = [f"{number}.png,{'xy'[number % 2]}" for number in range(8)]
     listed = tmp_path / "list.csv"
     listed.write_text("\n".join(["path,label", *lines]))

@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
+from image_files import GREY, write_uniform
 from training import data
 from training.data import Samples, Source
 from zoo.errors import ZooError
-
-GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
 
 
 def numbered(counts):
@@ -112,18 +110,13 @@ def test_the_error_for_small_classes_names_them_and_the_remedies(fewest):
         assert set(train.labels.tolist()) == set(validation.labels.tolist()) == {0, 1, 2, 3}
 
 
-def write_image(path, number):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (5, 6), number).save(path)
-
-
 def test_duplicates_across_splits_are_named(tmp_path):
     """By their pixels, whatever the file is called and however it is compressed."""
     for number in range(6):
-        write_image(tmp_path / "train" / "ab"[number % 2] / f"{number}.png", number)
-    write_image(tmp_path / "test" / "a" / "0.bmp", 0)
-    write_image(tmp_path / "test" / "b" / "new.png", 77)
-    write_image(tmp_path / "val" / "a" / "4.png", 4)
+        write_uniform(tmp_path / "train" / "ab"[number % 2] / f"{number}.png", number)
+    write_uniform(tmp_path / "test" / "a" / "0.bmp", 0)
+    write_uniform(tmp_path / "test" / "b" / "new.png", 77)
+    write_uniform(tmp_path / "val" / "a" / "4.png", 4)
     splits = data.load(str(tmp_path), GREY).splits
     messages = data.duplicates_across_splits(splits["train"], splits["validation"], splits["test"])
     assert len(messages) == 2

@@ -3,10 +3,10 @@
 import pytest
 from PIL import Image
 
+from image_files import GREY
 from training import data
 from zoo.errors import ZooError
 
-GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
 LISTS = {  # class and split, then a sign for each of images 0 to 5; the class "train" is one of VOC's own
     "bolt_train": "1 -1  1 -1",
     "train_train": "-1  1  1  0",
