@@ -11,6 +11,7 @@ from training.engine import input_pipeline
 from training.engine.trainer import Trainer
 from zoo.analysis import arithmetic
 from zoo.layers import traits
+from zoo.types import Tensor
 
 if TYPE_CHECKING:
     from zoo.classifier import Classifier
@@ -35,16 +36,21 @@ class ResidentTrainer(Trainer):
         self,
         classifier: "Classifier",
         augmentation: Iterable[keras.layers.Layer],
-        images: Any,
-        labels: Any,
+        images: np.ndarray,
+        labels: np.ndarray,
         batch_size: int,
         **options: Any,
     ) -> None:
-        super().__init__(classifier, augmentation, images, labels, batch_size, **options)
+        super().__init__(classifier, augmentation, *self.to_device(images, labels), batch_size, **options)
         macs = max(1, arithmetic.totals(arithmetic.table(classifier))["macs"]) * self.batch_size
         self.steps_per_element = max(1, min(self.steps, FUSED_STEPS, FUSED_MACS // macs))
         if self.steps_per_element > 1:
             self.description = f"{self.steps_per_element} steps per graph"
+
+    @staticmethod
+    def to_device(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return images and labels as arrays of the backend, in the memory of the device."""
+        raise NotImplementedError
 
     def first_nonfinite_step(self, status: Any, before: int, after: int) -> int | None:
         return before + int(status) if int(status) else None
@@ -53,20 +59,11 @@ class ResidentTrainer(Trainer):
 class TensorFlowResidentTrainer(ResidentTrainer):
     """The resident trainer on TensorFlow. The last batch of an epoch has only the remaining rows."""
 
-    def __init__(
-        self,
-        classifier: "Classifier",
-        augmentation: Iterable[keras.layers.Layer],
-        images: np.ndarray,
-        labels: np.ndarray,
-        batch_size: int,
-        **options: Any,
-    ) -> None:
+    @staticmethod
+    def to_device(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
         import tensorflow as tf
 
-        super().__init__(classifier, augmentation, tf.constant(images), tf.constant(labels), batch_size, **options)
-        # The first step of an element whose loss is not finite, from 1, or 0. No Keras variable: it is not in checkpoints.
-        self._nonfinite_step = tf.Variable(0, trainable=False)
+        return tf.constant(images), tf.constant(labels)
 
     def prepare(
         self,
@@ -78,6 +75,8 @@ class TensorFlowResidentTrainer(ResidentTrainer):
         import tensorflow as tf
 
         super().prepare(optimizer, loss, epochs, unfreezing)
+        # The first step of an element whose loss is not finite, from 1, or 0. No Keras variable: it is not in checkpoints.
+        self._nonfinite_step = tf.Variable(0, trainable=False)
         self._step = super().train_step
         if self.rule is not None or self.classifier.count_params() < XLA_WEIGHTS:
             return
@@ -124,20 +123,13 @@ class TensorFlowResidentTrainer(ResidentTrainer):
 class JaxResidentTrainer(ResidentTrainer):
     """The resident trainer on JAX. Batches are padded to one size with rows of weight 0, so that XLA compiles one graph."""
 
-    def __init__(
-        self,
-        classifier: "Classifier",
-        augmentation: Iterable[keras.layers.Layer],
-        images: np.ndarray,
-        labels: np.ndarray,
-        batch_size: int,
-        **options: Any,
-    ) -> None:
+    _nonfinite_step = 0
+
+    @staticmethod
+    def to_device(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
         import jax
 
-        images, labels = (jax.device_put(np.asarray(each)) for each in (images, labels))  # they may be memory-mapped
-        super().__init__(classifier, augmentation, images, labels, batch_size, **options)
-        self._nonfinite_step = 0
+        return jax.device_put(np.asarray(images)), jax.device_put(np.asarray(labels))  # they may be memory-mapped
 
     def train_dataset(self, seed: int, epoch: int, step: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (rows, weights), each (steps, batch). Batches of weight 0 pad the last element of an epoch."""
