@@ -31,6 +31,8 @@ def export(
 ) -> None:
     """Export a model and verify that the file computes what the model computes. The file takes raw images.
 
+    The options of a TensorRT engine and of INT8 are for --to tensorrt.
+
     Example: zoo export lenet5.mnist --to onnx --out lenet5.onnx, or with --to tensorrt --target orin-nano
     """
     kind = formats.FORMATS[to]
