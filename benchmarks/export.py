@@ -135,8 +135,8 @@ def keras(classifier):
     import tf2onnx  # noqa: F401
 
     tf.config.run_functions_eagerly(True)
-    pictures = keras.InputSpec("uint8", (None, *classifier.input_image_shape), name="pictures")
-    return lambda file: classifier.export(file, format="onnx", input_signature=[pictures], verbose=False)
+    signature = keras.InputSpec("uint8", (None, *classifier.input_image_shape), name="pictures")
+    return lambda file: classifier.export(file, format="onnx", input_signature=[signature], verbose=False)
 
 
 CHILDREN = {"zoo, conversion and file": conversion, "zoo, with verification": proved, "Keras": keras}

@@ -125,8 +125,8 @@ def feed(session, batch):
     (given,) = session.get_inputs()
     channels_first = given.shape[1] in (1, 3)
     shape = [*given.shape[2:], given.shape[1]] if channels_first else given.shape[1:]
-    pictures = np.random.default_rng(0).integers(0, 256, (batch, *shape), "uint8")
-    return {given.name: np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)) if channels_first else pictures}
+    images = np.random.default_rng(0).integers(0, 256, (batch, *shape), "uint8")
+    return {given.name: np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if channels_first else images}
 
 
 def write(net, folder):
@@ -137,8 +137,8 @@ def write(net, folder):
     if NETS[net]:
         import keras
 
-        pictures = keras.InputSpec("uint8", (None, *classifier.input_image_shape), name="pictures")
-        classifier.export(folder / "keras.onnx", format="onnx", input_signature=[pictures], verbose=False)
+        signature = keras.InputSpec("uint8", (None, *classifier.input_image_shape), name="pictures")
+        classifier.export(folder / "keras.onnx", format="onnx", input_signature=[signature], verbose=False)
 
 
 def load(net):
@@ -192,9 +192,9 @@ def write_int8(net, folder):
 
     classifier = load(net)
     full = convert.convert(source.find(classifier), runtime="onnxruntime")
-    pictures = np.random.default_rng(0).integers(0, 256, (8, *classifier.input_image_shape), "uint8")
+    images = np.random.default_rng(0).integers(0, 256, (8, *classifier.input_image_shape), "uint8")
     files.save(full, folder / "float32.onnx")
-    files.save(insert.quantize(full, calibrate.ranges(full, insert.tensors(full), pictures)), folder / "zoo.onnx")
+    files.save(insert.quantize(full, calibrate.ranges(full, insert.tensors(full), images)), folder / "zoo.onnx")
 
 
 if __name__ == "__main__":

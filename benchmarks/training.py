@@ -134,10 +134,10 @@ def classifier(net):
 
     keras.utils.set_random_seed(0)
     card, setting = zoo.card(net), NETS[net]
-    picture = {**card.picture.model_dump(), "height": setting.side, "width": setting.side}
+    image_spec = {**card.picture.model_dump(), "height": setting.side, "width": setting.side}
     preprocessing = Preprocessing(**card.preprocessing.model_dump(), name="preprocessing")
     built = zoo.build(net, classes=CLASSES, **setting.options)
-    return Classifier(built, preprocessing, picture, [str(number) for number in range(CLASSES)], net)
+    return Classifier(built, preprocessing, image_spec, [str(number) for number in range(CLASSES)], net)
 
 
 def zoo_epoch(net, precision):
