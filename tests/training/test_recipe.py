@@ -248,8 +248,8 @@ def test_schedules_in_epochs_get_the_steps_per_epoch_in_layer_rates_too():
     assert [float(conv1(step)) for step in (0, 6, 7, 20, 21)] == pytest.approx([0.2, 0.2, 0.02, 0.02, 0.0])
     assert float(made.rates["conv2"](14)) == pytest.approx(cosine(14, 0.5, 28), abs=1e-6)
     assert made.rates["fc"] == 0.5
-    told = IN_EPOCHS.replace("boundaries = [2]", "boundaries = [2], steps_per_epoch = 100")
-    assert float(keras_objects.optimizer(described(told), steps=7)._learning_rate(199)) == pytest.approx(0.1)
+    with_length = IN_EPOCHS.replace("boundaries = [2]", "boundaries = [2], steps_per_epoch = 100")
+    assert float(keras_objects.optimizer(described(with_length), steps=7)._learning_rate(199)) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(

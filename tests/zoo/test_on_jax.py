@@ -1,6 +1,6 @@
 """The layers, losses, rules and models once more, on the JAX backend.
 
-Of the rules those tests that compare with a loop in NumPy: JAX compiles anew at each of their calls.
+Of the learning rules, only the tests that compare with a loop in NumPy are run: JAX compiles a rule at each call.
 """
 
 import re

@@ -63,8 +63,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header("Content-Length", "0")
                 return self.end_headers()
             self.send_response(206)
-            told = start + 5 if behaviour == "other-part" else start
-            self.send_header("Content-Range", f"bytes {told}-{len(content) - 1}/{len(content)}")
+            sent = start + 5 if behaviour == "other-part" else start
+            self.send_header("Content-Range", f"bytes {sent}-{len(content) - 1}/{len(content)}")
             content = content[start:]
         else:
             self.send_response(200)
@@ -255,18 +255,20 @@ def test_read_only_cache(server, open_folder):
     assert len(files(open_folder)) == 1
 
 
-def test_packaged_file(tmp_path, cache):
+def test_packaged_file(tmp_path, cache, monkeypatch):
     """The file is checked at every use. A wrong file is refused, with the command that fixes it."""
-    path = tmp_path / "packaged.h5"
+    monkeypatch.setattr(resources, "files", lambda package: tmp_path / package)
+    path = tmp_path / "zoo" / "pretrained" / "packaged.h5"
+    path.parent.mkdir(parents=True)
     path.write_bytes(CONTENT)
-    assert find(file=str(path)) == path and not cache.exists()
+    assert find(file=path.name) == path and not cache.exists()
     for damaged in (bytes([CONTENT[0] ^ 1]) + CONTENT[1:], CONTENT[:-1]):
         path.write_bytes(damaged)
         with pytest.raises(zoo.ZooError, match=r"damaged.*fix: python -m pip install"):
-            find(file=str(path))
+            find(file=path.name)
     path.unlink()
     with pytest.raises(zoo.ZooError, match=r"missing.*fix: python -m pip install"):
-        find(file=str(path))
+        find(file=path.name)
 
 
 @pytest.mark.parametrize("name", zoo.list_models(pretrained=True))
@@ -382,9 +384,9 @@ def test_killed_during_a_download(server, cache):
 
 def foreign(**source):
     """Weights of a foreign format, without a published size."""
-    told = Published(result="accuracy", value=57.0, dataset="imagenet", source="somebody")
+    result = Published(result="accuracy", value=57.0, dataset="imagenet", source="somebody")
     given = {"sha1": hashlib.sha1(CONTENT).hexdigest(), "largest": len(CONTENT) + 1000, "format": "caffe", **source}
-    return Weights(licence="none", classes=("a", "b"), published=(told,), **given)
+    return Weights(licence="none", classes=("a", "b"), published=(result,), **given)
 
 
 class Convert:
@@ -518,9 +520,9 @@ def test_load_of_foreign_weights(server, cache, monkeypatch):
     server.content = message(b"\xa2\x06", message(b"\x0a", b"ip") + blob(kernel) + blob(bias))
     card = dict(registry.raw_cards()["linear"])
     name = zoo.build("linear").layers[-1].name
-    told = {"result": "accuracy", "value": 57.0, "dataset": "imagenet", "source": "somebody"}
+    result = {"result": "accuracy", "value": 57.0, "dataset": "imagenet", "source": "somebody"}
     source = {"url": server.url(), "format": "caffe", "sha1": hashlib.sha1(server.content).hexdigest(), "largest": 10**7}
-    given = {**source, "licence": "none", "classes": "imagenet1k", "published": [told]}
+    given = {**source, "licence": "none", "classes": "imagenet1k", "published": [result]}
     card |= {"name": "little", "imports": {"caffe": {name: "ip"}}, "weights": {"imagenet": given}}
     monkeypatch.setattr(registry, "raw_cards", lambda: {"little": card})
     registry._card.cache_clear()

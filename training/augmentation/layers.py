@@ -12,6 +12,7 @@ from keras import ops
 
 from zoo.images import batch_size_for, center_crop
 from zoo.layers.whitening import Fitted
+from zoo.types import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("training")
@@ -35,16 +36,16 @@ class AffineDistortion(keras.layers.Layer):
 
     def __init__(  # noqa: PLR0913  the keys of the layer in recipes
         self,
-        translation=2.0,
-        drift=0.0,
-        scaling=0.1,
-        squeezing=0.1,
-        shearing=0.2,
-        rotation=0.0,
-        fill_mode="constant",
-        seed=None,
+        translation: float = 2.0,
+        drift: float = 0.0,
+        scaling: float = 0.1,
+        squeezing: float = 0.1,
+        shearing: float = 0.2,
+        rotation: float = 0.0,
+        fill_mode: str = "constant",
+        seed: int | None = None,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(**kwargs)
         self.fill_mode = fill_mode
         self.amounts = {
@@ -58,7 +59,7 @@ class AffineDistortion(keras.layers.Layer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, images, training=None):
+    def call(self, images: Tensor, training: bool | None = None) -> Tensor:
         if not training:
             return images
         batch, height, width = ops.shape(images)[0], images.shape[1], images.shape[2]
@@ -79,10 +80,10 @@ class AffineDistortion(keras.layers.Layer):
         transform = ops.stack([a, b, shift_x, c, d, shift_y, zero, zero], axis=-1)
         return ops.image.affine_transform(images, transform, "bilinear", self.fill_mode, data_format="channels_last")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), **self.amounts, "fill_mode": self.fill_mode, "seed": self.seed}
 
 
@@ -95,13 +96,13 @@ class BatchShift(keras.layers.Layer):
         seed: int.
     """
 
-    def __init__(self, pixels=2, seed=None, **kwargs):
+    def __init__(self, pixels: int = 2, seed: int | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         self.pixels = pixels
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, images, training=None):
+    def call(self, images: Tensor, training: bool | None = None) -> Tensor:
         if not training:
             return images
         _, height, width, channels = images.shape
@@ -111,10 +112,10 @@ class BatchShift(keras.layers.Layer):
         size = (ops.shape(images)[0], height, width, channels)
         return ops.slice(padded, (0, offset[0], offset[1], 0), size)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "pixels": self.pixels, "seed": self.seed}
 
 
@@ -133,13 +134,13 @@ class RandomCrop(keras.layers.Layer):
         Krizhevsky, Sutskever, Hinton (2012), section 4.1: crops of 224 from 256 pixels.
     """
 
-    def __init__(self, size, seed=None, **kwargs):
+    def __init__(self, size: int, seed: int | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         self.size = size
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, images, training=None):
+    def call(self, images: Tensor, training: bool | None = None) -> Tensor:
         _, height, width, channels = images.shape
         self.compute_output_shape(images.shape)
         if not training:
@@ -154,13 +155,13 @@ class RandomCrop(keras.layers.Layer):
         pixel = (ops.arange(batch)[:, None, None] * height + row) * width + column  # (batch, size, size)
         return ops.take(ops.reshape(images, (-1, channels)), pixel, axis=0)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, height, width, channels = input_shape
         if min(height, width) < self.size:
             raise ValueError(f"{self.name}: cannot crop {self.size}x{self.size}. Received: images of {height}x{width}")
         return batch, self.size, self.size, channels
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "size": self.size, "seed": self.seed}
 
 
@@ -185,14 +186,14 @@ class PCAColour(keras.layers.Layer):
         Krizhevsky, Sutskever, Hinton (2012), section 4.1; Computer History Museum, AlexNet source code, convdata_jpeg.py.
     """
 
-    def __init__(self, deviation=0.1, until=None, seed=None, **kwargs):
+    def __init__(self, deviation: float = 0.1, until: float | None = None, seed: int | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         self.deviation = deviation
         self.until = until
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
         settings = {"dtype": self.variable_dtype, "trainable": False}
         self.axes = Fitted("zeros", shape=(channels, channels), name="axes", **settings)
@@ -232,7 +233,7 @@ class PCAColour(keras.layers.Layer):
         if self.until is not None:
             self.last.assign(round(self.until * steps))
 
-    def call(self, images, training=None):
+    def call(self, images: Tensor, training: bool | None = None) -> Tensor:
         if not self.axes.given:
             raise ValueError(f"{self.name} is not fitted: call `adapt` with the training split")
         if not training:
@@ -245,10 +246,10 @@ class PCAColour(keras.layers.Layer):
             self.seen.assign_add(1)
         return ops.cast(images, color.dtype) + color[:, None, None]
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "deviation": self.deviation, "until": self.until, "seed": self.seed}
 
 
@@ -264,5 +265,5 @@ class ColourJitter(keras.layers.RandomColorJitter):
         seed: int.
     """
 
-    def transform_images(self, images, transformation, training=True):
+    def transform_images(self, images: Tensor, transformation: dict, training: bool = True) -> Tensor:
         return ops.clip(super().transform_images(images, transformation, training), *self.value_range)

@@ -109,7 +109,7 @@ def _check_gradient(classifier: "Classifier") -> None:
 
 
 def _with_classes(pretrained: "Classifier", source: Source) -> tuple["Classifier", tuple[str, ...]]:
-    """Return a classifier for the classes of a data set, and the names of its new layers, of which there may be none."""
+    """Return a classifier for the classes of a data set, and the names of its new layers, if any."""
     if set(source.class_names) in (set(pretrained.class_names), set(pretrained.class_ids or ())):
         return pretrained, ()
     return _new_head(pretrained, source.class_names)

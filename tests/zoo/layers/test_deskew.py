@@ -11,29 +11,29 @@ from zoo.layers import Deskew
 from zoo.preprocessing import Preprocessing
 
 
-def deskew(pictures):
-    return keras.ops.convert_to_numpy(Deskew()(np.asarray(pictures, "float32")))
+def deskew(images):
+    return keras.ops.convert_to_numpy(Deskew()(np.asarray(images, "float32")))
 
 
-def moments(picture):
+def moments(image):
     """Row and column of the centre of mass, and covariance over variance of the row, of one (height, width) image."""
     total = row = column = variance = covariance = 0.0
-    for (i, j), ink in np.ndenumerate(picture):
+    for (i, j), ink in np.ndenumerate(image):
         total, row, column = total + ink, row + ink * i, column + ink * j
     row, column = row / total, column / total
-    for (i, j), ink in np.ndenumerate(picture):
+    for (i, j), ink in np.ndenumerate(image):
         variance += ink * (i - row) ** 2
         covariance += ink * (i - row) * (j - column)
     return row, column, covariance / variance if variance else 0.0
 
 
-def upright(picture):
+def upright(image):
     """The same by SciPy: out(y, x) = in(row + y - c, column + x - c + slant·(y - c))."""
-    row, column, slant = moments(picture.astype("float64"))
+    row, column, slant = moments(image.astype("float64"))
     matrix = np.array([[1, 0], [slant, 1]])
-    middle = (np.array(picture.shape) - 1) / 2
+    middle = (np.array(image.shape) - 1) / 2
     return affine_transform(
-        picture.astype("float64"), matrix, np.array([row, column]) - matrix @ middle, order=1, mode="grid-constant"
+        image.astype("float64"), matrix, np.array([row, column]) - matrix @ middle, order=1, mode="grid-constant"
     )
 
 
@@ -48,25 +48,25 @@ def bar(slant, size=28, row=0.0, column=0.0):
 @given(seed=st.integers(0, 10**6))
 def test_same_result_as_scipy(seed):
     generator = np.random.default_rng(seed)
-    picture = generator.integers(0, 256, (9, 12)) * (generator.random((9, 12)) < generator.uniform(0.1, 1))
-    picture[generator.integers(9), generator.integers(12)] = 200
-    picture[0, 0] = 90  # so that it has two rows of ink, or nearly always
-    np.testing.assert_allclose(deskew(picture[None, ..., None])[0, ..., 0], upright(picture), atol=0.05)
+    image = generator.integers(0, 256, (9, 12)) * (generator.random((9, 12)) < generator.uniform(0.1, 1))
+    image[generator.integers(9), generator.integers(12)] = 200
+    image[0, 0] = 90  # so that it has two rows of ink, or nearly always
+    np.testing.assert_allclose(deskew(image[None, ..., None])[0, ..., 0], upright(image), atol=0.05)
 
 
 @pytest.mark.parametrize("slant", [-0.6, -0.2, 0, 0.35, 0.7])
 def test_slanted_bar_becomes_upright_and_centred(slant):
-    pictures = np.stack([bar(slant), bar(slant, row=1.3, column=-2.2)])[..., None]
-    for picture in deskew(pictures)[..., 0]:
-        row, column, rest = moments(picture)
+    images = np.stack([bar(slant), bar(slant, row=1.3, column=-2.2)])[..., None]
+    for image in deskew(images)[..., 0]:
+        row, column, rest = moments(image)
         assert abs(rest) < 0.02 and abs(row - 13.5) < 0.05 and abs(column - 13.5) < 0.05
         # Half a pixel between two: linear interpolation takes a quarter of an edge. A pixel off would be all of it.
-        np.testing.assert_allclose(picture[10:18], bar(0)[10:18], atol=70)
+        np.testing.assert_allclose(image[10:18], bar(0)[10:18], atol=70)
 
 
 def test_upright_image_is_unchanged():
-    picture = bar(0)[None, ..., None]
-    np.testing.assert_allclose(deskew(picture), picture, atol=0.01)
+    image = bar(0)[None, ..., None]
+    np.testing.assert_allclose(deskew(image), image, atol=0.01)
 
 
 def test_deskewing_is_nearly_idempotent():
@@ -76,13 +76,13 @@ def test_deskewing_is_nearly_idempotent():
 
 
 def test_empty_image_is_unchanged_and_one_row_has_no_slant():
-    pictures = np.zeros((3, 8, 8, 1))
-    pictures[1, 2, 3:7] = 255
-    pictures[2, 6, 6] = 1
-    found = deskew(pictures)
+    images = np.zeros((3, 8, 8, 1))
+    images[1, 2, 3:7] = 255
+    images[2, 6, 6] = 1
+    found = deskew(images)
     assert (found[0] == 0).all() and np.isfinite(found).all()
     np.testing.assert_allclose(
-        found[1], np.roll(pictures[1], (1, -1), (0, 1)) * 0.5 + np.roll(pictures[1], (2, -1), (0, 1)) * 0.5
+        found[1], np.roll(images[1], (1, -1), (0, 1)) * 0.5 + np.roll(images[1], (2, -1), (0, 1)) * 0.5
     )
     np.testing.assert_allclose(found[2, 3:5, 3:5], np.full((2, 2, 1), 0.25), atol=1e-6)
 
@@ -96,9 +96,9 @@ def test_channels_have_one_transform():
 
 
 def test_preprocessing_deskews_first():
-    picture = bar(0.4).astype("uint8")
+    image = bar(0.4).astype("uint8")
     layer = Preprocessing(scale=0.01, shift=-1.0, padding=2, deskew=True)
-    found = keras.ops.convert_to_numpy(layer(picture[None, ..., None]))
-    np.testing.assert_allclose(found[0, ..., 0], np.pad(upright(picture), 2) * 0.01 - 1, atol=1e-3)
+    found = keras.ops.convert_to_numpy(layer(image[None, ..., None]))
+    np.testing.assert_allclose(found[0, ..., 0], np.pad(upright(image), 2) * 0.01 - 1, atol=1e-3)
     again = Preprocessing.from_config(layer.get_config())
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(again(picture[None, ..., None])), found)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(again(image[None, ..., None])), found)

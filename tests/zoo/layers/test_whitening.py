@@ -15,7 +15,7 @@ SHAPE = (2, 3, 1)
 LAYERS = [ZeroCenter, PCAWhitening, ZCAWhitening]
 
 
-def pictures(seed=0, rows=200, shape=SHAPE):
+def images(seed=0, rows=200, shape=SHAPE):
     """Correlated images with a mean, float32."""
     rng = np.random.default_rng(seed)
     features = int(np.prod(shape))
@@ -41,7 +41,7 @@ def covariance(z):
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_zero_center(per_channel):
     """The mean image, or one number per channel."""
-    data = pictures(shape=(3, 2, 4))
+    data = images(shape=(3, 2, 4))
     layer = adapted(ZeroCenter(per_channel), data)
     mean = data.astype("float64").mean(axis=(0, 1, 2) if per_channel else 0)
     np.testing.assert_allclose(run(layer, data), data - mean, atol=1e-5)
@@ -50,14 +50,14 @@ def test_zero_center(per_channel):
 
 def test_mean_is_that_of_the_fitted_data():
     """Other data keep their difference from it."""
-    train, test = pictures(), pictures() + 3
+    train, test = images(), images() + 3
     np.testing.assert_allclose(run(adapted(ZeroCenter(), train), test).mean(axis=0), 3, atol=1e-4)
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([PCAWhitening, ZCAWhitening]))
 def test_covariance_of_whitened_data_is_the_identity(seed, make):
-    data = pictures(seed)
+    data = images(seed)
     assume(np.linalg.cond(covariance(data)) < 1e5)  # float32 has no digits for others
     z = run(adapted(make(epsilon=0), data), data)
     np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-2)
@@ -66,7 +66,7 @@ def test_covariance_of_whitened_data_is_the_identity(seed, make):
 
 def test_pca_components_are_sorted_by_variance():
     """Without the scaling, the components are those of an eigen-decomposition and are uncorrelated."""
-    data = pictures(1)
+    data = images(1)
     layer = adapted(PCAWhitening(epsilon=0), data)
     rotated = run(layer, data) * keras.ops.convert_to_numpy(layer.deviations)
     found = covariance(rotated)
@@ -76,7 +76,7 @@ def test_pca_components_are_sorted_by_variance():
 
 
 def test_components_are_the_first_ones():
-    data = pictures(2)
+    data = images(2)
     every = run(adapted(PCAWhitening(), data), data)
     few = adapted(PCAWhitening(2), data)
     np.testing.assert_allclose(run(few, data), every[:, :2], rtol=1e-3, atol=1e-4)
@@ -85,7 +85,7 @@ def test_components_are_the_first_ones():
 
 def test_zca_is_symmetric_and_the_nearest_whitening():
     """Any rotation of white data is white; that of ZCA is the nearest to the data."""
-    data = pictures(3)
+    data = images(3)
     centered = (data - data.mean(axis=0)).reshape(200, 6)
     zca = run(adapted(ZCAWhitening(epsilon=0), data), data)
     assert zca.shape == data.shape
@@ -112,15 +112,15 @@ def test_epsilon_limits_the_gain_of_small_variances():
 
 @pytest.mark.parametrize("make", [PCAWhitening, ZCAWhitening])
 def test_inverse(make):
-    data = pictures(5)
+    data = images(5)
     layer = adapted(make(), data)
-    other = pictures(6, rows=10)
+    other = images(6, rows=10)
     np.testing.assert_allclose(keras.ops.convert_to_numpy(layer.inverse(layer(other))), other, rtol=1e-3, atol=1e-3)
 
 
 def test_inverse_of_some_components_is_the_projection():
     """The mean squared error is the sum of the variances of the other components."""
-    data = pictures(7)
+    data = images(7)
     layer = adapted(PCAWhitening(4), data)
     back = keras.ops.convert_to_numpy(layer.inverse(layer(data)))
     error = np.mean(np.sum((back - data) ** 2, axis=(1, 2, 3)))
@@ -130,16 +130,16 @@ def test_inverse_of_some_components_is_the_projection():
 @pytest.mark.parametrize("make", LAYERS)
 def test_must_be_fitted_before_it_runs(make):
     with pytest.raises(ValueError, match="is not fitted: call `adapt`"):
-        make()(pictures())
+        make()(images())
     model = keras.Sequential([keras.Input(SHAPE), make()])
     with pytest.raises(ValueError, match="is not fitted"):
-        model(pictures())
-    model.layers[0].adapt(pictures())
-    assert np.isfinite(run(model, pictures())).all()
+        model(images())
+    model.layers[0].adapt(images())
+    assert np.isfinite(run(model, images())).all()
 
 
 def test_epsilon_of_zero_requires_variance():
-    data = pictures()
+    data = images()
     data[:, 0, 0] = data[:, 1, 1]
     with pytest.raises(ValueError, match="vary along 5 of 6 axes"):
         PCAWhitening(epsilon=0).adapt(data)
@@ -154,7 +154,7 @@ def test_at_most_as_many_components_as_features():
 
 @pytest.mark.parametrize("make", LAYERS)
 def test_saved_and_loaded(make, tmp_path):
-    data = pictures()
+    data = images()
     model = keras.Sequential([keras.Input(SHAPE), adapted(make(), data)])
     model.save(tmp_path / "model.keras")
     model.save_weights(tmp_path / "model.weights.h5")
@@ -167,7 +167,7 @@ def test_saved_and_loaded(make, tmp_path):
 @pytest.mark.parametrize("make", LAYERS)
 def test_set_weights_counts_as_fitting(make):
     """Of a layer, and of a model: a clone that was not fitted itself."""
-    data = pictures()
+    data = images()
     model = keras.Sequential([keras.Input(SHAPE), adapted(make(), data)])
     clone, layer = keras.models.clone_model(model), make()
     layer.build(data.shape)
@@ -181,14 +181,14 @@ def test_set_weights_counts_as_fitting(make):
 
 def test_net_must_be_fitted_before_it_runs_in_a_graph():
     with pytest.raises(ValueError, match="is not fitted"):
-        keras.Sequential([keras.Input(SHAPE), ZeroCenter()]).predict(pictures(), verbose=0)
+        keras.Sequential([keras.Input(SHAPE), ZeroCenter()]).predict(images(), verbose=0)
 
 
 @pytest.mark.parametrize("layer", [ZeroCenter(True), PCAWhitening(3, 0.5), ZCAWhitening(0.5)], ids=lambda layer: layer.name)
 def test_config(layer):
     copy = type(layer).from_config(json.loads(json.dumps(layer.get_config())))
     assert copy.get_config() == layer.get_config()
-    assert copy.compute_output_shape((2, *SHAPE)) == run(adapted(copy, pictures()), pictures()[:2]).shape
+    assert copy.compute_output_shape((2, *SHAPE)) == run(adapted(copy, images()), images()[:2]).shape
 
 
 @pytest.mark.parametrize("make, connections", [(ZeroCenter, 0), (lambda: PCAWhitening(2), 12), (ZCAWhitening, 72)])
