@@ -7,7 +7,7 @@ import zoo
 
 DOCS = Path(__file__).parent
 BEGIN, END = "<!-- models: written by `make models` -->", "<!-- /models -->"
-# A choice for the README: one set of weights of each kind of machine.
+# A choice for the README: one set of weights of each kind of model.
 README_WEIGHTS = (
     "mark1.letters",
     "perceptron.mnist",
@@ -26,7 +26,7 @@ README_WEIGHTS = (
 
 def short_table():
     """Return the README's table as Markdown: one row for each name in README_WEIGHTS."""
-    lines = ["| weights | machine | parameters | result |", "|---|---|---:|---|"]
+    lines = ["| weights | model | parameters | result |", "|---|---|---:|---|"]
     for name in README_WEIGHTS:
         card = zoo.card(name)
         result = _results(card.weights[_tag(name)], sources=False)
@@ -36,7 +36,7 @@ def short_table():
 
 def reference():
     """Return docs/models.md's generated part as Markdown: a table of all models, then a section for each."""
-    lines = ["| name | machine | parameters | pretrained weights |", "|---|---|---:|---|"]
+    lines = ["| name | model | parameters | pretrained weights |", "|---|---|---:|---|"]
     for name in zoo.list_models():
         card = zoo.card(name)
         weights = ", ".join(f"`{name}.{tag}`" for tag in card.weights)
@@ -52,7 +52,7 @@ def _section(card):
         f"\n### {card.name}\n",
         f"**{card.title}** ({card.year}). {', '.join(card.authors)}. {card.summary}\n",
         f"- Paper: {card.paper.title}. {card.paper.venue}{doi}",
-        f"- Input: raw images of {image.height}x{image.width}x{image.channels}",
+        f"- Input: raw images (0-255) of {image.height}x{image.width}x{image.channels}",
         f"- Size: {card.parameters:,} trainable parameters, {card.connections:,} connections",
     ]
     if card.published or card.measured:
@@ -67,7 +67,10 @@ def _section(card):
             origin = f"recipe `{weights.recipe}`" if weights.recipe else f"{weights.format}, <{weights.url}>"
             lines.append(f"| `{card.name}.{tag}` | {origin} | {_results(weights)} |")
     if card.reconstruction:
-        lines += ["\nWhat the sources do not specify, and what was chosen:\n", *(f"- {gap}" for gap in card.reconstruction)]
+        lines += [
+            "\nDetails that the sources do not specify, and the choices made here:\n",
+            *(f"- {gap}" for gap in card.reconstruction),
+        ]
     return "\n".join(lines)
 
 
