@@ -123,12 +123,14 @@ class TargetOptions(Options):
 
     Attributes:
         target: name of a board or card of `exporters.targets`, or None for any.
-        opset: ONNX operator set, or None for the default (`exporters.targets.OPSET`, on older boards the newest they read).
+        opset: ONNX operator set, or None for the default (`exporters.targets.OPSET`, or the newest that the board supports).
     """
 
-    target: Annotated[str | None, typer.Option(help="Board or card, such as orin-nano; `zoo targets` lists them.")] = None
+    target: Annotated[
+        str | None, typer.Option(help="Board or graphics card, such as orin-nano; `zoo targets` lists them.")
+    ] = None
     opset: Annotated[
-        int | None, typer.Option(help=f"ONNX operator set. Default: {targets.OPSET}, on older boards the newest they read.")
+        int | None, typer.Option(help=f"ONNX operator set. Default: {targets.OPSET}, or the newest that the board supports.")
     ] = None
 
 
@@ -148,18 +150,18 @@ class ExportOptions(TargetOptions):
 
     ir: Annotated[int, _onnx("Version of the ONNX file format.")] = targets.NEWEST_IR
     layout: Annotated[Layout, _onnx("Order of the axes of the input images.")] = Layout.NCHW
-    pixels: Annotated[Pixels, _onnx("Type of the raw 0-255 input pixels.")] = Pixels.UINT8
+    pixels: Annotated[Pixels, _onnx("Data type of the input pixels, which are 0 to 255.")] = Pixels.UINT8
     raw_input: Annotated[
         YesNo,
         _onnx(
-            "Take raw pixels, or preprocessed images. Default: yes.",
+            "Whether the file takes raw pixels or preprocessed images. Default: yes.",
             parser=_yes_or_no,
             metavar="[yes|no]",
             show_default=False,
         ),
     ] = YesNo(True)
-    runtime: Annotated[Runtime, _onnx("Runtime that the graph is optimized for; it runs in both.")] = Runtime.TENSORRT
-    static_batch: Annotated[int | None, _onnx("The only batch size that the file takes. Default: any.")] = None
+    runtime: Annotated[Runtime, _onnx("Runtime that the graph is optimized for. The file runs in both.")] = Runtime.TENSORRT
+    static_batch: Annotated[int | None, _onnx("Fixed batch size. Default: any batch size.")] = None
 
     def resolve(self) -> "ExportOptions":
         """Return these options with the default opset filled in.
@@ -199,7 +201,7 @@ class EngineOptions(TargetOptions):
     batches: Annotated[
         Batches | None,
         _engine(
-            "Batch sizes: smallest, best and largest, or a single one. Default: 1,8,64; on the DLA 1.",
+            "Batch sizes: smallest, optimal and largest, or a single one. Default: 1,8,64; on the DLA 1.",
             "--batch",
             parser=parse_batches,
             metavar="N[,N,N]",
@@ -219,7 +221,7 @@ class CalibrationOptions(Options):
     """
 
     calibration: Annotated[str | None, _int8("Calibration images: a folder of typical images, or a TFDS name.")] = None
-    method: Annotated[Method | None, _int8("How to find the ranges of activations. Default: percentile.")] = None
+    method: Annotated[Method | None, _int8("Method to compute the ranges of activations. Default: percentile.")] = None
     exclude: Annotated[list[str], _int8("Keep this layer in float32; may be given several times.")] = ()
 
 
@@ -242,16 +244,16 @@ class QuantizeOptions(CalibrationOptions):
     """
 
     max_drop: Annotated[
-        float | None, _int8("Percentage points of accuracy that may be lost; worse layers stay float32.")
+        float | None, _int8("Largest drop in accuracy, in percentage points; sensitive layers stay in float32.")
     ] = None
     data: Annotated[
         str | None,
         typer.Option(help="Images to measure accuracy on: a folder with one subfolder per class, or a TFDS name."),
     ] = None
-    scores: Annotated[Scores, typer.Option(help="Type of the scores, for fp16.")] = Scores.FLOAT32
+    scores: Annotated[Scores, typer.Option(help="Data type of the scores; only for fp16.")] = Scores.FLOAT32
     runtime: Annotated[Runtime, typer.Option(help="Runtime that the graph is optimized for.")] = Runtime.TENSORRT
     against: Annotated[
-        str | None, typer.Option(help="Model that an .onnx file was exported from. Default: the one it names.")
+        str | None, typer.Option(help="Model that an .onnx file was exported from. Default: the one in its metadata.")
     ] = None
 
 

@@ -99,10 +99,18 @@ class Report:
 
     def lines(self) -> list[str]:
         """Return the lines that a command prints about a comparison that passed."""
-        summary = gate.summary(self.images, self.batches, self.largest_difference, self.agreement, self.noise)
-        lines = [summary, f"in {', '.join(self.runtimes)}"]
-        lines += [f"not in {name}: {reason}" for name, reason in self.not_run.items()]
-        return lines + [f"do not run it in {name}, which computes otherwise: {how}" for name, how in self.deviating.items()]
+        details = [f"scores differ by at most {self.largest_difference:.2g}"]
+        if self.noise is not None:
+            details.append(f"RMS error {self.noise:.1%} of the spread of the scores")
+        if self.agreement is not None:
+            details.append(f"{self.agreement:.2%} of real images have the same label")
+        batches = ", ".join(map(str, self.batches))
+        return [
+            f"verified on {self.images} images in batches of {batches}: {'; '.join(details)}",
+            f"runtimes: {', '.join(self.runtimes)}",
+            *(f"not verified in {name}: {reason}" for name, reason in self.not_run.items()),
+            *(f"do not use {name}, which computes other scores: {how}" for name, how in self.deviating.items()),
+        ]
 
     def raise_if_failed(self) -> None:
         """Raise `CheckFailed` with every problem, if there is one."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from zoo.errors import ZooError, did_you_mean
 
-FP16_RECIPE = "layers compute in float16, and in float32 what exceeds the range of float16"
+FP16_RECIPE = "layers compute in float16; operations that exceed its range compute in float32"
 INT8_RECIPE = "layers with weights multiply INT8, between QuantizeLinear and DequantizeLinear; the others compute in float32"
 
 

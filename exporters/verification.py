@@ -1,4 +1,4 @@
-"""Verify again that an exported file, or the file of a bundle, computes what its model computes."""
+"""Verify the scores of an exported file or a bundle against those of its model."""
 
 import dataclasses
 from pathlib import Path

@@ -29,7 +29,7 @@ def export(
     data: shared.Data = None,
     as_json: Json = False,
 ) -> None:
-    """Export a model and verify that the file computes what the model computes. The file takes raw images.
+    """Export a model to a file or to a folder for a board, and verify its scores against those of the model.
 
     The options of a TensorRT engine and of INT8 are for --to tensorrt.
 

@@ -25,7 +25,7 @@ def plan(
     options: EngineOptions,
     as_json: Json = False,
 ) -> None:
-    """Predict the layers, the memory and the least latency of a model on a board. Nothing is built.
+    """Predict the precision of the layers, the memory and the minimum latency of a model on a board.
 
     Example: zoo plan alexnet --target orin-nano --precision int8
     """

@@ -26,14 +26,14 @@ def quantize(
     options: QuantizeOptions,
     out: Annotated[Path | None, typer.Option(help="File to write. Default: NAME-PRECISION.onnx.")] = None,
     precision: Annotated[
-        Precision, typer.Option(help="int8: a quarter of the size; fp16: half of it.", metavar="[int8|fp16]")
+        Precision, typer.Option(help="int8: about a quarter of the size; fp16: about half.", metavar="[int8|fp16]")
     ] = Precision.INT8,
     sensitivity: Annotated[
-        bool, typer.Option("--sensitivity", help="Print the accuracy that each layer loses, and write nothing.")
+        bool, typer.Option("--sensitivity", help="Only print the accuracy that is lost by quantizing each layer alone.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Convert a model to INT8 or float16, verify the file and measure the accuracy that it loses.
+    """Convert a model to INT8 or float16, verify the file and measure its loss of accuracy.
 
     Example: zoo quantize lenet5.mnist --calibration photos --data photos --max-drop 0.5
     """
@@ -87,13 +87,17 @@ def _print_report(report):
     if report.calibration:
         count = report.calibration.pictures
         origin = "from the cache" if report.calibration.cached else f"from {count:,} images"
-        print(f"ranges of {len(report.calibration.ranges)} activations by {report.calibration.method}, {origin}")
+        print(
+            f"calibration: ranges of {len(report.calibration.ranges)} activations by {report.calibration.method}, {origin}"
+        )
     if report.excluded:
         print(f"kept in float32: {', '.join(report.excluded)}")
     if report.comparison:
         _print_table(report.comparison, False)
     if report.precision == Precision.INT8:
-        print("note: a PC without VNNI computes the same only with onnxruntime's session.x64quantprecision = 1")
+        print(
+            "note: on an x86 processor without VNNI, set onnxruntime's session.x64quantprecision to 1 to get the same scores"
+        )
 
 
 def _print_table(table, as_json):

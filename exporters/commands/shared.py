@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from exporters.tensorrt import export
 
 Data = Annotated[
-    Path | None, typer.Option(help="Images for the comparison with the model. Default: images that scikit-learn ships.")
+    Path | None, typer.Option(help="Images to verify on. Default: sample images of scikit-learn.")
 ]
 
 

@@ -12,10 +12,10 @@ from zoo.console import Json
 
 
 def targets(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Board or card. Default: list all.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Board or graphics card. Default: list all.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the supported boards and cards, or all facts about one with their sources.
+    """List the supported boards and graphics cards, or the specifications of one with their sources.
 
     Example: zoo targets orin-nano
     """

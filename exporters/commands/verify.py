@@ -14,14 +14,14 @@ from zoo.errors import ZooError
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="ONNX file of the zoo, or folder of a bundle.")],
+    file: Annotated[Path, typer.Argument(help="ONNX file that `zoo export` wrote, or folder of a bundle.")],
     against: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Model to compare with. Default: the one that the file names.")
+        str | None, typer.Option(metavar="MODEL", help="Model to compare with. Default: the one in the file's metadata.")
     ] = None,
     data: shared.Data = None,
     as_json: Json = False,
 ) -> None:
-    """Verify again that an exported file, or the file of a bundle, computes what its model computes.
+    """Verify the scores of an exported file or a bundle against those of its model.
 
     Example: zoo verify lenet5.onnx
     """

@@ -77,5 +77,5 @@ def _find_origin(path, origin):
         return beside
     if origin in registry.list_models() + registry.list_models(pretrained=True):
         return origin
-    reason = "which is not beside it" if registry.is_path(origin) else "which is no name of the zoo"
+    reason = "which is not in the same folder" if registry.is_path(origin) else "which is no name of the zoo"
     raise ZooError(printable(f"{path} was exported from {origin}, {reason}; name it with --against"))

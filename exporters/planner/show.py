@@ -30,7 +30,7 @@ def table(boards: Iterable[targets.Target]) -> Iterator[str]:
         yield COLUMNS.format(
             board.name, board.board, pack.version if pack else "-", version or "none", *numbers, board.dla_cores or "-"
         )
-    yield "\nPeak rates of the GPU, without sparsity. JetPack and TensorRT: the newest documented versions. ?: unverified."
+    yield "\nFP32, FP16, INT8: peak rates, without sparsity. JetPack, TensorRT: newest documented version. ?: unverified."
 
 
 def _format_fact(board, fact):
@@ -55,7 +55,7 @@ def target(board: targets.Target) -> Iterator[str]:
         for version in targets.tensorrt_versions():
             yield _tensorrt(version)
         return
-    yield f"\nJetPacks ({board.sources['jetpacks']})"
+    yield f"\nJetPack versions (source: {board.sources['jetpacks']})"
     newest = board.jetpack()
     for pack in board.jetpacks:
         parts = f"L4T {pack.l4t}, TensorRT {pack.tensorrt or 'none'}, CUDA {pack.cuda}, cuDNN {pack.cudnn or '?'}"
@@ -69,7 +69,7 @@ def target(board: targets.Target) -> Iterator[str]:
 def _tensorrt(version):
     known = targets.tensorrt(version)
     return (
-        f"TensorRT {version} reads operator sets up to {known.max_opset}{'' if known.verified else '?'}: "
+        f"TensorRT {version} reads operator sets up to {known.max_opset}{'' if known.verified else '?'}; source: "
         + (known.sources["max_opset"])
     )
 
@@ -94,8 +94,8 @@ def plan(plan: "Plan") -> Iterator[str]:
     listed = ", ".join(f"{getattr(board, fact):g} {PEAKS[fact]}" for fact in peaks)
     where = " for the GPU alone" if settings.dla else ""
     mode = f", power mode {board.power_mode}" if board.power_mode else ""
-    yield f"\nlower bound{where}, from peak rates of {listed}{mode}"
-    yield "without kernel launches; the board is slower, with a small network much slower:"
+    yield f"\nlower bound{where}, computed from the peak rates {listed}{mode}"
+    yield "without the time for kernel launches; a real board is slower, and much slower for a small network:"
     for each in plan.estimates:
         yield f"batch {each.batch}: at least {1000 * each.seconds:.3g} ms, at most {each.images_per_second:,.0f} images/s"
     for warning in settings.warnings:

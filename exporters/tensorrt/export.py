@@ -67,11 +67,11 @@ class Report:
             lines.append(self.parsed.line())
         if self.plan.placement:
             taken = f"{len(self.plan.dla_layers)} of {len(self.plan.placement)} layers"
-            lines.append(f"according to NVIDIA's documentation the DLA takes {taken}; `zoo plan --dla` lists them")
+            lines.append(f"according to NVIDIA's documentation, the DLA supports {taken}; `zoo plan --dla` lists them")
         if self.plan.settings.calibration_table:
-            lines.append("the ranges of INT8 are in calibration.cache; only verify.py on the board can prove them")
-        lines.append(self.engine or f"the engine must be built on the board: {self.no_engine}")
-        return [*lines, f"on the board, run the five commands of {self.folder}/README.md"]
+            lines.append("the INT8 ranges are in calibration.cache; they are verified only by verify.py on the board")
+        lines.append(self.engine or f"build the engine on the board; {self.no_engine}")
+        return [*lines, f"on the board, run the five commands in {self.folder}/README.md"]
 
 
 def to_tensorrt(

@@ -79,10 +79,10 @@ class Check:
     def line(self) -> str:
         """Return the line that a command prints."""
         products = [layer.inputs[0] for layer in self.layers if layer.multiplies]
-        types = ", ".join(f"{products.count(each)} in {each}" for each in sorted(set(products)))
+        types = ", ".join(f"{products.count(each)} {each}" for each in sorted(set(products)))
         return (
-            f"NVIDIA's parser and builder accept it (TensorRT-RTX {self.version} on the CPU; no engine for a Jetson): "
-            f"{len(self.layers)} layers, products with weights {types or 'none'}"
+            f"accepted by NVIDIA's parser and builder (TensorRT-RTX {self.version}, which is not for Jetson boards): "
+            f"{len(self.layers)} layers; types of the layers with weights: {types or 'none'}"
         )
 
 

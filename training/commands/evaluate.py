@@ -18,12 +18,13 @@ def evaluate(
     model: Model,
     data: Annotated[str, typer.Option(help=f"Images: {runs.DATA}")],
     split: Annotated[
-        str, typer.Option("--split", "--part", help="Split of the data to evaluate on. Data without splits are used whole.")
+        str, typer.Option("--split", "--part", help="Split to evaluate on. Of data without splits, all images are used.")
     ] = "test",
     views: Annotated[
         int,
         typer.Option(
-            metavar="1|10", help="10: average the probabilities of the four corners, the center and their mirror images."
+            metavar="1|10",
+            help="10: average the probabilities over crops of the four corners and the center, and their mirror images.",
         ),
     ] = 1,
     strict: Strict = False,
@@ -35,6 +36,7 @@ def evaluate(
     """
     cli.start_keras(model, runs.DATA_PACKAGES)
     from training.evaluation.evaluate import evaluate as measure
+    from training.evaluation.metrics import split_images
     from zoo import registry
 
     note_random_weights(model)
@@ -45,9 +47,10 @@ def evaluate(
         return
     print_skipped(problems)
     of_views = f", {views} views of each" if views > 1 else ""
-    print(f"{model} on {data} ({evaluation.split}): {summary['wrong']} wrong of {summary['pictures']:,}{of_views}")
+    count = f"{summary['wrong']:,} of {summary['pictures']:,} {split_images(evaluation.split)} misclassified"
+    print(f"{model} on {data}: {count}{of_views}")
     if evaluation.split == "all":
-        print("note: this is the whole data set; if the model was trained on some of it, the true error is larger")
+        print("note: these are all images of the data set; the error is too low if the model was trained on some of them")
         run_split = Path(model).parent / "split.csv"
         if registry.is_path(model) and run_split.exists():
             command = shlex.join(["zoo", "evaluate", model, "--data", str(run_split)])
@@ -63,8 +66,8 @@ def evaluate(
 def _print_by_class(error_by_class: dict[str, float | None]) -> None:
     """Print the error of each class that has images, or of the worst ones if there are many."""
     by_class = [(name, error) for name, error in error_by_class.items() if error is not None]
-    title = "error by class"
+    title = "error per class"
     if len(by_class) > PRINTED_CLASSES:
-        title = f"error of the {PRINTED_CLASSES} worst of {len(by_class):,} classes"
+        title = f"error per class, of the {PRINTED_CLASSES} worst of {len(by_class):,} classes"
         by_class = sorted(by_class, key=lambda each: -each[1])[:PRINTED_CLASSES]
     print(f"{title}, %: {', '.join(f'{name} {error:.1f}' for name, error in by_class)}")

@@ -19,7 +19,7 @@ def experiment(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for result.json and figures. Default: runs/NAME.")] = None,
 ) -> None:
-    """Reproduce a published result that is not one training run, such as a success rate over many seeds.
+    """Run an experiment that reproduces a published result, such as a success rate over many random seeds.
 
     Example: zoo experiment backprop1986 --seeds 20
     """

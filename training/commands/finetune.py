@@ -42,7 +42,8 @@ def finetune(
     metrics = runs.run_resumably(lambda: finetune_recipe(recipe, out, run.resume, strict, options), out)
     print_skipped(metrics["left_out"])
     before = metrics["accuracy_before"]
-    print(f"accuracy before: {f'{before:.2f} %' if before is not None else 'none, as the classes are new'}")
+    known = f"{before:.2f} %" if before is not None else "not measured, because the classes are new"
+    print(f"accuracy before fine-tuning: {known}")
     if before is not None and before > metrics["accuracy"]:
         print(f"note: {model} was better on these images before fine-tuning; {_lower_rate(metrics['recipe'])}")
     runs.print_result(metrics, out)

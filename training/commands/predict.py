@@ -51,4 +51,4 @@ def _runner_up(scores: "np.ndarray", class_names: list[str]) -> str:
     if len(scores) < 2:
         return ""
     second, first = scores.argsort()[-2:]
-    return f", then {class_names[second]} (leads by {scores[first] - scores[second]:.2f})"
+    return f", second {class_names[second]} (score lower by {scores[first] - scores[second]:.2f})"

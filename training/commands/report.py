@@ -11,15 +11,13 @@ from zoo.errors import printable
 
 
 def report(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run directories: one for its report, several to compare them.")
-    ],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directory. Give several to compare them.")],
     out: Annotated[
         Path | None, typer.Option(help="HTML file. Default: RUN/report.html; comparison.html for several runs.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the report of a run, finished or not; or compare runs: settings, errors, learning curves, significance.
+    """Write the report of a run, or compare several runs: settings, errors, learning curves, significance.
 
     Example: zoo report runs/first runs/second --out comparison.html
     """

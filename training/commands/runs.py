@@ -33,9 +33,9 @@ class RunOptions:
     precision: Annotated[
         str | None, typer.Option(metavar="float32|bfloat16|float16", help="Compute precision during training.")
     ] = None
-    devices: Annotated[
-        int | None, typer.Option(min=1, help="Number of GPUs of this machine that each batch is split over.")
-    ] = None
+    devices: Annotated[int | None, typer.Option(min=1, help="Number of GPUs of this machine to split each batch over.")] = (
+        None
+    )
     checkpoint_every: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Seconds between checkpoints within an epoch.")
     ] = CHECKPOINT_SECONDS
@@ -58,15 +58,15 @@ class RunOptions:
 class ProcessOptions:
     """Options of a process that trains together with others."""
 
-    num_processes: Annotated[int | None, typer.Option(min=1, help="Number of processes that train together, on JAX.")] = None
+    num_processes: Annotated[
+        int | None, typer.Option(min=1, help="Number of processes that train together; only on JAX.")
+    ] = None
     process_id: Annotated[
         int | None, typer.Option(help="Number of this process, from 0. Process 0 writes the run directory.")
     ] = None
-    coordinator: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Address at which the processes reach process 0.")
-    ] = None
+    coordinator: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Address of process 0.")] = None
     join_within: Annotated[
-        int, typer.Option(min=1, metavar="SECONDS", help="Seconds to wait until all processes are connected.")
+        int, typer.Option(min=1, metavar="SECONDS", help="Seconds to wait for all processes to connect.")
     ] = 60
 
     @property

@@ -137,4 +137,4 @@ def class_imbalance(counts: dict[str, int]) -> str:
     words = [f"{name} {counts[name]:,}" for name in order]
     if len(words) > 2 * LISTED:
         words = [*words[:LISTED], "...", *words[-LISTED:]]
-    return f"the classes are imbalanced: {', '.join(words)}; --balance samples all classes equally often"
+    return f"the classes are imbalanced: {', '.join(words)}; --set data.balance=true samples all classes equally often"

@@ -56,7 +56,7 @@ def _notes(run, prepared):
     notes = [
         devices.describe_arithmetic(recipe.precision),
         mixed_precision.warning(recipe.precision),
-        f"an epoch shows each image {recipe.data.repeat} times" if recipe.data.repeat > 1 else "",
+        f"each image is used {recipe.data.repeat} times per epoch" if recipe.data.repeat > 1 else "",
         "unreadable images are skipped; the report and metrics.json list them" if source.problems else "",
         "" if recipe.data.balance else data.class_imbalance(counts),
         *data.duplicates_across_splits(**prepared.splits),

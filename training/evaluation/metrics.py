@@ -116,7 +116,8 @@ def describe_interval(wrong: int, images: int, split: str = "all") -> str:
     words = f"{100 * CONFIDENCE:.0f} % confidence interval of the error: {interval} % ({images:,} {split_images(split)})"
     center = (wrong + Z**2 / 2) / (images + Z**2)  # of the interval; with the error itself, no mistakes would need no images
     needed = center * (1 - center) * (100 * Z / PRECISE) ** 2
-    return f"{words}; ±{PRECISE} % needs about {float(f'{needed:.1g}'):,.0f} images" if needed > images else words
+    narrower = f"about {float(f'{needed:.1g}'):,.0f} images would narrow it to ±{PRECISE} %"
+    return f"{words}; {narrower}" if needed > images else words
 
 
 def split_images(split: str) -> str:

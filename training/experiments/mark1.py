@@ -1,4 +1,4 @@
-"""Mark I: accuracy on squares and circles of one or several sizes and on E and F, with random wiring, beside 1960.
+"""Mark I: accuracy on squares and circles of one or several sizes and on E and F, with random wiring, compared with 1960.
 
 The accuracies of 1960 are published, the images are not. The table shows how much the result depends on them: with squares
 and circles of one size the machine reaches the published accuracy, with varying sizes it does not.

@@ -1,4 +1,4 @@
-"""Neocognitron: unsupervised training gives each digit a plane of the top layer that responds to distorted versions too.
+"""Neocognitron: how often unsupervised training gives each digit its own plane, and whether distorted digits keep it.
 
 The digits 0 to 4 are presented 20 times each, in turn; the seed determines their order within each turn. The result is the
 response of the last C-layer, read as in 1980: a digit keeps its plane if that plane has the largest response, above zero.

@@ -1,4 +1,4 @@
-"""ReLU against tanh: epochs of a four-layer network to 25 % training error on CIFAR-10, as in fig. 1 of AlexNet's paper.
+"""ReLU versus tanh: epochs that a four-layer network needs for 25 % training error on CIFAR-10 (AlexNet, fig. 1).
 
 In the paper the network with ReLU is six times as fast. Each learning rate was chosen for the fastest training, without any
 regularization. Here each rate is chosen by two epochs on a subset of the images. The network is alexnet-cifar without

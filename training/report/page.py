@@ -69,7 +69,7 @@ def headline(run: runs.Run) -> tuple[str, str]:
         reached = f", validation error {best['val_error']:.2f} %" if "val_error" in best else ""
         return (
             f"Not finished: {epochs} of {run.recipe['epochs']} epochs",
-            f"Best epoch so far: {best['epoch']}{reached}. The run is in progress or was stopped; to continue it, repeat "
+            f"Best epoch so far: {best['epoch']}{reached}. The run is in progress or was stopped; to resume it, repeat "
             "its command with --resume.",
         )
     error, count, split = run.metrics["error"], run.metrics["pictures"], run.metrics["part"]

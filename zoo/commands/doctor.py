@@ -212,7 +212,7 @@ def _machine_lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"board       {printable(nvidia['board'])}, {nvidia['release'] or 'L4T unknown'}"
     driver = f"driver {nvidia['driver']}" if nvidia["driver"] else "no driver; needed for training on an NVIDIA GPU"
     yield f"NVIDIA      {nvidia['error'] or driver}"
-    yield f"trtexec     {found['trtexec'] or 'not found; builds engines, part of TensorRT on a board'}"
+    yield f"trtexec     {found['trtexec'] or 'not found; builds engines; part of TensorRT on a board'}"
     names = ", ".join(found["data"]["prepared"]) or "none; TFDS_DATA_DIR sets the folder"
     yield f"data sets   {names}, in {printable(found['data']['folder'])}"
 

@@ -19,7 +19,7 @@ def features(
     out: Annotated[Path, typer.Option(help="The .npz file to write.")] = Path("features.npz"),
     strict: Strict = False,
 ) -> None:
-    """Save the activations of a layer for every image below a folder, one vector per image.
+    """Save the activations of a layer for all images in a folder, one vector per image.
 
     Example: zoo features lenet5.mnist photos --out photos.npz
     """

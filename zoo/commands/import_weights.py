@@ -22,7 +22,7 @@ def import_weights(
     out: Annotated[Path | None, typer.Option(help="The .keras file to write. Default: ./FILE.keras.")] = None,
     classes: Annotated[Path | None, typer.Option(help="A text file with one class name per line.")] = None,
 ) -> None:
-    """Convert a weight file of Caffe or PyTorch into a classifier of raw images. Needs neither Caffe nor PyTorch.
+    """Convert a weight file of Caffe or PyTorch to a .keras file. Does not need Caffe or PyTorch.
 
     Example: zoo import bvlc_alexnet.caffemodel --as alexnet-bvlc
     """

@@ -30,7 +30,7 @@ def info(
     ],
     as_json: Json = False,
 ) -> None:
-    """Describe a model: its paper, its layers with their counts, and its results. For an ONNX file, print its metadata.
+    """Print the paper, layers, parameters and results of a model, or the metadata of an ONNX file.
 
     Example: zoo info lenet5
     """
@@ -55,8 +55,10 @@ def info(
     results = _result_table(card, with_weights=not registry.is_path(name))
     if results.row_count:
         console.print(results)
+    if card.reconstruction:
+        console.print("\nDetails that the sources do not specify, and the choices made here:")
     for gap in card.reconstruction:
-        console.print(f"reconstruction: {gap}")
+        console.print(f"- {gap}")
     if card.weights and "." not in name:
         tag, weights = next(iter(card.weights.items()))
         data = f"evaluate {card.name}.{tag} --data {weights.measured[0].dataset}" if weights.measured else None

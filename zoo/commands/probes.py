@@ -111,7 +111,7 @@ PROBES = (
         "TensorRT",
         "tensorrt",
         "tensorrt",
-        "engines for this machine; those for a board are built on the board",
+        "building engines for this machine; engines for a board are built on the board",
         "import tensorrt as t; version = t.__version__",
     ),
 )

@@ -24,7 +24,7 @@ class Subject:
     layer: Annotated[str | None, typer.Option(help="Layer to draw. Default: the first one with weights.")] = None
     image: Annotated[Path | None, typer.Option(help="Draw the activations of the layer for this image.")] = None
     unit: Annotated[
-        int | None, typer.Option(help="One unit or feature map of the layer, counted from 1; with --image or --data.")
+        int | None, typer.Option(help="Number of a unit or feature map of the layer, from 1; needs --image or --data.")
     ] = None
     data: Annotated[
         Path | None,

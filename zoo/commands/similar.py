@@ -23,14 +23,14 @@ def similar(
         Path, typer.Argument(metavar="FOLDER-or-FEATURES", help="A folder of images, or a file that `zoo features` wrote.")
     ],
     model: Annotated[
-        str | None, typer.Option(help=f"Model to use. Default: that of the features, or {DEFAULT_MODEL}.")
+        str | None, typer.Option(help=f"Model to use. Default: the model of the features, or {DEFAULT_MODEL}.")
     ] = None,
     layer: Annotated[str | None, typer.Option(help="Layer to compare. Default: as for `zoo features`.")] = None,
     count: Annotated[int, typer.Option(min=1, max=100, help="Number of images.")] = 12,
     out: Annotated[Path, typer.Option(help="The PNG file to write.")] = Path("similar.png"),
     as_json: Json = False,
 ) -> None:
-    """Find and draw the images most similar to one, by the Euclidean distance between the activations of a layer.
+    """Find and draw the images that are most similar to an image, by the Euclidean distance of a layer's activations.
 
     Example: zoo similar seven.png photos --model lenet5.mnist
     """

@@ -442,7 +442,9 @@ def test_verify_finds_the_users_file_beside_and_says_so_where_it_is_not(linear, 
     assert exporters.verify(folder / "mine.onnx").passed
     alone = tmp_path / "mine.onnx"
     alone.write_bytes((folder / "mine.onnx").read_bytes())
-    with pytest.raises(ZooError, match=r"exported from mine\.keras, which is not beside it; name it with --against"):
+    with pytest.raises(
+        ZooError, match=r"exported from mine\.keras, which is not in the same folder; name it with --against"
+    ):
         exporters.verify(alone)
     assert exporters.verify(alone, folder / "mine.keras").passed
 

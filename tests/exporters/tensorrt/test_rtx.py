@@ -141,7 +141,7 @@ def test_pixels_in_float32_are_taken_too(tmp_path):
         files.save(graph, tmp_path / "model.onnx")
         check = rtx.check(tmp_path / "model.onnx")
         assert [layer.inputs[0] for layer in check.layers if layer.multiplies] == [kind] * 6  # five convolutions and a Gemm
-        assert check.line().endswith(f"products with weights 6 in {kind}")
+        assert check.line().endswith(f"types of the layers with weights: 6 {kind}")
 
 
 def write(path, *nodes, opset=13, batch="batch", weights=((4, 4), "float32"), **constants):

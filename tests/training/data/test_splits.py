@@ -132,7 +132,7 @@ def test_imbalanced_classes_are_reported_with_their_counts():
     counts = data.class_counts(Samples(np.zeros((172, 1, 1, 1), "uint8"), labels), names)
     assert counts == {"bolt": 120, "nut": 12, "washer": 40}
     assert data.class_imbalance(counts) == (
-        "the classes are imbalanced: bolt 120, washer 40, nut 12; --balance samples all classes equally often"
+        "the classes are imbalanced: bolt 120, washer 40, nut 12; --set data.balance=true samples all classes equally often"
     )
     assert data.class_imbalance({"bolt": 36, "nut": 12}) == ""
     assert data.class_imbalance({"bolt": 37, "nut": 12}) != ""

@@ -175,7 +175,7 @@ def test_the_command_saves_a_classifier_and_prints_the_next_command(zoo_in_proce
     words = ("finetune", model, "--data", folder, "--out", "run", "--set", "epochs=1")
     done = zoo_in_process(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "accuracy before: 100.00 %" in done.stdout and "text.png" in done.stdout
+    assert "accuracy before fine-tuning: 100.00 %" in done.stdout and "text.png" in done.stdout
     assert "was better" not in done.stdout
     assert "next: zoo export run/best.keras --to onnx --out run/best.onnx" in done.stdout
     assert zoo.load(tmp_path / "run" / "best.keras").class_names == ["bright", "dark"]

@@ -85,11 +85,12 @@ def test_the_interval_covers_the_true_error_in_about_95_percent_of_draws():
 
 def test_the_description_says_how_many_images_narrow_the_interval():
     words = describe_interval(3, 30, "test")
-    assert words.startswith("95 % confidence interval of the error: 3 to 26 % (30 test images); ±2 % needs about ")
-    needed = int(words.split()[-2].replace(",", ""))
+    assert words.startswith("95 % confidence interval of the error: 3 to 26 % (30 test images); about ")
+    assert words.endswith(" images would narrow it to ±2 %")
+    needed = int(words.split("about ")[1].split()[0].replace(",", ""))
     low, high = confidence_interval(needed // 10, needed)
     assert high - low == pytest.approx(4, abs=0.5)
-    none_wrong = "95 % confidence interval of the error: 0 to 16 % (20 images); ±2 % needs about 700 images"
+    none_wrong = "95 % confidence interval of the error: 0 to 16 % (20 images); about 700 images would narrow it to ±2 %"
     assert describe_interval(0, 20) == none_wrong
     many = "95 % confidence interval of the error: 0.70 to 1.06 % (10,000 test images)"
     assert describe_interval(86, 10000, "test") == many
