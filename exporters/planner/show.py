@@ -94,7 +94,7 @@ def plan(plan: "Plan") -> Iterator[str]:
     listed = ", ".join(f"{getattr(board, fact):g} {PEAKS[fact]}" for fact in peaks)
     where = " for the GPU alone" if settings.dla else ""
     mode = f", power mode {board.power_mode}" if board.power_mode else ""
-    yield f"\nlower bound{where}, computed from the peak rates {listed}{mode}"
+    yield f"\nlower bound{where}, from the peak rates {listed}{mode}"
     yield "without the time for kernel launches; a real board is slower, and much slower for a small network:"
     for each in plan.estimates:
         yield f"batch {each.batch}: at least {1000 * each.seconds:.3g} ms, at most {each.images_per_second:,.0f} images/s"

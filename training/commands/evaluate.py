@@ -50,7 +50,7 @@ def evaluate(
     count = f"{summary['wrong']:,} of {summary['pictures']:,} {split_images(evaluation.split)} misclassified"
     print(f"{model} on {data}: {count}{of_views}")
     if evaluation.split == "all":
-        print("note: these are all images of the data set; the error is too low if the model was trained on some of them")
+        print("note: this is the whole data set; the error is too low if the model was trained on some of it")
         run_split = Path(model).parent / "split.csv"
         if registry.is_path(model) and run_split.exists():
             command = shlex.join(["zoo", "evaluate", model, "--data", str(run_split)])

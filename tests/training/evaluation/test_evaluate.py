@@ -271,7 +271,7 @@ def test_the_command_scores_ten_views(zoo_in_process, cutting, tmp_path):
     expected = training.evaluate(cutting, str(tmp_path / "data"), views=10)[0]
     done = zoo_in_process(*words)
     assert done.returncode == 0, done.stderr
-    assert f"{expected.summary()['wrong']} of 3 test images misclassified, 10 views of each" in done.stdout
+    assert f"{expected.summary()['wrong']} of 3 images misclassified, 10 views of each" in done.stdout
     answer = json.loads(zoo_in_process(*words, "--json").stdout)
     assert (answer["views"], answer["error"]) == (10, expected.error)
 
