@@ -52,7 +52,7 @@ def test_it_needs_nothing_of_the_project(nano, tmp_path):
     shutil.unpack_archive(report.archive, tmp_path, filter="data")
     done = run(tmp_path / "b", "verify.py", "--cpu")
     assert done.returncode == 0, done.stderr
-    assert "verified on 41 images in batches of 1, 3, 64" in done.stdout
+    assert "computes what the model computes: 41 pictures in batches of 1, 3, 64" in done.stdout
     for script in ("verify.py", "infer.py", "bench.py", "build_engine.py"):
         text = (out / script).read_text()
         assert "import zoo" not in text and "exporters" not in text
