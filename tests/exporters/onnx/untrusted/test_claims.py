@@ -63,8 +63,8 @@ def test_control_characters_are_escaped_in_messages(capsys, with_metadata):
         with pytest.raises(ZooError) as caught:
             exporters.verify(with_metadata(**claims))
         assert str(caught.value).isprintable()
-    with pytest.raises(SystemExit):
-        cli._end("one\x1b[2J\ntwo", 2)
+    with pytest.raises(SystemExit), cli.reporting_errors():
+        raise ZooError("one\x1b[2J\ntwo")
     assert capsys.readouterr().err == "zoo: one\\x1b[2J\ntwo\n"
 
 
