@@ -189,7 +189,6 @@ def evaluate(
     image_spec = classifier.image_spec if views == 1 else without_crop(classifier.image_spec)
     loaded = data.load(source, image_spec, strict).align_labels(classifier.class_names, classifier.class_ids)
     if part not in loaded.splits and "all" not in loaded.splits:
-        splits = list(loaded.splits)
-        raise ZooError(f"{source} has no split '{part}'; it has {', '.join(splits)}. Give one of them: --split {splits[-1]}")
+        raise ZooError(f"{source} has no split '{part}'; it has {', '.join(loaded.splits)}. Choose one with --split")
     split = part if part in loaded.splits else "all"
     return score(classifier, loaded.splits[split], split, views), loaded.problems

@@ -226,7 +226,7 @@ def test_the_requested_split_is_used(classifier, tmp_path):
     write(tmp_path / "test", "b", 2)
     assert len(training.evaluate(classifier, str(tmp_path), part="train")[0].labels) == 3
     assert len(training.evaluate(classifier, str(tmp_path))[0].labels) == 2
-    with pytest.raises(ZooError, match=r"no split 'validation'; it has train, test\. Give one of them: --split test"):
+    with pytest.raises(ZooError, match=r"no split 'validation'; it has test, train. Choose one with --split"):
         training.evaluate(classifier, str(tmp_path), part="validation")
 
 
