@@ -56,7 +56,7 @@ def test_a_small_folder_is_used_whole_and_what_cannot_be_read_is_left_out(tmp_pa
 def test_a_folder_without_readable_pictures_is_refused(tmp_path):
     with pytest.raises(ZooError, match="no folder"):
         samples.read(tmp_path / "missing", GREY)
-    with pytest.raises(ZooError, match="no pictures"):
+    with pytest.raises(ZooError, match="has no images"):
         samples.read(tmp_path, GREY)
     (tmp_path / "text.png").write_text("I am a text")
     with pytest.raises(ZooError, match=r"no image in .* can be read; the first: .*text\.png"):
