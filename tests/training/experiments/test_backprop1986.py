@@ -92,7 +92,7 @@ def test_statistics_of_xor_are_as_published(tmp_path, capsys):
             assert 0.5 < np.median(solved) / task.published < 2, task.name
     assert len(result["codes"]) == 8 and 0 <= result["distinct_codes"] <= 3
     printed = capsys.readouterr().out
-    assert " ".join(result["codes"]) in printed and f"{result['distinct_codes']} of 3 encoder nets" in printed
+    assert " ".join(result["codes"]) in printed and f"{result['distinct_codes']} of 3 encoder networks" in printed
     # More hidden units learn faster.
     assert medians == sorted(medians, reverse=True)
 
