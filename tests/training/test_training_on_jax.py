@@ -21,8 +21,8 @@ pytestmark = on_jax.ONCE
 def test_on_jax():
     printed = on_jax.passed(Path(__file__).parent, TESTS)
     for test in (
-        "test_a_distortion_is_the_affine_map_of_its_random_numbers[translation]",
-        "no_layer_of_it_leaves[ours]",
+        "test_a_distortion_is_the_affine_transformation_of_its_random_numbers[translation]",
+        "the_layers_are_not_exported[ours]",
         "test_an_epoch_in_one_graph_is_stochastic_gradient_descent_on_the_hinge_loss",
         "test_a_run_that_stops_after_any_checkpoint_resumes_from_it[several steps per graph]",
         "the_last_good_checkpoint_stays",
