@@ -40,7 +40,7 @@ def group_of(node):
 
 @pytest.mark.slow("exports each AlexNet at full size")
 @pytest.mark.parametrize("name", VARIANTS)
-def test_the_file_is_the_net_as_it_is_drawn(name, tmp_path):
+def test_graph_has_one_operator_per_layer(name, tmp_path):
     classifier = awake(name)
     files.save(convert.convert(source.find(classifier)), tmp_path / "net.onnx")
     proto = onnx.load(tmp_path / "net.onnx")
@@ -70,7 +70,7 @@ def test_the_file_is_the_net_as_it_is_drawn(name, tmp_path):
     np.testing.assert_allclose(given, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
-def test_the_gate_sees_a_normalization_across_both_groups(tmp_path):
+def test_parity_detects_normalization_across_both_groups(tmp_path):
     """One Reshape less, and the windows reach into the other GPU's maps: the scores are others, if only a little."""
     classifier = awake("alexnet-asrun", size=99, classes=10)
     proto = ir.to_proto(convert.convert(source.find(classifier)))
@@ -85,7 +85,7 @@ def test_the_gate_sees_a_normalization_across_both_groups(tmp_path):
     assert not exporters.verify(tmp_path / "wrong.onnx", classifier).passed
 
 
-def test_the_model_is_left_as_it_was():
+def test_export_does_not_change_the_model():
     """For the trace its layers are written in another way; after it, also after one that fails, they are not."""
     import tensorflow as tf
 
@@ -100,7 +100,7 @@ def test_the_model_is_left_as_it_was():
     np.testing.assert_array_equal(classifier.predict_on_batch(samples.shipped(classifier.image_spec)[:3]), before)
 
 
-def test_grouped_convolutions_of_keras_are_one_operator(tmp_path):
+def test_grouped_convolution_is_one_operator(tmp_path):
     """Keras compiles them with XLA, which tf2onnx would not see through."""
     image = keras.Input((12, 12, 4), name="image")
     x = keras.layers.Conv2D(8, 3, groups=4, bias_initializer="normal", name="grouped")(image)

@@ -102,7 +102,7 @@ MODELS = (residual, subclassed, nested, sequence, decoder, attention, looked_up,
 
 
 @pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
-def test_it_is_exported_and_computes_the_same(make, tmp_path):
+def test_exported_model_computes_the_same_output(make, tmp_path):
     keras.utils.set_random_seed(1)
     model = shuffled(make())
     report = exporters.to_onnx(model, tmp_path / "model.onnx")
@@ -119,7 +119,7 @@ def test_it_is_exported_and_computes_the_same(make, tmp_path):
     assert exporters.verify(tmp_path / "model.onnx", model).passed
 
 
-def test_normalization_is_gone_and_nothing_is_turned(tmp_path):
+def test_normalization_is_folded_and_nothing_is_transposed(tmp_path):
     exporters.to_onnx(shuffled(residual()), tmp_path / "residual.onnx")
     graph = onnx.load(tmp_path / "residual.onnx").graph
     operators = [node.op_type for node in graph.node]
@@ -131,12 +131,12 @@ def test_normalization_is_gone_and_nothing_is_turned(tmp_path):
     assert operators == ["Conv", "Sigmoid", "Mul", "Reshape", "Gemm"]
 
 
-def test_layers_within_models_have_the_names_of_both(tmp_path):
+def test_nested_layer_names_include_the_inner_model(tmp_path):
     exporters.to_onnx(nested(), tmp_path / "nested.onnx")
     assert "encoder/inner/kernel" in {tensor.name for tensor in onnx.load(tmp_path / "nested.onnx").graph.initializer}
 
 
-def test_from_a_file_and_from_a_module(tmp_path, monkeypatch, zoo_command):
+def test_model_is_exported_from_a_file_and_from_a_module(tmp_path, monkeypatch, zoo_command):
     model = shuffled(residual())
     model.save(tmp_path / "mine.keras")
     assert exporters.to_onnx(tmp_path / "mine.keras", tmp_path / "mine.onnx").passed
@@ -168,7 +168,7 @@ class Odd(layers.Layer):
         return tf.math.igamma(x * x + 1, x * x)
 
 
-def test_an_operator_that_onnx_has_not_is_named_with_its_layer(tmp_path):
+def test_error_names_the_unsupported_operator_and_its_layer(tmp_path):
     image = keras.Input((4,))
     with pytest.raises(
         ZooError, match=r"layer odd uses Igamma, for which ONNX has no operator at opset 13; write the layer"
@@ -177,7 +177,7 @@ def test_an_operator_that_onnx_has_not_is_named_with_its_layer(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_has_no_one_input_of_a_known_size_is_refused(tmp_path):
+def test_model_without_one_input_of_known_size_is_an_error(tmp_path):
     one, other = keras.Input((3,)), keras.Input((3,))
     with pytest.raises(ZooError, match="has 2 inputs and 1 outputs; models with one of each"):
         exporters.to_onnx(keras.Model([one, other], one + other), tmp_path / "model.onnx")
@@ -192,7 +192,7 @@ def test_what_has_no_one_input_of_a_known_size_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["output", "input"])
-def test_a_layer_may_be_called_as_the_ends_of_the_file(name, tmp_path):
+def test_layer_can_be_named_like_the_input_or_output(name, tmp_path):
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3, name=name), layers.Softmax()])
     assert exporters.to_onnx(model, tmp_path / "model.onnx").passed
     graph = onnx.load(tmp_path / "model.onnx").graph
@@ -200,7 +200,7 @@ def test_a_layer_may_be_called_as_the_ends_of_the_file(name, tmp_path):
     assert f"{name}/kernel" in {tensor.name for tensor in graph.initializer}
 
 
-def test_a_model_in_double_precision_is_exported_in_it(tmp_path):
+def test_double_precision_model_is_exported_in_double_precision(tmp_path):
     image = keras.Input((6, 6, 2), dtype="float64")
     x = layers.Flatten(dtype="float64")(layers.ReLU(dtype="float64")(image))
     x = layers.BatchNormalization(dtype="float64")(layers.Dense(3, dtype="float64")(x))
@@ -211,7 +211,7 @@ def test_a_model_in_double_precision_is_exported_in_it(tmp_path):
     assert floats == {onnx.TensorProto.DOUBLE}
 
 
-def test_a_model_in_mixed_precision_has_a_graph_that_onnx_knows():
+def test_mixed_precision_model_gives_a_valid_graph():
     """Its rounding is another one in each runtime, so that the gate may refuse it."""
     image = keras.Input((4, 4, 3))
     x = layers.Conv2D(2, 3, dtype="mixed_float16")(image)
@@ -226,7 +226,7 @@ def test_a_model_in_mixed_precision_has_a_graph_that_onnx_knows():
     np.testing.assert_allclose(result, keras.ops.convert_to_numpy(model(some)), rtol=1e-2, atol=1e-2)
 
 
-def test_a_simplification_that_fails_names_the_model(monkeypatch):
+def test_failed_simplification_names_the_model(monkeypatch):
     """No model is known on which it fails; one that asks for more rounds than there are takes the same way."""
     monkeypatch.setattr(graph, "MAX_ROUNDS", 1)
     with pytest.raises(

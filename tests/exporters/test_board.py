@@ -33,7 +33,7 @@ def photograph(mode):
         ("alexnet-cifar.cifar10", {}),
     ],
 )
-def test_the_snippet_predicts_as_the_zoo_does(name, options, mode, tmp_path, monkeypatch, capsys):
+def test_snippet_predictions_equal_those_of_the_zoo(name, options, mode, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exporters.to_onnx(name, "photos.onnx", **options)
     photograph(mode).save("new.png")

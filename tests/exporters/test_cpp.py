@@ -87,7 +87,7 @@ def built(tmp_path_factory):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_it_gives_each_picture_the_scores_and_the_label_that_numpy_gives(version, write_engine, tmp_path):
+def test_scores_and_labels_equal_those_of_numpy(version, write_engine, tmp_path):
     dtype = VERSIONS[version][1]
     program = compile_cpp(tmp_path, version, facts(dtype), options=["-O1"])
     raw = write_engine(version, dtype)
@@ -106,7 +106,7 @@ def test_it_gives_each_picture_the_scores_and_the_label_that_numpy_gives(version
 
 @pytest.mark.skipif(not shutil.which(CROSS), reason=f"needs {CROSS}: apt-get install g++-aarch64-linux-gnu")
 @pytest.mark.parametrize("version", VERSIONS)
-def test_it_compiles_for_arm(version, tmp_path):
+def test_code_compiles_for_arm(version, tmp_path):
     program = compile_cpp(tmp_path, version, facts(VERSIONS[version][1]), CROSS, ["-O2"])
     elf = program.read_bytes()[:20]
     assert elf[:4] == b"\x7fELF"
@@ -119,7 +119,7 @@ def test_uint8_pixels_before_tensorrt_85_do_not_compile(tmp_path):
 
 
 @pytest.mark.parametrize("version", ["8.2", "10"])
-def test_the_part_that_reads_picture_files_compiles(version, tmp_path):
+def test_code_with_opencv_compiles(version, tmp_path):
     compile_cpp(tmp_path, version, facts(VERSIONS[version][1]), options=["-DZOO_OPENCV", "-c"])
 
 
@@ -134,7 +134,7 @@ def test_the_part_that_reads_picture_files_compiles(version, tmp_path):
         ({"precision": "int8"}, "is int8, and model.h says fp16"),
     ],
 )
-def test_an_engine_of_elsewhere_is_refused(built, changed, words, write_engine, tmp_path):
+def test_engine_of_another_board_is_rejected(built, changed, words, write_engine, tmp_path):
     write_engine(**changed)
     done = run(built, tmp_path / "model.engine", tmp_path / "pictures.npy")
     assert done.returncode == 1
@@ -178,7 +178,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-def test_damaged_files_are_named(built, case, write_engine, tmp_path):
+def test_error_names_the_damaged_file(built, case, write_engine, tmp_path):
     damage, words = DAMAGED[case]
     write_engine()
     damage(tmp_path)
@@ -197,14 +197,14 @@ def test_damaged_files_are_named(built, case, write_engine, tmp_path):
         ("plan", "is refused by TensorRT"),
     ],
 )
-def test_an_engine_of_another_model_is_refused(built, engine, words, write_engine, tmp_path):
+def test_engine_of_another_model_is_rejected(built, engine, words, write_engine, tmp_path):
     write_engine(engine=engine)
     done = run(built, tmp_path / "model.engine", tmp_path / "pictures.npy")
     assert done.returncode == 1
     assert words in done.stderr
 
 
-def test_what_it_lacks_is_said(built, write_engine, tmp_path):
+def test_missing_requirements_are_reported(built, write_engine, tmp_path):
     write_engine()
     engine = tmp_path / "model.engine"
     for words, variables, expected in [
@@ -217,7 +217,7 @@ def test_what_it_lacks_is_said(built, write_engine, tmp_path):
         assert expected in done.stderr
 
 
-def test_sha256_is_that_of_the_standard(tmp_path):
+def test_sha256_equals_hashlib(tmp_path):
     """Around the ends of a block, where the padding takes another one."""
     (tmp_path / "main.cpp").write_text(
         f'#include "{RUNNER / "sidecar.h"}"\n#include <iostream>\n'
@@ -239,7 +239,7 @@ def test_sha256_is_that_of_the_standard(tmp_path):
     ],
     ids=lambda picture: "-".join(map(str, picture.values())),
 )
-def test_a_picture_of_another_size_is_what_training_makes_of_it_to_the_bit(picture, tmp_path):
+def test_resized_image_equals_that_of_training_exactly(picture, tmp_path):
     channels = picture["channels"]
     (tmp_path / "model.h").write_text(
         header(
@@ -273,7 +273,7 @@ def test_a_picture_of_another_size_is_what_training_makes_of_it_to_the_bit(pictu
         np.testing.assert_array_equal(made, expected, err_msg=f"{height}x{width}")
 
 
-def test_names_travel_to_cpp_whatever_they_hold(tmp_path):
+def test_names_with_special_characters_are_escaped(tmp_path):
     name = 'a"b\\c\n??/1é😀%d'
     bundle = facts(title="x */ \\\n#error ??/\n", input={"name": name, "dtype": "uint8", "shape": [3, 2, 3]})
     (tmp_path / "model.h").write_text(header(bundle), "utf-8")
@@ -285,7 +285,7 @@ def test_names_travel_to_cpp_whatever_they_hold(tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("cmake"), reason="needs cmake")
-def test_cmake_builds_it_where_tensorrt_is_and_says_what_is_missing_where_not(write_engine, tmp_path):
+def test_cmake_builds_or_reports_missing_tensorrt(write_engine, tmp_path):
     for name in ("infer.cpp", "pictures.h", "sidecar.h", "CMakeLists.txt"):
         shutil.copyfile(RUNNER / name, tmp_path / name)
     (tmp_path / "model.h").write_text(header(facts()), "utf-8")

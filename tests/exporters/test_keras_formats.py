@@ -77,7 +77,7 @@ def kind(request):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_raw_pictures_give_the_scores_of_keras_in_any_batch(kind, name, tmp_path):
+def test_scores_equal_those_of_keras_at_any_batch_size(kind, name, tmp_path):
     file, export = kind
     classifier = load(name)
     report = export(classifier, tmp_path / file)
@@ -93,7 +93,7 @@ def test_raw_pictures_give_the_scores_of_keras_in_any_batch(kind, name, tmp_path
     assert told["weights_sha256"] == classifier.fingerprint()
 
 
-def test_a_name_and_a_users_file_are_loaded(kind, tmp_path):
+def test_model_name_and_keras_file_are_loaded(kind, tmp_path):
     file, export = kind
     classifier = load("linear")
     classifier.save(tmp_path / "mine.keras")
@@ -105,7 +105,7 @@ def test_a_name_and_a_users_file_are_loaded(kind, tmp_path):
     assert not [each for each in tmp_path.iterdir() if each.name.startswith(".")]
 
 
-def test_the_classifier_is_as_before(kind, tmp_path):
+def test_export_does_not_change_the_classifier(kind, tmp_path):
     file, export = kind
     classifier = load("linear")
     before = classifier.get_config(), classifier.fingerprint()
@@ -115,7 +115,7 @@ def test_the_classifier_is_as_before(kind, tmp_path):
     assert zoo.load(tmp_path / "after.keras").fingerprint() == before[1]
 
 
-def test_a_failed_proof_leaves_nothing_and_keeps_an_older_one(kind, tmp_path, monkeypatch):
+def test_failed_verification_leaves_nothing_and_keeps_an_older_file(kind, tmp_path, monkeypatch):
     file, export = kind
     right = load("linear")
     wrong = with_odd(lambda x: x + float(tf.executing_eagerly()))  # in a file it is another function
@@ -129,7 +129,7 @@ def test_a_failed_proof_leaves_nothing_and_keeps_an_older_one(kind, tmp_path, mo
     assert {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()} == older
 
 
-def test_a_users_pictures_are_the_proof_when_they_are_named(kind, digits, tmp_path):
+def test_given_images_are_used_for_verification(kind, digits, tmp_path):
     file, export = kind
     few, more = (export("linear", tmp_path / file, digits / digit).images for digit in "34")
     assert few - more == 2  # there are 183 and 181
@@ -139,7 +139,7 @@ def test_a_users_pictures_are_the_proof_when_they_are_named(kind, digits, tmp_pa
 
 
 @pytest.mark.parametrize(("function", "operator"), [(tf.math.erfinv, "Erfinv"), (tf.raw_ops.Betainc, "Betainc")])
-def test_an_operator_that_litert_lacks_is_named_with_its_layer(tmp_path, function, operator):
+def test_error_names_the_operator_that_litert_lacks_and_its_layer(tmp_path, function, operator):
     layer = function if operator == "Erfinv" else lambda x: function(a=x * x + 1, b=x * x + 2, x=tf.sigmoid(x))
     with pytest.raises(ZooError, match=rf"layer strange needs {operator}.*use --to onnx") as error:
         keras_formats.to_tflite(with_odd(layer), tmp_path / "odd.tflite")
@@ -147,7 +147,7 @@ def test_an_operator_that_litert_lacks_is_named_with_its_layer(tmp_path, functio
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_traced_is_refused(tmp_path):
+def test_untraceable_model_is_an_error(tmp_path):
     def untraceable(x):
         return x * len(tf.unstack(x))  # in a trace the batch is not known
 
@@ -161,13 +161,13 @@ def test_what_cannot_be_traced_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.lite", "model", "model.onnx"])
-def test_another_suffix_is_refused(tmp_path, name):
+def test_other_suffix_is_an_error(tmp_path, name):
     with pytest.raises(ZooError, match=rf"must end in \.tflite; given was .*{name}"):
         keras_formats.to_tflite("linear", tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_users_file_beside_is_refused_and_not_touched(tmp_path):
+def test_foreign_sidecar_is_an_error_and_not_changed(tmp_path):
     beside = tmp_path / "model.tflite.json"
     beside.write_text('{"mine": 1}')
     with pytest.raises(ZooError, match=r"model\.tflite\.json exists and was not written by the zoo"):
@@ -175,7 +175,7 @@ def test_a_users_file_beside_is_refused_and_not_touched(tmp_path):
     assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {beside.name: '{"mine": 1}'}
 
 
-def test_ctrl_c_between_the_old_savedmodel_and_the_new_keeps_the_old(tmp_path, monkeypatch):
+def test_interrupt_keeps_the_old_savedmodel(tmp_path, monkeypatch):
     keras_formats.to_savedmodel("xor.patterns", tmp_path / "model")
     rename = Path.rename
 
@@ -199,7 +199,7 @@ def test_ctrl_c_between_the_old_savedmodel_and_the_new_keeps_the_old(tmp_path, m
     assert about(tmp_path / "model")["model"] == "xor.patterns"
 
 
-def test_a_folder_of_other_things_is_refused_and_not_touched(tmp_path):
+def test_foreign_folder_is_an_error_and_not_changed(tmp_path):
     documents, mixed, file = tmp_path / "documents", tmp_path / "mixed", tmp_path / "file"
     documents.mkdir()
     (documents / "letter.txt").write_text("dear")
@@ -222,7 +222,7 @@ def test_a_folder_of_other_things_is_refused_and_not_touched(tmp_path):
 
 
 @pytest.mark.slow("loads the file in a process with TensorFlow alone")
-def test_a_savedmodel_tells_servers_its_signature_and_needs_none_of_our_code(tmp_path):
+def test_savedmodel_has_a_signature_and_loads_without_the_zoo(tmp_path):
     classifier = load("lenet5.mnist")
     keras_formats.to_savedmodel(classifier, tmp_path / "model")
     batch = pictures(classifier, 5)
@@ -244,7 +244,7 @@ def test_a_savedmodel_tells_servers_its_signature_and_needs_none_of_our_code(tmp
 
 
 @pytest.mark.slow("exports in a process of its own")
-def test_nothing_is_printed(tmp_path):
+def test_export_prints_nothing(tmp_path):
     child = (
         "import sys; from zoo import cli; cli.start_keras(); from exporters import keras_formats; out = sys.argv[1];"
         "keras_formats.to_tflite('linear', out + '/a.tflite'); keras_formats.to_savedmodel('linear', out + '/a')"
@@ -254,7 +254,7 @@ def test_nothing_is_printed(tmp_path):
 
 
 @pytest.mark.slow("exports in a process with a limit")
-def test_a_full_disk_leaves_no_half(tmp_path):
+def test_full_disk_leaves_no_partial_file(tmp_path):
     child = """
 import resource, sys
 import zoo

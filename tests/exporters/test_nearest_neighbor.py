@@ -33,7 +33,7 @@ def scores(path, pictures):
 
 
 @pytest.mark.parametrize("options", [{"k": 1}, {"k": 5}, {"k": 3, "metric": "l1"}], ids=str)
-def test_the_file_names_the_same_neighbours(options, tmp_path):
+def test_exported_file_finds_the_same_neighbors(options, tmp_path):
     classifier = filled(**options)
     report = exporters.to_onnx(classifier, tmp_path / "nn.onnx")
     assert report.passed and report.flipped_labels == 0
@@ -69,7 +69,7 @@ print(json.dumps({"passed": report.passed, "peak": peak, "same": same, "operator
 
 
 @pytest.mark.slow("exports a memory of 190 MB")
-def test_sixty_thousand_pictures_do_not_fill_the_memory(tmp_path):
+def test_sixty_thousand_images_stay_within_memory(tmp_path):
     child = subprocess.run(
         [sys.executable, "-c", LARGE_EXPORT, str(tmp_path / "nn.onnx")],
         cwd=Path(__file__).parents[2],

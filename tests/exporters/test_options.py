@@ -20,12 +20,12 @@ from zoo.errors import ZooError
     ],
     ids=["to_onnx", "to_tensorrt", "quantize"],
 )
-def test_an_unknown_keyword_is_an_error_that_names_the_nearest(function, wrong, nearest):
+def test_unknown_keyword_is_an_error_with_a_suggestion(function, wrong, nearest):
     with pytest.raises(TypeError, match=f"unexpected keyword argument '{wrong}'; did you mean '{nearest}'"):
         function(**{wrong: 1})
 
 
-def test_an_option_of_two_groups_is_declared_once():
+def test_option_of_two_groups_is_declared_once():
     shared = {field.name for field in dataclasses.fields(options.ExportOptions)}
     shared &= {field.name for field in dataclasses.fields(options.BoardOptions)}
     assert shared == {"target", "opset"}
@@ -33,13 +33,13 @@ def test_an_option_of_two_groups_is_declared_once():
     assert selected == options.ExportOptions(target="nano", opset=11, layout="nhwc")
 
 
-def test_the_default_opset_is_filled_in_once_the_options_are_checked():
+def test_default_opset_is_set_after_the_options_are_checked():
     assert options.ExportOptions().opset is None and options.ExportOptions().resolve().opset == 13
     with pytest.raises(ZooError, match="layout must be nchw or nhwc; given was 'nhcw'; did you mean"):
         options.ExportOptions(layout="nhcw").resolve()
 
 
-def test_every_option_of_the_command_is_read_by_a_format():
+def test_every_command_option_is_used_by_a_format():
     for field in dataclasses.fields(options.CommandOptions):
         assert any(each.reads(field.name) for each in FORMATS.values()), field.name
     assert (
@@ -47,7 +47,7 @@ def test_every_option_of_the_command_is_read_by_a_format():
     )
 
 
-def test_every_exporter_of_the_table_exists():
+def test_every_exporter_in_the_table_exists():
     for each in FORMATS.values():
         assert callable(formats._load(each.exporter)) and (each.options is None) == (each.resolver == "")
         assert each.options is None or callable(formats._load(each.resolver))
@@ -58,6 +58,6 @@ def test_raw_input_is_yes_or_no(word, value):
     assert options._yes_or_no(word) is value
 
 
-def test_raw_input_is_nothing_else():
+def test_other_raw_input_is_an_error():
     with pytest.raises(typer.BadParameter, match="'maybe' is neither 'yes' nor 'no'"):
         options._yes_or_no("maybe")

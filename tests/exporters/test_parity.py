@@ -43,7 +43,7 @@ def wrong_at(numbers, change):
     return fixed(scores)
 
 
-def test_the_same_function_passes():
+def test_equal_function_passes():
     report = compare(model, model)
     assert report.passed and report.problems == ()
     assert (report.images, report.batches, report.runtimes) == (70, (1, 3, 64), ("first", "second"))
@@ -53,7 +53,7 @@ def test_the_same_function_passes():
     assert "70 images in batches of 1, 3, 64" in report.lines()[0]
 
 
-def test_the_rounding_of_another_order_of_additions_passes_and_is_measured():
+def test_rounding_error_passes_and_is_measured():
     report = compare(lambda pictures: model(pictures) + np.float32(5e-5))
     assert report.passed
     assert report.largest_difference == pytest.approx(5e-5, rel=0.02)
@@ -64,11 +64,11 @@ def test_the_rounding_of_another_order_of_additions_passes_and_is_measured():
     [lambda scores: scores[:, :-1], lambda scores: scores[..., None], lambda scores: scores.T, lambda scores: scores[:1]],
     ids=["a class less", "another axis", "transposed", "one row only"],
 )
-def test_another_shape_fails(wrong):
+def test_other_shape_fails(wrong):
     refused(lambda pictures: wrong(model(pictures)), "first: a batch of 64 gives .*, the model")
 
 
-def test_another_dtype_than_the_files_fails():
+def test_other_dtype_fails():
     def half(pictures):
         return model(pictures).astype("float16")
 
@@ -79,14 +79,14 @@ def test_another_dtype_than_the_files_fails():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("precision", parity.TOLERANCES)
-def test_a_single_score_that_is_not_finite_fails(value, precision):
+def test_single_non_finite_score_fails(value, precision):
     def change(scores):
         scores[3] = value
 
     refused(wrong_at([65], change), "batch of 64 gives scores that are not finite", precision=precision)
 
 
-def test_a_model_whose_own_scores_are_not_finite_proves_nothing():
+def test_model_with_non_finite_scores_fails():
     def broken(pictures):
         scores = model(pictures)
         scores[:, 2] = np.nan
@@ -103,7 +103,7 @@ def test_a_model_whose_own_scores_are_not_finite_proves_nothing():
 
 @pytest.mark.parametrize("number", (0, 33, 69))
 @pytest.mark.parametrize(("precision", "passes", "fails"), [("fp32", 5e-5, 0.002), ("fp16", 1e-3, 0.1)])
-def test_one_value_off_by_more_than_the_tolerance_fails(number, precision, passes, fails):
+def test_one_value_beyond_the_tolerance_fails(number, precision, passes, fails):
     def off(error):
         def change(scores):
             scores[scores.argmin()] += error
@@ -114,7 +114,7 @@ def test_one_value_off_by_more_than_the_tolerance_fails(number, precision, passe
     refused(off(fails), f"a batch of 64 differs by up to {fails}", precision=precision)
 
 
-def test_the_tolerance_grows_with_the_scores_of_the_same_picture_alone():
+def test_tolerance_scales_with_the_scores_of_the_same_image():
     """A score near 0 may be off by what is nothing to the others of its picture, but not by what is nothing to another's."""
     large, small = [9000.0, 3.0, 0.0], [2.0, 1.0, 0.0]
     scores = np.tile(np.float32(small), (70, 1))
@@ -139,7 +139,7 @@ def draw(margin, scale=1.0):
 
 
 @pytest.mark.parametrize(("precision", "margin"), [("fp32", 2e-5), ("fp16", 5e-3), ("fp16", 0.0)])
-def test_a_flip_between_classes_that_are_a_draw_to_the_model_is_counted_and_passes(precision, margin):
+def test_flip_between_tied_classes_is_counted_and_passes(precision, margin):
     reference, exchanged = draw(margin)
     report = compare(exchanged([0, 30, 69]), reference=reference, precision=precision)
     flips = 3 if margin else 0
@@ -147,7 +147,7 @@ def test_a_flip_between_classes_that_are_a_draw_to_the_model_is_counted_and_pass
     assert report.agreement == pytest.approx(1 - flips / 70)
 
 
-def test_all_scores_equal_as_of_a_black_picture_are_no_failure_whatever_the_label():
+def test_flips_between_equal_scores_pass():
     scores = np.zeros((70, 5), "float32")
     noise = np.random.default_rng(2).normal(0, 1e-7, scores.shape).astype("float32")
     report = compare(fixed(noise), reference=fixed(scores))
@@ -155,14 +155,14 @@ def test_all_scores_equal_as_of_a_black_picture_are_no_failure_whatever_the_labe
 
 
 @pytest.mark.parametrize(("precision", "margin"), [("fp32", 0.01), ("fp16", 0.05)])
-def test_flipped_labels_fail_where_the_model_is_sure(precision, margin):
+def test_flips_with_a_large_margin_fail(precision, margin):
     reference, exchanged = draw(margin)
     for numbers in ([30], [0, 5, 69], list(range(70))):
         report = refused(exchanged(numbers), f"{len(numbers)} labels differ", reference=reference, precision=precision)
         assert (report.flipped_labels, report.ignored_flips) == (len(numbers), 0)
 
 
-def test_a_flip_fails_though_every_value_is_within_tolerance():
+def test_flip_fails_although_every_value_is_within_tolerance():
     """Each score moves by three quarters of the tolerance: the model's margin was more than all of it."""
     reference, _ = draw(3e-4)
     moved = np.tile(np.float32([1 - 1.6e-4, 1 - 1.4e-4, 0]), (70, 1))
@@ -170,7 +170,7 @@ def test_a_flip_fails_though_every_value_is_within_tolerance():
     assert len(report.problems) == 1
 
 
-def test_what_follows_the_wrong_axis_is_no_label():
+def test_label_is_the_argmax_of_the_last_axis():
     """Of (batch, places, classes) each place has a label; of a single class there is no other."""
     scores = np.random.default_rng(3).normal(size=(70, 4, 6)).astype("float32")
     assert compare(fixed(scores), reference=fixed(scores)).passed
@@ -180,7 +180,7 @@ def test_what_follows_the_wrong_axis_is_no_label():
     assert compare(fixed(scores[:, 0, :1]), reference=fixed(scores[:, 0, :1])).passed
 
 
-def test_a_batch_that_was_frozen_to_one_fails():
+def test_batch_frozen_to_one_fails():
     refused(lambda pictures: model(pictures[:1]), r"a batch of 3 gives \(1, 5\), the model \(3, 5\)")
 
     def raises(pictures):
@@ -192,11 +192,11 @@ def test_a_batch_that_was_frozen_to_one_fails():
     assert [problem.partition(" fails")[0] for problem in report.problems] == ["first: a batch of 64", "first: a batch of 3"]
 
 
-def test_a_normalization_over_the_batch_fails():
+def test_normalization_over_the_batch_fails():
     refused(lambda pictures: model(pictures) - model(pictures).mean(axis=0), "differs")
 
 
-def test_a_static_batch_is_run_alone():
+def test_static_batch_is_the_only_one_run():
     def static(pictures):
         assert len(pictures) == 16
         return model(pictures)
@@ -205,7 +205,7 @@ def test_a_static_batch_is_run_alone():
     assert not compare(static).passed
 
 
-def test_every_picture_is_compared_and_few_fill_a_batch_by_turns():
+def test_every_image_is_compared_and_few_images_repeat_in_a_batch():
     for count in (70, 2):
         seen, asked = [], set()
 
@@ -219,7 +219,7 @@ def test_every_picture_is_compared_and_few_fill_a_batch_by_turns():
         assert set(seen) == {picture.tobytes() for picture in PICTURES[:count]}
 
 
-def test_the_model_is_asked_once_however_many_runtimes_there_are():
+def test_model_runs_once_for_all_runtimes():
     asked = []
 
     def counted(pictures):
@@ -230,7 +230,7 @@ def test_the_model_is_asked_once_however_many_runtimes_there_are():
     assert asked == [64, 64]
 
 
-def test_a_slow_runtime_is_asked_a_few_pictures_and_fails_on_them_all_the_same():
+def test_slow_runtime_runs_few_images_and_can_fail():
     asked = []
 
     def slow(pictures):
@@ -248,7 +248,7 @@ def test_a_slow_runtime_is_asked_a_few_pictures_and_fails_on_them_all_the_same()
     assert not parity.compare(model, wrong, PICTURES).passed
 
 
-def test_a_runtime_that_cannot_run_the_file_is_told_and_one_that_computes_something_else_fails():
+def test_runtime_that_cannot_run_is_reported_and_a_wrong_one_fails():
     def cannot_open():
         raise CannotRun("no operator Einsum")
 
@@ -264,7 +264,7 @@ def test_a_runtime_that_cannot_run_the_file_is_told_and_one_that_computes_someth
     assert not report.passed and all(problem.startswith("second: ") for problem in report.problems)
 
 
-def test_one_runtime_is_open_at_a_time():
+def test_only_one_runtime_is_open_at_a_time():
     """Each holds a copy of the weights."""
     events = []
 
@@ -283,7 +283,7 @@ def test_one_runtime_is_open_at_a_time():
     assert events == ["a opens", "a closes", "b opens", "b closes"]
 
 
-def test_int8_may_be_far_from_the_model_on_one_picture_and_not_on_all():
+def test_int8_can_differ_on_one_image_but_not_on_all():
     """The error is a root of a mean of squares, over the spread of the scores of a picture: here 0.2 by 1 or so."""
     scores = model(PICTURES)
     spread = np.sqrt(((scores - scores.mean(axis=1, keepdims=True)) ** 2).mean())
@@ -305,7 +305,7 @@ def test_int8_may_be_far_from_the_model_on_one_picture_and_not_on_all():
 
 
 @pytest.mark.parametrize("classes", [3, 5, 10, 100])
-def test_int8_labels_that_no_random_error_turns_fail(classes):
+def test_int8_flips_that_no_random_error_explains_fail(classes):
     """Two scores exchanged in every picture are a small error, and yet no label is right."""
     generator = np.random.default_rng(5)
     scores = np.tile(np.float32([0.1, 0.0, *-generator.uniform(1, 3, classes - 2)]), (70, 1))
@@ -319,7 +319,7 @@ def test_int8_labels_that_no_random_error_turns_fail(classes):
     assert compare(fixed(off), reference=fixed(scores), precision="int8").passed
 
 
-def test_int8_labels_that_random_errors_turn_pass():
+def test_int8_flips_that_random_errors_explain_pass():
     """The model's two best scores are closer than the errors, in most of the pictures."""
     generator = np.random.default_rng(6)
     scores = np.zeros((70, 5), "float32")
@@ -329,7 +329,7 @@ def test_int8_labels_that_random_errors_turn_pass():
     assert report.passed and 0.4 < report.agreement < 0.9
 
 
-def test_int8_of_one_score_a_picture_is_compared_too():
+def test_int8_with_one_score_per_image_is_compared():
     scores = np.linspace(-1, 1, 70, dtype="float32")[:, None]
     assert compare(fixed(scores + np.float32(0.05)), reference=fixed(scores), precision="int8").passed
     refused(fixed(0 * scores), "errs by 10", reference=fixed(scores), precision="int8")
@@ -340,7 +340,7 @@ def test_int8_of_one_score_a_picture_is_compared_too():
 
 @pytest.mark.parametrize("precision", parity.TOLERANCES)
 @pytest.mark.parametrize("scale", [1e-5, 1e-3, 1.0, 1e3])
-def test_zeros_fail_however_small_the_scores_of_the_model_are(precision, scale):
+def test_zero_output_fails_even_for_small_scores(precision, scale):
     def reference(pictures):
         return model(pictures) * np.float32(scale)
 
@@ -351,7 +351,7 @@ def test_zeros_fail_however_small_the_scores_of_the_model_are(precision, scale):
     assert compare(coarse, reference=reference, precision=precision).passed
 
 
-def test_a_black_picture_may_differ_by_the_rounding_of_the_others():
+def test_black_image_can_differ_by_the_rounding_of_the_others():
     scores = model(PICTURES) * np.float32(1e-3)
     scores[0] = 0
     off = scores.copy()
@@ -360,7 +360,7 @@ def test_a_black_picture_may_differ_by_the_rounding_of_the_others():
     refused(fixed(off * 1000), "differs", reference=fixed(scores))
 
 
-def test_a_bar_moves_on_once_for_the_model_and_each_runtime():
+def test_progress_advances_once_for_the_model_and_each_runtime():
     def cannot():
         raise CannotRun("no")
 
@@ -382,14 +382,14 @@ def test_int8_batches_of_one_runtime_agree():
     assert [problem[:23] for problem in report.problems] == ["first: a batch of 3 dif", "first: a batch of 1 dif"]
 
 
-def test_int8_labels_count_as_agreement_on_the_real_pictures():
+def test_int8_agreement_counts_real_images_only():
     reference, exchanged = draw(0.1)
     report = compare(exchanged([0, 1, 68, 69]), reference=reference, precision="int8", real=60)
     assert report.passed and report.agreement == pytest.approx(58 / 60)
     assert compare(exchanged([0]), reference=reference, precision="int8", real=0).agreement is None
 
 
-def test_nothing_compared_is_nothing_proved():
+def test_comparison_without_runtimes_fails():
     assert not compare(model, pictures=PICTURES[:0]).passed
     assert not compare().passed
 
@@ -399,7 +399,7 @@ def test_nothing_compared_is_nothing_proved():
     refused(cannot, "no runtime has run the file")
 
 
-def test_all_problems_and_the_first_layer_that_differs_are_in_one_error():
+def test_error_contains_all_problems_and_the_first_different_layer():
     report = parity.Report(
         3, (1, 7), 0.0, 1, ("first", "second"), first_divergent_layer="conv3 (largest difference 0.3 of 2.4)"
     )
@@ -410,7 +410,7 @@ def test_all_problems_and_the_first_layer_that_differs_are_in_one_error():
     assert CheckFailed.exit_code == 1
 
 
-def test_what_only_one_of_the_others_computes_otherwise_is_told_and_not_held_against_the_file():
+def test_deviation_of_one_other_runtime_is_reported_and_passes():
     candidates = {
         "good": Candidate(lambda: model),
         "odd": Candidate(lambda: lambda pictures: -model(pictures), binding=False),

@@ -11,7 +11,7 @@ from exporters.runner.board.gate import TOLERANCES
 from zoo.errors import ZooError
 
 
-def test_each_precision_has_a_tolerance_a_type_and_a_peak():
+def test_each_precision_has_a_tolerance_type_and_peak():
     assert list(TOLERANCES) == list(Precision) == ["fp32", "fp16", "int8"]
     board = targets.target("orin-nano")
     for each in Precision:
@@ -19,11 +19,11 @@ def test_each_precision_has_a_tolerance_a_type_and_a_peak():
         assert each.oldest_opset <= targets.OPSET <= targets.NEWEST_OPSET
 
 
-def test_a_precision_is_its_name():
+def test_precision_equals_its_name():
     assert Precision.INT8 == "int8" == str(Precision.INT8) and json.dumps(Precision.INT8) == '"int8"'
 
 
-def test_an_unknown_precision_is_refused_with_the_nearest():
+def test_unknown_precision_is_an_error_with_a_suggestion():
     with pytest.raises(ZooError, match=r"no precision 'int4'; did you mean 'int8'.*fp32, fp16, int8"):
         Precision.parse("int4")
     with pytest.raises(ZooError, match=r"no precision 'fp32'.*Choose from int8, fp16"):

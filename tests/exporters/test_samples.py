@@ -12,7 +12,7 @@ COLOUR = {"height": 20, "width": 30, "channels": 3, "resize": "crop"}
 
 
 @pytest.mark.parametrize("picture", [GREY, COLOUR])
-def test_the_shipped_pictures_are_real_different_and_always_the_same(picture):
+def test_shipped_images_are_real_distinct_and_constant(picture):
     found = samples.shipped(picture)
     assert found.shape == (256, picture["height"], picture["width"], picture["channels"]) and found.dtype == np.uint8
     assert len(np.unique(found.reshape(256, -1), axis=0)) > 250
@@ -20,14 +20,14 @@ def test_the_shipped_pictures_are_real_different_and_always_the_same(picture):
     np.testing.assert_array_equal(samples.shipped(picture), found)
 
 
-def test_a_proof_takes_fewer_large_pictures():
+def test_fewer_large_images_are_used():
     """256 as long as four million values hold them, 32 at least."""
     square = {**COLOUR, "height": 96, "width": 96}
     assert [samples.count(each) for each in (GREY, square, {**square, "height": 227, "width": 227})] == [256, 151, 32]
     assert len(samples.shipped(square)) == 151
 
 
-def test_the_grey_ones_are_the_scanned_digits():
+def test_gray_images_are_the_scanned_digits():
     from sklearn.datasets import load_digits
 
     found = samples.shipped({"height": 8, "width": 8, "channels": 1, "resize": "pad"})
@@ -35,7 +35,7 @@ def test_the_grey_ones_are_the_scanned_digits():
     assert np.abs(found[..., 0] - expected).max() < 1
 
 
-def test_the_pictures_of_a_folder_are_spread_over_it_and_read_as_anywhere(digits):
+def test_images_of_a_folder_are_evenly_spaced(digits):
     found = samples.read(digits, GREY)
     assert found.shape == (256, 28, 28, 1)
     paths = sorted(digits.rglob("*.png"))
@@ -45,7 +45,7 @@ def test_the_pictures_of_a_folder_are_spread_over_it_and_read_as_anywhere(digits
     assert min(np.diff(places)) >= 6 and max(np.diff(places)) <= 8  # 1,797 / 256 is 7
 
 
-def test_a_small_folder_is_used_whole_and_what_cannot_be_read_is_left_out(tmp_path):
+def test_small_folder_is_used_entirely_and_unreadable_files_are_skipped(tmp_path):
     for number in range(5):
         Image.fromarray(np.full((28, 28), 50 * number, "uint8")).save(tmp_path / f"{number}.png")
     (tmp_path / "2.png").write_text("I am a text")
@@ -53,7 +53,7 @@ def test_a_small_folder_is_used_whole_and_what_cannot_be_read_is_left_out(tmp_pa
     assert found[:, 0, 0, 0].tolist() == [0, 50, 150, 200]
 
 
-def test_a_folder_without_readable_pictures_is_refused(tmp_path):
+def test_folder_without_readable_images_is_an_error(tmp_path):
     with pytest.raises(ZooError, match="no folder"):
         samples.read(tmp_path / "missing", GREY)
     with pytest.raises(ZooError, match="has no images"):
@@ -64,7 +64,7 @@ def test_a_folder_without_readable_pictures_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("picture", [GREY, COLOUR, {**COLOUR, "resize": "stretch"}, {**GREY, "height": 20, "crop_from": 40}])
-def test_the_adversarial_pictures_are_what_no_camera_takes(picture):
+def test_adversarial_images_contain_extreme_values(picture):
     found = samples.adversarial(picture)
     height, width, channels = picture["height"], picture["width"], picture["channels"]
     assert found.shape == (9, height, width, channels) and found.dtype == np.uint8
@@ -78,14 +78,14 @@ def test_the_adversarial_pictures_are_what_no_camera_takes(picture):
     np.testing.assert_array_equal(samples.adversarial(picture), found)
 
 
-def test_a_picture_of_one_pixel_has_one_colour_and_those_of_a_line_are_padded():
+def test_extreme_sizes_are_stretched_or_padded():
     *_, dot, column, rows = samples.adversarial({**COLOUR, "resize": "pad", "width": 20})
     assert (dot == dot[0, 0]).all()
     assert column[:, :9].max() == 0 and column[:, 11:].max() == 0 and column.any()
     assert rows[:9].max() == 0 and rows[11:].max() == 0 and rows.any()
 
 
-def test_inputs_of_an_unknown_model_have_any_scale():
+def test_inputs_of_an_unknown_model_have_several_scales():
     found = samples.inputs((7, 2), "float32")
     assert found.shape[1:] == (7, 2) and found.dtype == np.float32 and len(found) == 50
     assert not found[0].any() and (found[1] == 1).all()
@@ -97,21 +97,21 @@ def test_inputs_of_an_unknown_model_have_any_scale():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_could_be_a_picture_gets_real_ones_between_0_and_1(channels):
+def test_image_shaped_inputs_include_real_images_between_0_and_1(channels):
     found = samples.inputs((20, 30, channels), "float32")
     real = found[50:]
     assert len(real) == 16 and real.min() >= 0 and 0.5 < real.max() <= 1 and 0.1 < real.std() < 0.5
     assert len(samples.inputs((20, 30, 2), "float32")) == 50
 
 
-def test_whole_numbers_stay_places_in_any_table():
+def test_integer_inputs_are_valid_table_indices():
     assert set(np.unique(samples.inputs((9,), "int32"))) == {0, 1}
     assert set(np.unique(samples.inputs((9,), "int32", 7))) == set(range(7))
     pixels = samples.inputs((9, 9, 3), "uint8")
     assert pixels.dtype == np.uint8 and pixels.max() > 250 and not pixels[0].any()
 
 
-def test_rows_of_the_smallest_table_are_looked_up():
+def test_indices_stay_within_the_smallest_embedding():
     words = keras.Input((6,), dtype="int32")
     one, other = keras.layers.Embedding(9, 2)(words), keras.layers.Embedding(5, 2)(words)
     inputs, real = source.find(keras.Model(words, one + other)).inputs()

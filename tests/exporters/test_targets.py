@@ -34,7 +34,7 @@ MEMORY = {
 }
 
 
-def test_the_names_that_files_were_made_for_are_kept():
+def test_former_target_names_are_kept():
     old = ["tx1", "tx2", "nano", "xavier-nx", "agx-xavier", "orin-nano", "orin-nx", "agx-orin", "t5000", "t4000"]
     assert set(old) <= set(targets.names())
     assert len(EVERY) == len(set(ids)) == 29
@@ -57,35 +57,35 @@ def test_every_fact_has_a_source(board):
 
 
 @pytest.mark.parametrize("board", EVERY, ids=ids)
-def test_the_peak_of_float32_is_two_operations_of_each_core_in_each_cycle(board):
+def test_float32_peak_is_two_operations_per_core_and_cycle(board):
     assert board.fp32_tflops == pytest.approx(board.cuda_cores * 2 * board.gpu_mhz / 1e6, rel=0.03)
 
 
 @pytest.mark.parametrize("name", PRINTED_TOPS)
-def test_gpu_and_dla_together_have_the_tops_that_nvidia_prints(name):
+def test_gpu_and_dla_tops_sum_to_the_published_tops(name):
     board = target(name)
     assert board.int8_tops + board.dla_int8_tops == pytest.approx(PRINTED_TOPS[name], rel=0.02)
 
 
 @pytest.mark.parametrize("name", MEMORY)
-def test_bandwidth_is_the_width_of_the_bus_times_its_transfers(name):
+def test_bandwidth_is_bus_width_times_transfer_rate(name):
     bits, transfers = MEMORY[name]
     assert target(name).memory_bandwidth_gbs == pytest.approx(bits / 8 * transfers / 1000, rel=0.01)
 
 
 @pytest.mark.parametrize("board", EVERY, ids=ids)
-def test_float16_is_twice_float32_before_tensor_cores_and_half_of_int8_with_them(board):
+def test_float16_peak_is_half_of_int8_or_twice_float32(board):
     if board.int8_tops:
         assert board.fp16_tflops == pytest.approx(board.int8_tops / 2, rel=0.04)
     elif board.name != "tk1":
         assert board.fp16_tflops == pytest.approx(2 * board.fp32_tflops, rel=0.01)
 
 
-def test_a_board_without_dla_has_no_rate_of_it():
+def test_board_without_dla_has_no_dla_tops():
     assert all(bool(board.dla_cores) == bool(board.dla_int8_tops) for board in EVERY)
 
 
-def test_each_jetpack_has_a_tensorrt_that_is_known_or_too_old_to_be_documented():
+def test_each_jetpack_has_a_documented_or_older_tensorrt():
     for board in BOARDS:
         versions = [number(pack.version) for pack in board.jetpacks]
         assert versions == sorted(set(versions))
@@ -96,7 +96,7 @@ def test_each_jetpack_has_a_tensorrt_that_is_known_or_too_old_to_be_documented()
     assert listed == {pack.version for board in BOARDS for pack in board.jetpacks}
 
 
-def test_newer_parsers_read_newer_operators():
+def test_newer_parsers_read_newer_opsets():
     known = [tensorrt(version) for version in targets.tensorrt_versions()]
     assert [number(each.version) for each in known] == sorted(number(each.version) for each in known)
     assert [each.max_opset for each in known] == sorted(each.max_opset for each in known)
@@ -114,7 +114,7 @@ def test_newer_parsers_read_newer_operators():
         ("11.4.1", "11.4.1", 24),
     ],
 )
-def test_a_patch_reads_what_its_version_reads(version, found, opset):
+def test_patch_release_has_the_opset_of_its_version(version, found, opset):
     assert (tensorrt(version).version, tensorrt(version).max_opset) == (found, opset)
 
 
@@ -131,19 +131,19 @@ def test_a_patch_reads_what_its_version_reads(version, found, opset):
         ("11.4.1", "qusd"),
     ],
 )
-def test_what_came_with_which_version(version, features):
+def test_features_of_each_version(version, features):
     known = tensorrt(version)
     given = (known.explicit_quantization, known.uint8, known.strongly_typed, known.dla_strongly_typed)
     assert "".join(letter for letter, there in zip("qusd", given, strict=True) if there) == features
 
 
 @pytest.mark.parametrize("version", ["8.20", "9", "11.4", "10.2", "1"])
-def test_a_version_that_nothing_is_known_of_is_refused(version):
+def test_undocumented_version_is_an_error(version):
     with pytest.raises(ZooError, match=r"nothing is known of TensorRT .*There are 7\.1, 8\.0"):
         tensorrt(version)
 
 
-def test_whose_dla_can_be_used():
+def test_versions_that_support_each_dla():
     usable = {
         board.name: [version for version in targets.tensorrt_versions() if tensorrt(version).takes_dla(board)]
         for board in EVERY
@@ -154,7 +154,7 @@ def test_whose_dla_can_be_used():
     assert usable["agx-orin"] == usable["agx-orin-32gb"] == [*usable["orin-nx"], "11.4.1"]
 
 
-def test_a_board_takes_the_newest_jetpack_that_is_documented():
+def test_default_jetpack_is_the_newest_documented():
     newest = {name: target(name).jetpack() for name in ("tx1", "nano", "agx-xavier", "orin-nx", "t4000")}
     found = {name: (pack.version, pack.tensorrt) for name, pack in newest.items()}
     assert found["tx1"] == found["nano"] == ("4.6.2", "8.2.1")
@@ -167,7 +167,7 @@ def test_a_board_takes_the_newest_jetpack_that_is_documented():
         target("l4").jetpack("5.1")
 
 
-def test_a_board_like_another_has_its_facts_and_their_sources():
+def test_similar_board_inherits_facts_and_sources():
     small, large = target("agx-xavier"), target("agx-xavier-64gb")
     differ = {field.name for field in dataclasses.fields(Target) if getattr(small, field.name) != getattr(large, field.name)}
     assert differ <= {"name", "board", "memory_gb", "jetpacks", "sources", "notes"}
@@ -175,7 +175,7 @@ def test_a_board_like_another_has_its_facts_and_their_sources():
     assert target("orin-nano-super").notes == ""  # what is said of one board is not said of another
 
 
-def test_a_wrong_name_is_told_with_the_nearest():
+def test_unknown_target_is_an_error_with_a_suggestion():
     with pytest.raises(ZooError, match=r"no target 'jetson-nano'; did you mean .*There are tk1, tx1"):
         target("jetson-nano")
 
@@ -189,7 +189,7 @@ def test_a_wrong_name_is_told_with_the_nearest():
         ("h100", 13, 9, "TensorRT 11.5, the newest documented, is not known to read file format 9"),
     ],
 )
-def test_what_a_target_does_not_read_is_refused(name, opset, ir, message):
+def test_unsupported_opset_or_ir_version_is_an_error(name, opset, ir, message):
     with pytest.raises(ZooError, match=message):
         check(name, opset, ir)
 
@@ -197,11 +197,11 @@ def test_what_a_target_does_not_read_is_refused(name, opset, ir, message):
 @pytest.mark.parametrize(
     "board", [board for board in EVERY if board.name != "tk1"], ids=[each for each in ids if each != "tk1"]
 )
-def test_what_is_exported_by_default_is_read_by_every_target_with_tensorrt(board):
+def test_every_target_with_tensorrt_reads_the_default_export(board):
     check(board.name, 13, 8)
 
 
 @pytest.mark.parametrize("version", ["10.3.foo", "8.6.1-1+cuda11", "", "10."])
-def test_what_is_no_version(version):
+def test_invalid_version_is_an_error(version):
     with pytest.raises(ZooError, match=r"numbers, as in 10\.3\.0"):
         targets.tensorrt(version)

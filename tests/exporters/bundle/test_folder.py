@@ -20,7 +20,7 @@ def write(out, text="a model"):
         folder.seal(temporary)
 
 
-def test_the_manifest_lists_every_other_file(tmp_path):
+def test_manifest_lists_every_other_file(tmp_path):
     write(tmp_path / "b")
     listed = json.loads((tmp_path / "b" / "manifest.json").read_text())["files"]
     assert list(listed) == ["board/run.py", "model.onnx"]
@@ -29,7 +29,7 @@ def test_the_manifest_lists_every_other_file(tmp_path):
         assert facts == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def test_the_archive_holds_the_folder(tmp_path):
+def test_archive_contains_the_folder(tmp_path):
     write(tmp_path / "b")
     with tarfile.open(tmp_path / "b.tar.gz") as packed:
         packed.extractall(tmp_path / "unpacked", filter="data")
@@ -38,7 +38,7 @@ def test_the_archive_holds_the_folder(tmp_path):
             assert (tmp_path / "unpacked" / "b" / path.relative_to(tmp_path / "b")).read_bytes() == path.read_bytes()
 
 
-def test_the_same_files_give_the_same_archive(tmp_path):
+def test_equal_files_give_equal_archives(tmp_path):
     (tmp_path / "later").mkdir()
     write(tmp_path / "b")
     write(tmp_path / "later" / "b")
@@ -49,7 +49,7 @@ def test_the_same_files_give_the_same_archive(tmp_path):
 
 
 @pytest.mark.parametrize("there", ["b", "b.tar.gz"])
-def test_nothing_is_overwritten(tmp_path, there):
+def test_existing_files_are_not_overwritten(tmp_path, there):
     (tmp_path / there).write_text("mine")
     with pytest.raises(ZooError, match="exists and is not overwritten"):
         write(tmp_path / "b")
@@ -57,14 +57,14 @@ def test_nothing_is_overwritten(tmp_path, there):
     assert (tmp_path / there).read_text() == "mine"
 
 
-def test_an_error_leaves_nothing(tmp_path):
+def test_failed_write_leaves_no_files(tmp_path):
     with pytest.raises(ValueError, match="midway"), folder.writing(tmp_path / "b") as temporary:
         (temporary / "model.onnx").write_text("half")
         raise ValueError("midway")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_name_that_appears_meanwhile_is_not_overwritten(tmp_path):
+def test_folder_created_meanwhile_is_not_overwritten(tmp_path):
     with pytest.raises(OSError), folder.writing(tmp_path / "b") as temporary:
         (temporary / "model.onnx").write_text("mine")
         (tmp_path / "b").mkdir()
@@ -72,13 +72,13 @@ def test_a_name_that_appears_meanwhile_is_not_overwritten(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["b", "theirs"]
 
 
-def test_an_archive_is_no_folder(tmp_path):
+def test_archive_name_as_folder_is_an_error(tmp_path):
     with pytest.raises(ZooError, match=r"--out my\.net$"):
         folder.check(Path("my.net.tar.gz"))
 
 
 @pytest.mark.parametrize("out", [".", "..", "nowhere/b"])
-def test_a_place_that_cannot_be(out, tmp_path, monkeypatch):
+def test_invalid_folder_is_an_error(out, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ZooError, match="--out"):
         write(Path(out))

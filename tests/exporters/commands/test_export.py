@@ -54,19 +54,19 @@ def in_an_empty_folder(tmp_path, monkeypatch):
         (("onnx", "--ir", "3"), "give --ir 8"),
     ],
 )
-def test_export_refuses_what_it_cannot_write(words, message, tmp_path):
+def test_export_rejects_invalid_options(words, message, tmp_path):
     assert message in refused(export, "linear", "--to", *words)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_newest_operator_set_is_that_of_the_converter(tmp_path):
+def test_newest_opset_is_that_of_the_converter(tmp_path):
     newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
     targets.check(None, newest, onnx.IR_VERSION)
     with pytest.raises(ZooError, match=f"the newest is {newest}"):
         targets.check(None, newest + 1, 8)
 
 
-def test_verify_says_that_a_folder_is_one(tmp_path):
+def test_verify_reports_a_folder(tmp_path):
     assert "is a folder" in refused(verify, tmp_path)
 
 
@@ -83,7 +83,7 @@ def lacking():
 """
 
 
-def test_what_a_module_lacks_is_told_with_the_nearest_name_and_its_own_errors_as_such(tmp_path, monkeypatch):
+def test_missing_attribute_suggests_the_nearest_name_and_module_errors_are_reported(tmp_path, monkeypatch):
     (tmp_path / "somenets.py").write_text(NETS)
     (tmp_path / "wrongnets.py").write_text("import nosuchpackage")
     monkeypatch.delitem(sys.modules, "somenets", raising=False)
@@ -120,14 +120,14 @@ class Ends(keras.Model):
         (keras.ops.sum, "returns an output of () for a batch of 2"),
     ],
 )
-def test_a_model_without_one_row_an_input_is_refused(end, message):
+def test_model_without_one_row_per_input_is_an_error(end, message):
     model = Ends(end)
     model(keras.ops.zeros((1, 3)))
     with pytest.raises(ZooError, match=re.escape(message)):
         source.find(model)
 
 
-def test_a_model_of_one_batch_is_tried_with_that():
+def test_model_with_a_static_batch_is_run_with_it():
     given = keras.Input((3,), batch_size=4)
     assert source.find(keras.Model(given, keras.ops.reshape(layers.Dense(2)(given), (4, 2)))).shape == (3,)
     model = Ends(lambda x: keras.ops.matmul(keras.ops.ones((1, 1)), x))
@@ -153,25 +153,25 @@ def test_a_model_of_one_batch_is_tried_with_that():
         ((), "INT8 needs calibration images"),
     ],
 )
-def test_quantize_refuses_what_it_would_ignore(words, message, tmp_path):
+def test_quantize_rejects_options_without_effect(words, message, tmp_path):
     assert message in refused(quantize, "linear", *words)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_quantize_refuses_a_runtime_for_a_file_that_is_there(tmp_path):
+def test_quantize_rejects_a_runtime_for_an_existing_file(tmp_path):
     (tmp_path / "net.onnx").touch()
     words = ("net.onnx", "--calibration", "photos", "--runtime", "tensorrt")
     assert "--runtime is for a model; `zoo export --runtime` has set it" in refused(quantize, *words)
     assert "no file none.onnx" in refused(quantize, "none.onnx")
 
 
-def test_quantize_takes_no_file_of_a_static_batch(digits, tmp_path):
+def test_quantize_rejects_a_static_batch(digits, tmp_path):
     files.save(convert.convert(source.find("xor.patterns"), batch=4), tmp_path / "four.onnx")
     message = refused(quantize, "four.onnx", "--calibration", digits)
     assert "four.onnx takes only batches of 4" in message and "export it without --static-batch" in message
 
 
-def test_sensitivity_is_measured_against_the_model_that_is_named(digits, tmp_path):
+def test_sensitivity_uses_the_model_given_with_against(digits, tmp_path):
     files.save(convert.convert(source.find("xor.patterns")), tmp_path / "xor.onnx")
     words = ("xor.onnx", "--calibration", digits, "--sensitivity", "--against")
     assert "with other weights" in refused(quantize, *words, "xor")
@@ -184,7 +184,7 @@ def test_files_are_named_after_the_model():
     assert formats.check_suffix(Path("a.onnx"), ".onnx") == Path("a.onnx")
 
 
-def test_verify_needs_to_be_told_of_a_file_elsewhere_and_of_a_module():
+def test_next_verify_command_names_models_in_other_folders_and_modules():
     assert formats.against("lenet5.mnist", Path("a.onnx")) == []
     assert formats.against("best.keras", Path("a.onnx")) == []
     assert formats.against("best.keras", Path("out/a.onnx")) == ["--against", "best.keras"]

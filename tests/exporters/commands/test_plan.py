@@ -44,7 +44,7 @@ def file(tmp_path_factory):
     return write
 
 
-def test_all_targets_are_listed():
+def test_every_target_is_listed():
     printed = run(list_targets)
     for name in targets.names():
         (line,) = [line for line in printed.splitlines() if line.split(" ")[0] == name]
@@ -54,7 +54,7 @@ def test_all_targets_are_listed():
     assert [each["name"] for each in json.loads(run(list_targets, "--json"))] == targets.names()
 
 
-def test_one_target_is_told_with_the_source_of_each_fact():
+def test_single_target_is_printed_with_the_source_of_each_fact():
     for name in ("tk1", "orin-nano", "l4"):
         board, printed = targets.target(name), run(list_targets, name)
         told = json.loads(run(list_targets, name, "--json"))
@@ -67,7 +67,7 @@ def test_one_target_is_told_with_the_source_of_each_fact():
     assert run(list_targets, "tk1").endswith("next: zoo export lenet5.mnist --to onnx --runtime onnxruntime\n")
 
 
-def test_a_plan_tells_what_will_be():
+def test_plan_prints_settings_and_estimates():
     printed = run(plan, "lenet5.mnist", "--target", "orin-nano")
     for part in (
         *("Jetson Orin Nano 8GB", "JetPack 7.2.1", "TensorRT 10.16.2.10", "CUDA 13.2", "Python 3.12", "opset 13", "uint8"),
@@ -80,7 +80,7 @@ def test_a_plan_tells_what_will_be():
     assert "unverified: gpu_mhz of Jetson TX2: 1300 MHz" in run(plan, "lenet5.mnist", "--target", "tx2")
 
 
-def test_a_plan_with_the_dla_tells_what_falls_back():
+def test_plan_with_dla_lists_the_layers_on_the_gpu():
     words = ("lenet5.mnist", "--target", "xavier-nx", "--dla", "--precision", "int8")
     printed = run(plan, *words)
     assert "supports 6 of 10 layers" in printed and "rbf/reducesumsquare: ReduceSumSquare: not documented" in printed
@@ -88,7 +88,7 @@ def test_a_plan_with_the_dla_tells_what_falls_back():
     assert "batches    only 4" in run(plan, *words, "--batch", 4)
 
 
-def test_a_plan_is_made_of_a_file_too(file):
+def test_plan_accepts_a_file(file):
     plain = json.loads(run(plan, file("full.onnx"), "--target", "nano", "--json"))
     assert (plain["model"], plain["precision"], plain["opset"]) == ("lenet5.mnist", "fp16", 13)
     assert plain == json.loads(run(plan, "lenet5.mnist", "--target", "nano", "--json"))
@@ -106,12 +106,12 @@ def test_a_plan_is_made_of_a_file_too(file):
         ({"in_half": True}, ("--precision", "fp32"), "this file of lenet5.mnist is fp16 already; give --precision fp16"),
     ],
 )
-def test_a_file_that_a_board_could_not_use_is_refused(file, options, words, message):
+def test_file_unsupported_by_the_board_is_an_error(file, options, words, message):
     with pytest.raises(ZooError, match=message):
         run(plan, file("other.onnx", **options), "--target", "nano", *words)
 
 
-def test_a_wrong_model_is_told():
+def test_unknown_model_is_an_error_with_a_suggestion():
     with pytest.raises(ZooError, match="did you mean 'lenet5'"):
         run(plan, "lenet", "--target", "nano")
     with pytest.raises(ZooError, match=r"no file none\.onnx"):
@@ -139,7 +139,7 @@ finally:
         (("plan", "alexnet", "--target", "nano", "--batch", "some"), 2, "given was --batch some"),
     ],
 )
-def test_what_needs_no_model_waits_for_no_keras(words, code, said):
+def test_commands_without_a_model_do_not_import_keras(words, code, said):
     done = subprocess.run([sys.executable, "-c", BEFORE_KERAS, *words], capture_output=True, text=True, timeout=120)
     assert done.returncode == code, done.stderr
     assert "AssertionError" not in done.stderr

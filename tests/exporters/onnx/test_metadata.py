@@ -46,7 +46,7 @@ def described(lenet, tmp_path):
     return tmp_path / "model.onnx"
 
 
-def test_a_file_says_all_that_is_known_of_its_model(lenet):
+def test_metadata_contain_all_facts_of_the_model(lenet):
     about = metadata.about(lenet, "NCHW", "int8")
     card = zoo.card("lenet5")
     assert (about["model"], about["title"], about["year"]) == ("lenet5.mnist", card.title, card.year)
@@ -63,27 +63,27 @@ def test_a_file_says_all_that_is_known_of_its_model(lenet):
     assert found.items() <= about["versions"].items() and set(about["versions"]) - set(found) == {"history-zoo", "onnx-ir"}
 
 
-def test_it_says_nothing_of_when_and_where(lenet):
+def test_metadata_contain_no_time_or_path(lenet):
     text = json.dumps(metadata.about(lenet, "NCHW"))
     assert os.getcwd() not in text and os.path.expanduser("~") not in text
     assert text == json.dumps(metadata.about(source.find("lenet5.mnist"), "NCHW"))
 
 
-def test_weights_that_may_have_been_trained_further_claim_no_numbers(lenet):
+def test_weights_that_may_have_changed_claim_no_metrics(lenet):
     lenet = lenet.classifier
     about = metadata.about(source.find(lenet), "NCHW")
     assert (about["model"], about["started_from"]) == ("lenet5", "lenet5.mnist")
     assert "weights" not in about and about["licence"] == {"code": "Apache-2.0", "weights": None}
 
 
-def test_class_ids_are_told_where_there_are_some():
+def test_class_ids_are_included_if_present():
     random = zoo.load("linear", classes=["kitten", "Äffchen"])
     assert "class_ids" not in metadata.about(source.find(random))
     random.class_ids = ["n01", "n02"]
     assert metadata.about(source.find(random))["class_ids"] == ["n01", "n02"]
 
 
-def test_anybodys_model_says_what_there_is_to_say(tmp_path):
+def test_foreign_model_has_name_and_weight_digest(tmp_path):
     net = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2, name="d")], name="theirs")
     model = scaling()
     metadata.describe(model, metadata.about(source.find(net)))
@@ -94,7 +94,7 @@ def test_anybodys_model_says_what_there_is_to_say(tmp_path):
     assert not {"class_names", "title", "card", "licence", "layout"} & set(about)
 
 
-def test_what_a_file_says_is_read_by_us_and_by_others(lenet, described):
+def test_metadata_are_readable_by_the_zoo_and_onnxruntime(lenet, described):
     about = metadata.read(described)
     own = {"pixels": "uint8", "opset": 13, "ir_version": 8}
     assert about == {**metadata.about(lenet, "NHWC"), **own}
@@ -103,7 +103,7 @@ def test_what_a_file_says_is_read_by_us_and_by_others(lenet, described):
     assert session.get_modelmeta().description == "LeNet-5 (1998): raw 0-255 pictures -> a score a class"
 
 
-def test_what_is_described_again_says_the_new_things(described):
+def test_second_description_replaces_the_first(described):
     model = files.load(described)
     metadata.describe(model, {**metadata.read(described), "precision": "fp16"})
     files.save(model, described)
@@ -111,7 +111,7 @@ def test_what_is_described_again_says_the_new_things(described):
     assert len(onnx.load(described).metadata_props) == 1
 
 
-def test_names_of_any_script_come_back(tmp_path):
+def test_class_names_of_any_script_round_trip(tmp_path):
     names = ["Äffchen", "子猫", "😺"]
     model = scaling()
     metadata.describe(model, metadata.about(source.find(zoo.load("linear", classes=names))))
@@ -120,7 +120,7 @@ def test_names_of_any_script_come_back(tmp_path):
     assert names[1] in metadata.write_sidecar(tmp_path / "model.onnx").read_text("utf-8")
 
 
-def test_what_is_not_ours_is_refused(tmp_path, described):
+def test_foreign_and_missing_files_are_errors(tmp_path, described):
     files.save(scaling(), tmp_path / "foreign.onnx")
     with pytest.raises(ZooError, match=r"foreign\.onnx was not exported by the zoo"):
         metadata.read(tmp_path / "foreign.onnx")
@@ -132,7 +132,7 @@ def test_what_is_not_ours_is_refused(tmp_path, described):
 
 
 @pytest.mark.parametrize("limit", [1000, 2**31])
-def test_the_file_beside_says_the_same_and_what_it_is_of(lenet, tmp_path, monkeypatch, limit):
+def test_sidecar_contains_the_metadata_and_the_digests(lenet, tmp_path, monkeypatch, limit):
     monkeypatch.setattr(files, "MAX_PROTOBUF_BYTES", limit)
     model = scaling()
     metadata.describe(model, metadata.about(lenet, "NHWC"))
@@ -156,7 +156,7 @@ THEIRS = [b"{}", b"[1]", b'"file"', b"not JSON", b'{"file": 3}', b'{"file": {"na
 
 
 @pytest.mark.parametrize("content", THEIRS)
-def test_a_file_of_the_users_is_not_overwritten(described, content):
+def test_foreign_sidecar_is_not_overwritten(described, content):
     beside = described.with_suffix(".json")
     beside.write_bytes(content)
     for act in (metadata.sidecar, metadata.write_sidecar):
@@ -165,7 +165,7 @@ def test_a_file_of_the_users_is_not_overwritten(described, content):
     assert beside.read_bytes() == content
 
 
-def test_the_precision_is_that_of_the_graph_and_not_what_it_says(lenet):
+def test_precision_is_read_from_the_graph(lenet):
     full = convert.convert(lenet)
     ranges = dict.fromkeys(insert.tensors(full), (-1.0, 1.0))
     made = {"fp32": full, "fp16": half.to_half(full), "int8": insert.quantize(full, ranges)}

@@ -113,7 +113,7 @@ def exported(request, shared_folder):
     return request.param, classifier, *exports.write(request.param, classifier, shared_folder)
 
 
-def test_a_file_has_the_form_that_clients_rely_on(exported):
+def test_file_has_the_documented_inputs_and_outputs(exported):
     _, classifier, path, _ = exported
     proto = onnx.load(path)
     onnx.checker.check_model(proto, full_check=True)
@@ -131,7 +131,7 @@ def test_a_file_has_the_form_that_clients_rely_on(exported):
     assert sizes == ["batch", len(classifier.class_names)]
 
 
-def test_the_graph_is_the_one_that_an_engineer_draws(exported):
+def test_graph_equals_a_hand_drawn_graph(exported):
     _, classifier, path, _ = exported
     if classifier.preprocessing.deskew:
         pytest.skip("what stands writing upright is drawn by nobody by hand")
@@ -142,7 +142,7 @@ def test_the_graph_is_the_one_that_an_engineer_draws(exported):
     assert found == {operator: count for operator, count in expected.items() if count}
 
 
-def test_names_are_those_of_the_layers_and_no_constant_is_there_twice(exported):
+def test_names_are_those_of_the_layers_and_constants_are_unique(exported):
     name, classifier, path, _ = exported
     graph = onnx.load(path).graph
     layers = {layer.name for layer in (*classifier.net.layers, classifier.preprocessing)}
@@ -155,14 +155,14 @@ def test_names_are_those_of_the_layers_and_no_constant_is_there_twice(exported):
     assert set(contents.values()) <= {1}, name
 
 
-def test_a_tensor_that_is_called_as_a_layer_is_its_output(exported):
+def test_tensor_named_like_a_layer_is_its_output(exported):
     _, classifier, path, _ = exported
     pictures = samples.shipped(classifier.image_spec)[:3]
     # Untrained, the Neocognitron's cells are the small rest of a subtraction.
     assert activations.first_difference(classifier, path, pictures, tolerance=1e-2) is None
 
 
-def test_onnxruntime_computes_the_scores_of_keras(exported):
+def test_onnxruntime_scores_equal_those_of_keras(exported):
     _, classifier, path, report = exported
     pictures = samples.shipped(classifier.image_spec)
     expected = classifier.predict_on_batch(pictures)
@@ -180,7 +180,7 @@ def test_onnxruntime_computes_the_scores_of_keras(exported):
     assert report.file == str(path)
 
 
-def test_a_file_says_what_it_is(exported):
+def test_metadata_describe_the_model(exported):
     name, classifier, path, _ = exported
     proto = onnx.load(path)
     (entry,) = proto.metadata_props
@@ -198,13 +198,13 @@ def test_a_file_says_what_it_is(exported):
     assert json.loads(session.get_modelmeta().custom_metadata_map[entry.key]) == about
 
 
-def test_fp16_passes_the_gate(exported, tmp_path):
+def test_fp16_passes_parity(exported, tmp_path):
     name, classifier, path, _ = exported
     full = files.load(path)
     lower(name, "fp16", full, lambda: half.to_half(full), classifier, tmp_path / "fp16.onnx", 0.6 * path.stat().st_size)
 
 
-def test_int8_passes_the_gate(exported, tmp_path):
+def test_int8_passes_parity(exported, tmp_path):
     name, classifier, path, _ = exported
     full = files.load(path)
     pictures = samples.shipped(classifier.image_spec)[:32]
@@ -230,7 +230,7 @@ def write(made, precision, full, classifier, path):
     return export.write(made, source.find(classifier), path, precision=precision)
 
 
-def test_verify_agrees_and_notices_one_changed_weight(exported, tmp_path):
+def test_verify_passes_and_detects_one_changed_weight(exported, tmp_path):
     """The weight is of the last operator that has some: what is changed before a threshold may not show."""
     name, classifier, path, _ = exported
 
@@ -277,7 +277,7 @@ def linear(tmp_path_factory):
     return classifier, folder
 
 
-def test_the_scores_are_those_of_the_matrix(linear):
+def test_scores_equal_the_matrix_product(linear):
     classifier, folder = linear
     pictures = samples.shipped(classifier.image_spec)
     kernel, bias = classifier.get_weights()
@@ -285,7 +285,7 @@ def test_the_scores_are_those_of_the_matrix(linear):
     np.testing.assert_allclose(run(folder / "mine.onnx", pictures), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_float_pixels_are_raw_pixels_too(linear, tmp_path):
+def test_float32_pixels_are_raw_pixels(linear, tmp_path):
     classifier, folder = linear
     assert exporters.to_onnx(classifier, tmp_path / "float.onnx", pixels="float32").passed
     proto = onnx.load(tmp_path / "float.onnx")
@@ -300,7 +300,7 @@ def test_float_pixels_are_raw_pixels_too(linear, tmp_path):
 
 
 @pytest.mark.parametrize(("opset", "ir"), [(9, 4), (11, 6), (15, 8), (18, 10)])
-def test_operator_set_and_file_format_are_as_asked(linear, tmp_path, opset, ir):
+def test_opset_and_ir_version_are_as_given(linear, tmp_path, opset, ir):
     classifier, _ = linear
     exporters.to_onnx(classifier, tmp_path / "other.onnx", opset=opset, ir=ir)
     proto = onnx.load(tmp_path / "other.onnx")
@@ -309,14 +309,14 @@ def test_operator_set_and_file_format_are_as_asked(linear, tmp_path, opset, ir):
 
 
 @pytest.mark.parametrize("wrong", [{"opset": 99}, {"opset": 8}, {"ir": 99}, {"ir": 1}], ids=str)
-def test_what_no_onnx_knows_is_refused_and_leaves_no_file(linear, tmp_path, wrong):
+def test_invalid_options_are_errors_and_leave_no_file(linear, tmp_path, wrong):
     classifier, _ = linear
     with pytest.raises(ZooError):
         exporters.to_onnx(classifier, tmp_path / "other.onnx", **wrong)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_proof_leaves_no_file_and_keeps_an_older_one(linear, tmp_path, monkeypatch):
+def test_failed_verification_leaves_no_file_and_keeps_an_older_one(linear, tmp_path, monkeypatch):
     classifier, _ = linear
     monkeypatch.setitem(parity.TOLERANCES, "fp32", parity.Tolerance(-1e3, -1e3))
     with pytest.raises(CheckFailed, match="does not compute what the model computes"):
@@ -332,7 +332,7 @@ def test_a_failed_proof_leaves_no_file_and_keeps_an_older_one(linear, tmp_path, 
     assert exporters.verify(tmp_path / "new.onnx", classifier).passed
 
 
-def test_a_failed_proof_names_the_first_layer_that_differs(tmp_path):
+def test_failed_verification_names_the_first_different_layer(tmp_path):
     classifier = zoo.load("lenet5-modern.mnist")
     exporters.to_onnx(classifier, tmp_path / "net.onnx")
     proto = onnx.load(tmp_path / "net.onnx")
@@ -343,7 +343,7 @@ def test_a_failed_proof_names_the_first_layer_that_differs(tmp_path):
         exporters.verify(tmp_path / "net.onnx", classifier).raise_if_failed()
 
 
-def test_channels_last_are_turned_once(linear, tmp_path):
+def test_channels_last_input_is_transposed_once(linear, tmp_path):
     classifier, folder = linear
     assert exporters.to_onnx(classifier, tmp_path / "last.onnx", layout="nhwc").passed
     pictures = samples.shipped(classifier.image_spec)[:5]
@@ -359,7 +359,7 @@ def test_channels_last_are_turned_once(linear, tmp_path):
         exporters.to_onnx(classifier, tmp_path / "other.onnx", layout="hwc")
 
 
-def test_a_file_without_preprocessing_takes_what_the_net_takes(linear, tmp_path):
+def test_file_without_preprocessing_takes_the_input_of_the_network(linear, tmp_path):
     classifier, folder = linear
     assert exporters.to_onnx(classifier, tmp_path / "bare.onnx", raw_input=False).passed
     pictures = samples.shipped(classifier.image_spec)[:5]
@@ -369,7 +369,7 @@ def test_a_file_without_preprocessing_takes_what_the_net_takes(linear, tmp_path)
     assert exporters.verify(tmp_path / "bare.onnx", classifier).passed
 
 
-def test_a_static_batch_is_the_only_one_that_is_taken(linear, tmp_path):
+def test_static_batch_rejects_other_batch_sizes(linear, tmp_path):
     classifier, folder = linear
     report = exporters.to_onnx(classifier, tmp_path / "four.onnx", static_batch=4)
     assert report.passed and report.batches == (4,)
@@ -381,7 +381,7 @@ def test_a_static_batch_is_the_only_one_that_is_taken(linear, tmp_path):
         exporters.to_onnx(classifier, tmp_path / "none.onnx", static_batch=0)
 
 
-def test_a_target_refuses_what_it_does_not_read(linear, tmp_path):
+def test_target_rejects_unsupported_opsets(linear, tmp_path):
     classifier, _ = linear
     assert exporters.to_onnx(classifier, tmp_path / "nano.onnx", target="nano").passed
     with pytest.raises(
@@ -403,7 +403,7 @@ for name in sys.argv[2:]:
 
 
 @pytest.mark.slow("exports four models twice")
-def test_exporting_twice_gives_the_same_bytes(tmp_path):
+def test_export_is_deterministic(tmp_path):
     """Also in a process that hashes, and so orders sets, otherwise."""
     names = ("lenet5.mnist", "neocognitron", "alexnet-cifar.cifar10", "madaline.mnist")
     for folder in ("here", "there"):
@@ -419,14 +419,14 @@ def test_exporting_twice_gives_the_same_bytes(tmp_path):
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes(), name
 
 
-def test_another_suffix_is_refused(linear, tmp_path):
+def test_other_suffix_is_an_error(linear, tmp_path):
     classifier, _ = linear
     with pytest.raises(ZooError, match=r"must end in \.onnx; given was .*model\.pb"):
         exporters.to_onnx(classifier, tmp_path / "model.pb")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_users_pictures_are_the_proof_when_they_are_named(linear, digits, tmp_path):
+def test_given_images_are_used_for_verification(linear, digits, tmp_path):
     classifier, folder = linear
     made = len(samples.adversarial(classifier.image_spec))
     assert exporters.to_onnx(classifier, tmp_path / "model.onnx", data=digits / "3").images == 183 + made
@@ -437,7 +437,7 @@ def test_a_users_pictures_are_the_proof_when_they_are_named(linear, digits, tmp_
     assert not (tmp_path / "other.onnx").exists()
 
 
-def test_verify_finds_the_users_file_beside_and_says_so_where_it_is_not(linear, tmp_path):
+def test_verify_finds_the_keras_file_beside_or_reports_that_it_is_missing(linear, tmp_path):
     _, folder = linear
     assert exporters.verify(folder / "mine.onnx").passed
     alone = tmp_path / "mine.onnx"
@@ -449,7 +449,7 @@ def test_verify_finds_the_users_file_beside_and_says_so_where_it_is_not(linear, 
     assert exporters.verify(alone, folder / "mine.keras").passed
 
 
-def test_verify_refuses_other_weights(linear):
+def test_verify_rejects_other_weights(linear):
     classifier, folder = linear
     other = zoo.load("linear", classes=classifier.class_names)
     with pytest.raises(ZooError, match="other weights"):
@@ -458,7 +458,7 @@ def test_verify_refuses_other_weights(linear):
         exporters.verify(folder / "mine.onnx", "lenet5")
 
 
-def test_verify_notices_class_names_that_are_not_the_models(linear, tmp_path):
+def test_verify_detects_other_class_names(linear, tmp_path):
     """A client on the board takes its labels from there."""
     classifier, folder = linear
     proto = onnx.load(folder / "mine.onnx")
@@ -485,13 +485,13 @@ def foreign(metadata=None):
 @pytest.mark.parametrize(
     "metadata", [None, {"author": "x"}, {"zoo": "not JSON"}, {"zoo": "{}"}, {"zoo": "[1]"}, {"zoo": '{"model": 3}'}], ids=str
 )
-def test_verify_refuses_a_file_of_others(tmp_path, metadata):
+def test_verify_rejects_a_foreign_file(tmp_path, metadata):
     (tmp_path / "foreign.onnx").write_bytes(foreign(metadata))
     with pytest.raises(ZooError, match="was not exported by the zoo"):
         exporters.verify(tmp_path / "foreign.onnx")
 
 
-def test_verify_refuses_what_is_damaged_or_no_onnx_file(linear, tmp_path):
+def test_verify_rejects_damaged_and_non_onnx_files(linear, tmp_path):
     _, folder = linear
     whole = (folder / "mine.onnx").read_bytes()
     path = tmp_path / "damaged.onnx"
@@ -505,7 +505,7 @@ def test_verify_refuses_what_is_damaged_or_no_onnx_file(linear, tmp_path):
         exporters.verify(folder / "mine.keras")
 
 
-def test_verify_reads_weights_beside_the_file(linear, tmp_path):
+def test_verify_reads_external_weights(linear, tmp_path):
     _, folder = linear
     proto = onnx.load(folder / "mine.onnx")
     onnx.save(proto, tmp_path / "mine.onnx", save_as_external_data=True, location="mine.bin", size_threshold=1024)
@@ -529,7 +529,7 @@ main()
 
 
 @pytest.mark.slow("starts the command in a process with a limit")
-def test_a_full_disk_leaves_no_half_file(linear, tmp_path):
+def test_full_disk_leaves_no_partial_file(linear, tmp_path):
     _, folder = linear
     path = tmp_path / "model.onnx"
     path.write_bytes(b"older")
@@ -542,7 +542,7 @@ def test_a_full_disk_leaves_no_half_file(linear, tmp_path):
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 10_000  # the limit was the child's
 
 
-def test_the_commands_export_and_verify(linear, zoo_in_process, tmp_path):
+def test_export_and_verify_commands(linear, zoo_in_process, tmp_path):
     _, folder = linear
     (tmp_path / "mine.keras").write_bytes((folder / "mine.keras").read_bytes())
     done = zoo_in_process("export", "mine.keras", "--to", "onnx", "--json", cwd=tmp_path)
@@ -556,7 +556,7 @@ def test_the_commands_export_and_verify(linear, zoo_in_process, tmp_path):
     assert done.stderr == ""
 
 
-def test_the_command_verify_ends_with_1_for_a_no_and_2_for_what_cannot_be(linear, zoo_in_process, tmp_path):
+def test_verify_command_exits_with_1_for_a_difference_and_2_for_an_error(linear, zoo_in_process, tmp_path):
     _, folder = linear
     proto = onnx.load(folder / "mine.onnx")
     weights = next(tensor for tensor in proto.graph.initializer if len(tensor.raw_data) > 1000)
@@ -573,7 +573,7 @@ def test_the_command_verify_ends_with_1_for_a_no_and_2_for_what_cannot_be(linear
 
 @pytest.mark.mnist
 @pytest.mark.slow("classifies all test images of MNIST")
-def test_on_all_of_mnists_test_pictures_the_file_gives_the_labels_of_keras(tmp_path):
+def test_labels_of_all_mnist_test_images_equal_those_of_keras(tmp_path):
     classifier = zoo.load("lenet5.mnist")
     exporters.to_onnx("lenet5.mnist", tmp_path / "lenet5.onnx")
     test = training.data.load("mnist", classifier.image_spec).splits["test"]

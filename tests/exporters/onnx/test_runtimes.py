@@ -65,7 +65,7 @@ def net(pictures):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize(("pixels", "scores"), [("uint8", "float32"), ("float32", "float32"), ("float16", "float16")])
-def test_each_runtime_computes_what_a_loop_does(tmp_path, name, layout, pixels, scores):
+def test_each_runtime_equals_a_naive_loop(tmp_path, name, layout, pixels, scores):
     path = save_net(tmp_path / "net.onnx", layout, pixels, scores)
     run = runtimes.candidates(path, layout)[name].open()
     for batch in (5, 1, 3):
@@ -75,7 +75,7 @@ def test_each_runtime_computes_what_a_loop_does(tmp_path, name, layout, pixels, 
         np.testing.assert_allclose(given, net(PICTURES[:batch]), rtol=tolerance, atol=tolerance)
 
 
-def test_every_runtime_notices_a_changed_weight(tmp_path):
+def test_every_runtime_detects_a_changed_weight(tmp_path):
     pictures = GENERATOR.integers(0, 256, (70, 5, 4, 3), "uint8")
     report = parity.compare(net, runtimes.candidates(save_net(tmp_path / "net.onnx")), pictures)
     assert report.passed and list(report.runtimes) == NAMES and report.not_run == {}
@@ -86,7 +86,7 @@ def test_every_runtime_notices_a_changed_weight(tmp_path):
     assert set(report.deviating) == set(NAMES[3:])  # onnxruntime, in two ways, and the reference decide
 
 
-def test_the_reference_binds_at_full_precision_and_takes_a_static_batch_of_a_small_file(tmp_path, monkeypatch):
+def test_reference_runs_at_full_precision_and_with_a_small_static_batch(tmp_path, monkeypatch):
     path = save_net(tmp_path / "net.onnx")
     binding = {name: runtimes.candidates(path, precision=name)["onnx reference"].binding for name in parity.TOLERANCES}
     assert binding == {"fp32": True, "fp16": False, "int8": False}
@@ -129,7 +129,7 @@ def normalized(x, size, alpha, beta, bias):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("size", "batch"), [(5, 2), (5, 11), (3, 1)])
-def test_normalization_across_channels_is_that_of_the_formula(tmp_path, name, size, batch):
+def test_lrn_across_channels_equals_the_formula(tmp_path, name, size, batch):
     about = {"size": size, "alpha": 0.3, "beta": 0.75, "bias": 2.0}
     nodes = [helper.make_node("LRN", ["pictures"], ["scores"], **about)]
     path = save(tmp_path / "lrn.onnx", nodes, *[(TensorProto.FLOAT, ["n", 7, 2, 3])] * 2)
@@ -145,7 +145,7 @@ def test_even_lrn_window_extends_further_up():
 
 
 @pytest.mark.parametrize("opset", [13, 19])
-def test_the_reference_reads_int8_of_older_operator_sets(tmp_path, opset):
+def test_reference_reads_int8_of_older_opsets(tmp_path, opset):
     nodes = [
         helper.make_node("QuantizeLinear", ["pictures", "scale", "zero"], ["codes"]),
         helper.make_node("DequantizeLinear", ["codes", "scale", "zero"], ["values"]),
@@ -277,7 +277,7 @@ def test_shared_int8_weight_is_read_without_exact_sums(tmp_path):
     np.testing.assert_allclose(runtimes.scorer(path)(given), given, atol=0.1)
 
 
-def test_the_board_sums_as_the_workstation_does():
+def test_board_sums_equal_those_of_the_zoo():
     from exporters.runner.board import cpu
 
     assert cpu.EXACT_SUMS == runtimes.EXACT_SUMS

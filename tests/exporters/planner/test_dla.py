@@ -115,7 +115,7 @@ def test_convolution_must_fit_the_buffer_of_sixteen_banks(conv):
     assert "needs 43 banks" in reason(conv(**spread, dilations=[32, 32]))
 
 
-def test_a_convolution_has_two_axes_and_constant_weights(graph_of):
+def test_convolution_needs_two_axes_and_constant_weights(graph_of):
     solid = graph_of([("Conv", ["x", "w"], "y", {})], (2, 4, 4, 4), {"w": np.zeros((2, 2, 1, 1, 1), FP16)}, "float16")
     assert "5 axes" in reason(solid)
     computed = graph_of([("Softsign", ["x"], "s", {}), ("MatMul", ["x", "s"], "y", {})], (4, 8, 8), (), "float16")
@@ -131,7 +131,7 @@ def test_a_convolution_has_two_axes_and_constant_weights(graph_of):
         ({"kernel_shape": [1, 9]}, "window 9"),
     ],
 )
-def test_pools(graph_of, operator, wrong, expected):
+def test_pools_within_the_documented_ranges(graph_of, operator, wrong, expected):
     assert reason(one(graph_of, operator, kernel_shape=[8, 8], pads=[7, 7, 7, 7], strides=[16, 16])) is None
     assert expected in reason(one(graph_of, operator, **wrong))
 
@@ -154,7 +154,7 @@ def test_activations(graph_of):
 @pytest.mark.parametrize(
     ("low", "high", "taken"), [(0, 6, True), (0, 127, True), (0, 128, False), (0, 0.5, False), (-1, 1, False)]
 )
-def test_a_relu_may_be_clipped_from_1_to_127(graph_of, low, high, taken):
+def test_clipped_relu_is_supported_from_1_to_127(graph_of, low, high, taken):
     found = reason(one(graph_of, "Clip", constants={"low": np.array(low, FP16), "high": np.array(high, FP16)}))
     assert (found is None) == taken
 

@@ -38,7 +38,7 @@ def test_alexnet_has_the_published_724_million(exported):
 
 
 @pytest.mark.parametrize("name", ["lenet5-modern", "alexnet-cifar", "mlp", "madaline", "neocognitron", "xor"])
-def test_the_bytes_of_the_weights_are_those_of_the_initializers(exported, name):
+def test_weight_bytes_equal_those_of_the_initializers(exported, name):
     graph = exported(name)
     floats = {
         each.name: each.const_value.numpy() for each in graph.graph.initializers.values() if each.dtype.is_floating_point()

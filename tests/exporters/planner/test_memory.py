@@ -34,7 +34,7 @@ def naive_peak_live_bytes(found):
     return most
 
 
-def test_a_tensor_lives_until_its_last_reader(board):
+def test_tensor_lives_until_its_last_reader(board):
     # The input of 10 and the output of 1 live always; beside them 100 and 50 at once.
     assert memory.peak_live_bytes(chain(10, 100, 50, 20, 1)) == 10 + 100 + 50 + 1
     shortcut = chain(10, 100, 50, 20, 1)

@@ -50,7 +50,7 @@ def test_weight_size_is_proportional_to_the_precision(planned):
     assert full / 4 < quarter < full / 3.5  # with a scale for each channel, and biases of float32
 
 
-def test_layers_compute_in_the_precision_that_was_asked_for(planned):
+def test_layers_use_the_selected_precision(planned):
     for precision in ("fp32", "fp16", "int8"):
         assert {layer.precision for layer in planned("orin-nano", precision).layers if layer.macs} == {precision}
 
@@ -95,7 +95,7 @@ def test_error_names_the_batch_that_fits(graphs):
         ("l4", {"precision": "fp32", "tensorrt": "8.6", "batches": (1, 2, 4)}),
     ],
 )
-def test_the_next_command_has_the_same_settings(planned, target, options):
+def test_next_command_has_the_same_settings(planned, target, options):
     found = planned(target, **options)
     program, command, model, *words = shlex.split(found.next_command)
     assert (program, command, model) == ("zoo", "export", LENET)
@@ -123,7 +123,7 @@ def test_dla_placement_gives_reasons(planned):
     assert planned("agx-orin", "int8", jetpack="6.2.3").placement == {}
 
 
-def test_a_plan_is_json(planned):
+def test_plan_is_json(planned):
     found = planned("orin-nx", jetpack="6.2.3", dla=True)
     plain = json.loads(json.dumps(found.plain()))
     assert plain["target"] == "orin-nx" and plain["tensorrt"] == "10.3.0" and plain["python"] == "3.10"

@@ -41,7 +41,7 @@ def test_each_precision_has_its_peak(board):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_a_faster_memory_or_a_larger_batch_never_makes_it_slower(exported, board, precision):
+def test_faster_memory_or_larger_batch_never_slows_down(exported, board, precision):
     found = layers.read(exported("lenet5-modern", precision))
     slow = roofline.estimate(found, board(), 1)
     assert roofline.estimate(found, board(memory_bandwidth_gbs=51.2), 1).seconds < slow.seconds

@@ -126,11 +126,11 @@ def test_unverified_facts_are_warnings():
 
 
 @pytest.mark.parametrize(("text", "numbers"), [(None, None), ("8", (8,)), ("1,8,64", (1, 8, 64))])
-def test_batches_are_read_from_a_word(text, numbers):
+def test_batches_are_parsed_from_text(text, numbers):
     assert parse_batches(text) == numbers
 
 
 @pytest.mark.parametrize("text", ["", "a", "1;8", "1,,2"])
-def test_what_is_no_batch_is_refused(text):
+def test_invalid_batches_are_errors(text):
     with pytest.raises(ZooError, match="a batch is one number from 1"):
         parse_batches(text)

@@ -65,7 +65,7 @@ def test_command_for_a_nano():
     }
 
 
-def test_the_memory_of_the_workspace_is_named_from_8_5_on():
+def test_workspace_memory_pool_is_named_since_8_5():
     assert words("xavier-nx", "fp16")["--memPoolSize"] == "workspace:512"
     assert words("orin-nano", "fp16", batches=(2, 2, 2))["--optShapes"] == "pictures:2x3x227x227"
 
@@ -79,7 +79,7 @@ def test_the_memory_of_the_workspace_is_named_from_8_5_on():
         ("orin-nx", {"jetpack": "6.0"}),
     ],
 )
-def test_the_dla_falls_back_to_the_gpu_and_takes_ranges_from_a_table(name, options):
+def test_dla_falls_back_to_the_gpu_and_reads_a_calibration_table(name, options):
     flags = words(name, "int8", dla=True, **options)
     assert flags["--useDLACore"] == "0" and "--allowGPUFallback" in flags
     assert flags["--calib"] == "calibration.cache" and {"--int8", "--fp16"} <= set(flags)

@@ -51,7 +51,7 @@ def trt():
 
 
 @pytest.mark.parametrize("batch", ["batch", 2])
-def test_nvidias_builder_makes_an_engine(trt, tmp_path, batch):
+def test_builder_returns_an_engine(trt, tmp_path, batch):
     said = []
     log = engine.logger(trt, lambda severity, message: said.append(message))
     content = engine.build(trt, write(tmp_path / "m.onnx", batch=batch), BUNDLE, log=log)
@@ -59,29 +59,29 @@ def test_nvidias_builder_makes_an_engine(trt, tmp_path, batch):
     assert said and not log.errors
 
 
-def test_nvidias_parser_names_the_node_that_it_does_not_read(trt, tmp_path):
+def test_error_names_the_unsupported_node(trt, tmp_path):
     with pytest.raises(BundleError, match=r"cannot read .*m.onnx: .*strange one \(Unheard\)"):
         engine.build(trt, write(tmp_path / "m.onnx", "Unheard"), BUNDLE)
 
 
-def test_what_is_no_model_is_refused(trt, tmp_path):
+def test_invalid_model_is_an_error(trt, tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"no model")
     with pytest.raises(BundleError, match=r"cannot read .*m\.onnx: .*arse"):
         engine.build(trt, tmp_path / "m.onnx", BUNDLE)
 
 
-def test_no_engine_is_an_error_with_what_the_builder_said(trt, tmp_path):
+def test_failed_build_raises_with_the_message_of_the_builder(trt, tmp_path):
     """Of a net whose batch is free the builder needs a profile; one that excludes itself is as good as none."""
     with pytest.raises(BundleError, match=r"makes no engine of .*m\.onnx: .*smaller --workspace than 16"):
         engine.build(trt, write(tmp_path / "m.onnx"), BUNDLE, {"min": 4, "opt": 2, "max": 1})
 
 
-def test_a_dla_that_is_not_there_is_refused(trt, tmp_path):
+def test_missing_dla_is_an_error(trt, tmp_path):
     with pytest.raises(BundleError, match="there is no DLA core 0"):
         engine.build(trt, write(tmp_path / "m.onnx"), BUNDLE, dla_core=0)
 
 
-def test_a_table_of_ranges_is_refused_where_types_bind(trt, tmp_path):
+def test_calibration_table_is_an_error_with_strong_typing(trt, tmp_path):
     with pytest.raises(BundleError, match="takes no calibration table"):
         engine.build(trt, write(tmp_path / "m.onnx"), BUNDLE, ranges={"active": 3.0})
 
@@ -102,17 +102,17 @@ def test_a_table_of_ranges_is_refused_where_types_bind(trt, tmp_path):
         ({"dla": True, "least": 100, "most": 100}, (100, 100, 100)),
     ],
 )
-def test_batches_that_are_given_move_the_others(given, expected):
+def test_given_batch_sizes_adjust_the_others(given, expected):
     found = engine.shapes({"profile": {"min": 1, "opt": 8, "max": 64}}, **given)
     assert (found["min"], found["opt"], found["max"]) == expected
 
 
-def test_dla_takes_no_two_sizes():
+def test_two_batch_sizes_on_dla_are_an_error():
     with pytest.raises(BundleError, match="one batch size; given were 4 and 8"):
         engine.shapes({"profile": {"min": 1, "opt": 8, "max": 64}}, dla=True, least=4, best=8)
 
 
 @pytest.mark.parametrize("given", [{"least": 9, "best": 8}, {"best": 9, "most": 8}, {"least": 9, "most": 8}])
-def test_batches_out_of_order_are_refused(given):
+def test_unordered_batch_sizes_are_an_error(given):
     with pytest.raises(BundleError, match="the smallest first"):
         engine.shapes({"profile": {"min": 1, "opt": 8, "max": 64}}, **given)

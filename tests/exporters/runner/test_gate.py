@@ -9,7 +9,7 @@ from exporters.runner.board import gate
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (7, 4, 5), (7, 1)])
-def test_labels_that_differ_are_counted_as_a_loop_counts_them(shape):
+def test_flipped_labels_equal_those_of_a_naive_loop(shape):
     generator = np.random.default_rng(0)
     expected = generator.normal(size=shape).astype("float32")
     given = expected + generator.normal(0, 0.3, shape).astype("float32")
@@ -28,7 +28,7 @@ def test_labels_that_differ_are_counted_as_a_loop_counts_them(shape):
     assert comparison.agreement() == pytest.approx(1 - len(drawn) / 7)
 
 
-def test_random_flips_are_explained_as_a_loop_explains_them():
+def test_explained_flips_equal_those_of_a_naive_loop():
     scores = np.random.default_rng(1).normal(size=(6, 2, 4))
     expected = 0.0
     for row in scores.reshape(-1, 4):
@@ -37,6 +37,6 @@ def test_random_flips_are_explained_as_a_loop_explains_them():
     assert gate._explained_flips(scores, 0.3) == pytest.approx(expected)
 
 
-def test_batches_are_full():
+def test_every_batch_is_full():
     np.testing.assert_array_equal(gate.filled(5, (1, 3)), [0, 1, 2, 3, 4, 0])
     np.testing.assert_array_equal(gate.filled(2, (5,)), [0, 1, 0, 1, 0])

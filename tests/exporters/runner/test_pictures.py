@@ -25,7 +25,7 @@ def image(pixels):
 
 @settings(max_examples=150, deadline=None)
 @given(SIDES, SIDES, st.integers(1, 60), st.integers(1, 60), st.sampled_from([1, 3]), st.integers(0, 99))
-def test_resize_is_pillows(width, height, across, down, channels, seed):
+def test_resize_equals_pillow(width, height, across, down, channels, seed):
     pixels = noise(width, height, channels, seed)
     expected = np.asarray(image(pixels).resize((across, down), Image.Resampling.BILINEAR)).reshape(down, across, channels)
     np.testing.assert_array_equal(resize.resize(pixels, (across, down)), expected)
@@ -41,7 +41,7 @@ def test_resize_is_pillows(width, height, across, down, channels, seed):
     st.sampled_from([1, 3]),
     st.sampled_from([None, 40, 57]),
 )
-def test_conform_is_the_workstations(width, height, fit, across, down, channels, crop_from):
+def test_conform_equals_that_of_the_zoo(width, height, fit, across, down, channels, crop_from):
     pixels = noise(width, height, channels)
     picture = {"height": down, "width": across, "channels": channels, "resize": fit, "crop_from": crop_from}
     np.testing.assert_array_equal(board.conform(pixels, picture), zoo.conform(image(pixels), picture))
@@ -49,7 +49,7 @@ def test_conform_is_the_workstations(width, height, fit, across, down, channels,
 
 @pytest.mark.parametrize("size", [(1, 2000), (3000, 2), (4032, 3024)])
 @pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
-def test_conform_of_extreme_sizes(size, fit):
+def test_conform_accepts_extreme_sizes(size, fit):
     pixels = noise(*size, 3)
     picture = {"height": 227, "width": 227, "channels": 3, "resize": fit, "crop_from": 256}
     np.testing.assert_array_equal(board.conform(pixels, picture), zoo.conform(image(pixels), picture))
@@ -100,7 +100,7 @@ def paths(tmp_path_factory):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("decode", [board.by_pillow, board.by_opencv])
-def test_files_are_read_as_the_workstation_reads_them(paths, decode, channels, monkeypatch):
+def test_files_are_read_as_by_the_zoo(paths, decode, channels, monkeypatch):
     if decode is board.by_opencv:
         pytest.importorskip("cv2")
     monkeypatch.setattr(board, "decoder", lambda: decode)
@@ -114,7 +114,7 @@ def test_files_are_read_as_the_workstation_reads_them(paths, decode, channels, m
 
 
 @pytest.mark.parametrize("decode", [board.by_pillow, board.by_opencv])
-def test_damaged_files_are_named(paths, tmp_path, decode, monkeypatch):
+def test_error_names_the_damaged_file(paths, tmp_path, decode, monkeypatch):
     if decode is board.by_opencv:
         pytest.importorskip("cv2")
     monkeypatch.setattr(board, "decoder", lambda: decode)
@@ -130,19 +130,19 @@ def test_damaged_files_are_named(paths, tmp_path, decode, monkeypatch):
 
 @given(st.binary(max_size=200), st.sampled_from([b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF1234WEBP", b""]))
 @settings(deadline=None)
-def test_no_bytes_make_the_search_for_the_orientation_fail(content, head):
+def test_orientation_search_never_raises(content, head):
     pixels = noise(3, 2, 1)
     assert orientation.upright(pixels, head + content).size == pixels.size
 
 
-def test_exif_that_is_cut_short_turns_nothing(paths):
+def test_truncated_exif_is_ignored(paths):
     pixels, content = noise(3, 2, 1), paths["turned 6.jpg"].read_bytes()
     assert orientation.upright(pixels, content).shape == (3, 2, 1)
     for length in range(40):
         assert orientation.upright(pixels, content[:length]).shape in ((2, 3, 1), (3, 2, 1))
 
 
-def test_a_cameras_frame_is_read_as_the_same_picture_in_a_file(tmp_path):
+def test_camera_frame_equals_the_same_image_in_a_file(tmp_path):
     frame = noise(64, 48, 3)
     data = io.BytesIO()
     Image.fromarray(frame[..., ::-1]).save(data, "PNG")

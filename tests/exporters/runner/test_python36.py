@@ -27,7 +27,7 @@ def imports(tree):
             yield node.module.partition(".")[0], outside
 
 
-def test_there_is_something_to_look_at():
+def test_files_to_check_exist():
     assert {"build_engine.py", "verify.py", "infer.py", "bench.py", "gate.py", "engine.py"} <= {path.name for path in FILES}
 
 
@@ -36,19 +36,19 @@ def vermin(path):
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_nothing_is_newer_than_python_3_6():
+def test_syntax_is_python_3_6():
     done = vermin(FOLDER)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_what_is_newer_would_be_found(tmp_path):
+def test_newer_syntax_is_detected(tmp_path):
     (tmp_path / "new.py").write_text("import dataclasses\nprint(x := 1)\n")
     done = vermin(tmp_path)
     assert done.returncode == 1 and "'dataclasses' module requires !2, 3.7" in done.stdout and "3.8" in done.stdout
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_a_file_needs_nothing_that_a_board_has_not(path):
+def test_imports_exist_on_a_board(path):
     tree = ast.parse(path.read_text("utf-8"), feature_version=(3, 6))
     for name, outside in imports(tree):
         assert name in sys.stdlib_module_names | {"numpy", "board"} | OPTIONAL, name
@@ -64,7 +64,7 @@ def test_a_file_needs_nothing_that_a_board_has_not(path):
     assert "initial" not in keywords  # of NumPy 1.15
 
 
-def test_the_scripts_may_be_started_from_anywhere_and_say_what_they_take(tmp_path):
+def test_scripts_print_help_in_any_directory(tmp_path):
     for path in FILES:
         if path.parent == FOLDER and path.name != "__init__.py":
             done = subprocess.run([sys.executable, "-B", path, "--help"], capture_output=True, text=True, cwd=tmp_path)

@@ -19,7 +19,7 @@ from exporters.bundle import folder
 from exporters.runner.board import files
 
 
-def test_an_engine_that_computes_something_else_fails(board):
+def test_wrong_engine_fails_verification(board):
     board = board(precision="fp16")
     board.passes("build_engine.py")
     error = board.fails("verify.py", STAND_IN_ERROR="0.5")
@@ -54,7 +54,7 @@ def test_an_engine_that_computes_something_else_fails(board):
         (lambda folder: sampled(folder, header((1 << 99, 28, 28, 1))), "pictures.npy is no array"),
     ],
 )
-def test_a_bundle_that_is_not_what_left_the_workstation_is_refused_by_all(board, change, words):
+def test_every_script_rejects_a_changed_bundle(board, change, words):
     board = board(precision="fp32")
     change(board.folder)
     for script in ("build_engine.py", "verify.py", "bench.py"):
@@ -106,7 +106,7 @@ def listed(folder, name):
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_an_engine_of_elsewhere_is_not_loaded(board):
+def test_engine_of_another_board_is_not_loaded(board):
     board = board("10.3", precision="fp32")
     assert "build it: python3 bundle/build_engine.py" in board.fails("verify.py")
     board.passes("build_engine.py")
@@ -130,7 +130,7 @@ def test_an_engine_of_elsewhere_is_not_loaded(board):
     assert "missing or damaged" in board.fails("bench.py")
 
 
-def test_a_build_that_fails_leaves_the_engine_that_there_was(board):
+def test_failed_build_keeps_the_existing_engine(board):
     board = board("10.3", precision="fp32")
     board.passes("build_engine.py")
     before = {path: path.read_bytes() for path in board.folder.glob("*") if path.is_file()}
@@ -146,7 +146,7 @@ def test_a_build_that_fails_leaves_the_engine_that_there_was(board):
     assert "out of memory (CUDA error 2)" in board.fails("verify.py", STAND_IN_MEMORY_IS_FULL="1")
 
 
-def test_a_board_without_a_gpu_a_driver_tensorrt_or_onnxruntime(board):
+def test_error_names_the_missing_gpu_driver_or_package(board):
     board = board("10.3", precision="fp32")
     picture = board.folder / "samples" / "0.png"
     error = board.fails("build_engine.py", STAND_IN_GPUS="0")
@@ -164,14 +164,14 @@ def test_a_board_without_a_gpu_a_driver_tensorrt_or_onnxruntime(board):
     assert board.passes("infer.py", "--cpu", picture, **alone).startswith(str(picture))
 
 
-def test_another_board_is_told_and_built_for(board):
+def test_another_board_prints_a_warning(board):
     board = board("10.3", precision="fp32")
     built = board.passes("build_engine.py", STAND_IN_CAPABILITY="7.2")
     assert "warning: the bundle was made for Jetson Orin Nano" in built
     board.passes("verify.py", STAND_IN_CAPABILITY="7.2")
 
 
-def test_a_model_that_the_parser_does_not_read_is_told_with_the_node(board):
+def test_unsupported_model_is_an_error_that_names_the_node(board):
     board = board(precision="fp32")
     model = onnx.load(board.folder / "model.onnx")
     model.graph.node[0].op_type, model.graph.node[0].name = "Unheard", "strange"
@@ -182,7 +182,7 @@ def test_a_model_that_the_parser_does_not_read_is_told_with_the_node(board):
         assert words in error and "must be exported for the version" in error
 
 
-def test_what_cannot_be_asked_is_refused_with_status_2_or_in_words(board):
+def test_invalid_arguments_are_errors(board):
     board = board("10.3", precision="fp32")
     for script, *words in (
         ("build_engine.py", "--workspace", "0"),
@@ -204,7 +204,7 @@ def test_what_cannot_be_asked_is_refused_with_status_2_or_in_words(board):
     assert "--max-batch 5" in board.fails("bench.py", "--batch", "5")
 
 
-def test_pictures_that_cannot_be_read_are_named_and_the_others_told(board):
+def test_unreadable_images_are_named_and_the_others_classified(board):
     board = board("10.3", precision="fp32")
     (board.folder / "damaged.png").write_bytes((board.folder / "samples" / "0.png").read_bytes()[:60])
     (board.folder / "text.png").write_text("no picture")
@@ -217,19 +217,19 @@ def test_pictures_that_cannot_be_read_are_named_and_the_others_told(board):
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "verify.py", "manifest.json", "bundle", "board/../labels.txt"])
-def test_no_file_of_the_bundle_is_overwritten(board, name):
+def test_files_of_the_bundle_are_not_overwritten(board, name):
     board = board("10.3", precision="fp32")
     before = {path: path.read_bytes() for path in board.folder.rglob("*") if path.is_file()}
     assert "is a file of the bundle" in board.fails("build_engine.py", "--out", board.folder / name)
     assert {path: path.read_bytes() for path in board.folder.rglob("*") if path.is_file()} == before
 
 
-def test_a_folder_is_no_engine(board):
+def test_folder_as_engine_is_an_error(board):
     board = board("10.3", precision="fp32")
     assert "is a folder; give the name of a file" in board.fails("build_engine.py", "--out", board.folder)
 
 
-def test_a_disk_that_is_full_is_told_and_leaves_nothing(tmp_path):
+def test_full_disk_is_an_error_and_leaves_no_file(tmp_path):
     """A limit of the process stands for the disk: the system refuses to write more in the same way."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
@@ -245,7 +245,7 @@ def test_a_disk_that_is_full_is_told_and_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interrupted_build_leaves_no_process(tmp_path):
+def test_interrupted_build_leaves_no_process(tmp_path):
     (tmp_path / "stuck.py").write_text(
         "import os, pathlib, signal, time\n"
         "def wait(path):\n"

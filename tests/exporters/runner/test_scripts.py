@@ -29,7 +29,7 @@ XAVIER = {"version": "8.6.1", "target": "xavier-nx", "precision": "int8", "dla":
 
 
 @pytest.mark.parametrize("options", BOARDS.values(), ids=BOARDS)
-def test_from_the_engine_to_labels_with_each_version(board, options):
+def test_scripts_run_with_each_version(board, options):
     board = board(precision="fp16", **options)
     built = board.passes("build_engine.py", "--max-batch", "16")
     made, known = (each.split(".")[:2] for each in (board.facts()["target"]["tensorrt"], board.built()["version"]))
@@ -52,7 +52,7 @@ def test_from_the_engine_to_labels_with_each_version(board, options):
 
 
 @pytest.mark.parametrize("options", BOARDS.values(), ids=BOARDS)
-def test_types_bind_where_they_can_and_flags_say_the_same_elsewhere(board, options):
+def test_precision_is_set_by_types_or_by_flags(board, options):
     board = board(precision="fp16", **options)
     board.passes("build_engine.py", "--workspace", "100")
     typed = options["version"] != "8.6.1"
@@ -63,7 +63,7 @@ def test_types_bind_where_they_can_and_flags_say_the_same_elsewhere(board, optio
 
 
 @pytest.mark.parametrize("options", [*BOARDS.values(), DLA], ids=[*BOARDS, "DLA"])
-def test_what_float16_has_no_range_for_stays_float32_where_types_do_not_bind(board, options):
+def test_float32_layers_stay_float32_without_strong_typing(board, options):
     """LeNet-5's distances are sums of squares; which nodes are float32 in the model, the types at their ends tell."""
     board = board(model="lenet5.mnist", precision="fp16", **options)
     told = board.passes("build_engine.py")
@@ -83,20 +83,20 @@ def test_what_float16_has_no_range_for_stays_float32_where_types_do_not_bind(boa
     assert asked["dla"] == (0 if options.get("dla") else None)
 
 
-def test_where_no_types_are_told_nothing_is_held_and_a_person_hears_it(board):
+def test_unknown_types_print_a_warning(board):
     board = board(precision="fp16", **BOARDS["8.2"])
     assert "TensorRT tells no types" in board.passes("build_engine.py", STAND_IN_TYPES="none")
     asked = board.built()
     assert asked["float32"] == [] and "OBEY_PRECISION_CONSTRAINTS" not in asked["flags"] and "FP16" in asked["flags"]
 
 
-def test_float32_is_not_computed_in_tf32(board):
+def test_float32_engine_does_not_use_tf32(board):
     board = board(precision="fp32")
     board.passes("build_engine.py")
     assert "TF32" not in board.built()["flags"]
 
 
-def test_the_sidecar_says_what_was_built_and_where(board):
+def test_sidecar_describes_the_engine_and_the_board(board):
     board = board("10.13", precision="fp16")
     board.passes("build_engine.py", "--min-batch", "2", "--opt-batch", "4", "--max-batch", "4")
     lines = (board.folder / "model.engine.json").read_text().splitlines()
@@ -113,7 +113,7 @@ def test_the_sidecar_says_what_was_built_and_where(board):
     assert "batches of 1, 3, 4" in board.passes("verify.py")  # one picture is run as two
 
 
-def test_an_engine_of_another_name_goes_with_its_name(board, tmp_path):
+def test_engine_can_have_another_name(board, tmp_path):
     board = board(precision="fp32")
     out = tmp_path / "other.engine"
     assert f"verify.py --engine {out}" in board.passes("build_engine.py", "--out", out)
@@ -121,7 +121,7 @@ def test_an_engine_of_another_name_goes_with_its_name(board, tmp_path):
     assert not (board.folder / "model.engine").exists()
 
 
-def test_dla_takes_one_batch_size_and_ranges_from_the_table(board):
+def test_dla_engine_has_one_batch_size_and_the_ranges_of_the_table(board):
     """The model is float32; the flags and the table make INT8 of it, and its gate is INT8's with the engine alone."""
     board = board(**XAVIER)
     board.passes("build_engine.py", "--dla-core", "1")
@@ -137,13 +137,13 @@ def test_dla_takes_one_batch_size_and_ranges_from_the_table(board):
 
 
 @pytest.mark.parametrize("version", ["10.3", "10.13"])
-def test_ranges_and_types_that_bind_exclude_each_other(board, version):
+def test_engine_with_ranges_is_not_strongly_typed(board, version):
     board = board(**{**XAVIER, "version": version})
     board.passes("build_engine.py")
     assert not board.built()["typed"] and board.built()["ranges"]
 
 
-def test_a_dla_that_is_not_there_is_refused_and_the_gpu_may_be_asked_for(board):
+def test_missing_dla_is_an_error_and_the_gpu_can_be_selected(board):
     board = board(**XAVIER)
     error = board.fails("build_engine.py", "--dla-core", "1", STAND_IN_DLA="1")
     assert "no DLA core 1: TensorRT sees 1" in error and "--dla-core -1" in error
@@ -151,7 +151,7 @@ def test_a_dla_that_is_not_there_is_refused_and_the_gpu_may_be_asked_for(board):
     assert board.built()["dla"] is None and board.built()["ranges"]
 
 
-def test_what_to_type_next_works_from_where_the_person_is(board):
+def test_next_command_runs_in_the_current_directory(board):
     """Each script's last line is a command that runs as it stands."""
     board, typed = board("10.3", precision="fp32"), ["python3", "bundle/build_engine.py", "--out", "an other.engine"]
     for script in ("build_engine.py", "verify.py", "bench.py", "infer.py"):
@@ -164,12 +164,12 @@ def test_what_to_type_next_works_from_where_the_person_is(board):
     assert typed == ["python3", "bundle/infer.py", "--camera", "0", "--engine", "an other.engine"]
 
 
-def test_a_table_for_a_version_that_takes_none_is_refused(board):
+def test_calibration_table_is_an_error_in_newer_versions(board):
     board = board(**{**XAVIER, "version": "11.4"})
     assert "takes no calibration table" in board.fails("build_engine.py")
 
 
-def test_int8_with_its_ranges_in_the_model(board):
+def test_int8_model_contains_its_ranges(board):
     board = board("8.6.1", precision="int8")
     board.passes("build_engine.py")
     assert "INT8" in board.built()["flags"] and not board.built()["ranges"]
@@ -177,7 +177,7 @@ def test_int8_with_its_ranges_in_the_model(board):
     assert "INT8; export the model again with --precision fp16" in board.fails("build_engine.py", STAND_IN_CAPABILITY="5.3")
 
 
-def test_names_of_classes_are_printed_in_a_plain_locale(board):
+def test_class_names_are_printed_in_an_ascii_locale(board):
     from exporters.bundle import folder
 
     board = board("10.3", precision="fp32")
@@ -188,7 +188,7 @@ def test_names_of_classes_are_printed_in_a_plain_locale(board):
     assert r"gr\xf6\xdfe" in told
 
 
-def test_a_video_is_classified_frame_by_frame(board, tmp_path):
+def test_video_is_classified_frame_by_frame(board, tmp_path):
     cv2 = pytest.importorskip("cv2")
     board = board("10.3", precision="fp32")
     writer = cv2.VideoWriter(str(tmp_path / "seen.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (64, 48))

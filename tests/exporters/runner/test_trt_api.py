@@ -26,11 +26,11 @@ def asked(version, *sources):
 
 
 @pytest.mark.parametrize("version", APIS)
-def test_nothing_is_asked_that_a_version_has_not(version):
+def test_every_name_exists_in_each_version(version):
     assert asked(version, *SOURCES).missing == set()
 
 
-def test_the_versions_are_asked_what_they_alone_have():
+def test_version_specific_names_are_used():
     old, new, newest = (asked(version, *SOURCES).asked for version in ("8.6.1", "10.3", "11.4"))
     assert len(old) > 40
     assert {"BuilderFlag.FP16", "ITensor.set_dynamic_range", "Runtime.deserialize_cuda_engine"} <= old & new
@@ -43,7 +43,7 @@ def test_the_versions_are_asked_what_they_alone_have():
         assert "IBuilderConfig.set_memory_pool_limit" in names and "IBuilderConfig.max_workspace_size" not in names
 
 
-def test_without_the_newer_names_the_older_ones_are_asked():
+def test_older_names_are_used_without_the_newer_ones():
     """As by TensorRT 8.2 and older, whose lists are not at hand."""
     api = json.loads(json.dumps(APIS["8.6.1"]))
     newer = {
@@ -84,11 +84,11 @@ def test_without_the_newer_names_the_older_ones_are_asked():
         ("def f():\n if other:\n  return 1\n config.max_workspace_size", {"IBuilderConfig.max_workspace_size"}),
     ],
 )
-def test_what_is_not_there_is_found_unless_it_is_guarded(code, missing):
+def test_missing_name_is_found_unless_guarded(code, missing):
     assert asked("10.3", ast.parse(code)).missing == missing
 
 
 @pytest.mark.parametrize("code", ["nameless = builder.create_builder_config()", "hasattr(nameless, 'set_flag')"])
-def test_an_object_by_a_name_that_says_nothing_is_refused(code):
+def test_object_of_unknown_class_is_an_error(code):
     with pytest.raises(AssertionError, match="nameless"):
         asked("10.3", ast.parse(code))

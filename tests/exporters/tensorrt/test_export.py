@@ -47,7 +47,7 @@ def nano(tmp_path_factory):
     return exporters.to_tensorrt(NAME, out, "nano"), out
 
 
-def test_it_needs_nothing_of_the_project(nano, tmp_path):
+def test_bundle_runs_without_the_project(nano, tmp_path):
     report, out = nano
     shutil.unpack_archive(report.archive, tmp_path, filter="data")
     done = run(tmp_path / "b", "verify.py", "--cpu")
@@ -58,7 +58,7 @@ def test_it_needs_nothing_of_the_project(nano, tmp_path):
         assert "import zoo" not in text and "exporters" not in text
 
 
-def test_the_samples_are_what_keras_computes(nano):
+def test_sample_scores_equal_those_of_keras(nano):
     _, out = nano
     given, scores = np.load(out / "samples" / "pictures.npy"), np.load(out / "samples" / "scores.npy")
     assert given.dtype == "uint8" and given.shape == (41, 28, 28, 1) and scores.dtype == "float32"
@@ -67,7 +67,7 @@ def test_the_samples_are_what_keras_computes(nano):
     np.testing.assert_array_equal(shown, given[0, ..., 0])
 
 
-def test_it_is_made_for_its_board(nano):
+def test_bundle_matches_its_target(nano):
     _, out = nano
     bundle = json.loads((out / "bundle.json").read_text())
     assert bundle["target"] | {"jetpack": None} == {
@@ -84,7 +84,7 @@ def test_it_is_made_for_its_board(nano):
     assert "$" not in page.replace("`$", "")  # every field of the page is filled
 
 
-def test_infer_predicts_as_the_zoo_does(nano, digits):
+def test_infer_predictions_equal_those_of_the_zoo(nano, digits):
     _, out = nano
     paths = sorted(digits.iterdir())[:5]
     done = run(out, "infer.py", "--cpu", "--top", "1", *map(str, paths))
@@ -112,7 +112,7 @@ def path_in(line, paths):
         ("rtx-4090", "int8", {"opset": 17}),
     ],
 )
-def test_every_precision_passes_its_own_proof(target, precision, options, digits, tmp_path):
+def test_every_precision_passes_verification(target, precision, options, digits, tmp_path):
     calibration = digits if precision == "int8" else None
     report = exporters.to_tensorrt(NAME, tmp_path / "b", target, precision, calibration, **options)
     assert report.proof.passed and report.engine is None
@@ -125,7 +125,7 @@ def test_every_precision_passes_its_own_proof(target, precision, options, digits
     assert verified.passed and verified.precision == ("fp32" if options.get("dla") else precision)
 
 
-def test_a_table_travels_where_dla_takes_no_quantizers(digits, tmp_path):
+def test_bundle_for_dla_contains_a_calibration_table(digits, tmp_path):
     exporters.to_tensorrt(NAME, tmp_path / "b", "agx-xavier", "int8", digits, dla=True, method="minmax")
     header, *lines = (tmp_path / "b" / "calibration.cache").read_text().splitlines()
     assert header.startswith("TRT-85")
@@ -137,7 +137,7 @@ def test_a_table_travels_where_dla_takes_no_quantizers(digits, tmp_path):
     assert scales["c1"] * 127 == pytest.approx(largest, rel=1e-4)
 
 
-def test_the_same_model_gives_the_same_bytes(nano, tmp_path):
+def test_bundle_is_deterministic(nano, tmp_path):
     report, _ = nano
     (tmp_path / "again").mkdir()
     again = exporters.to_tensorrt(NAME, tmp_path / "again" / "b", "nano")
@@ -145,7 +145,7 @@ def test_the_same_model_gives_the_same_bytes(nano, tmp_path):
         assert first.read() == second.read()
 
 
-def test_where_no_gpu_is_it_says_so(nano):
+def test_missing_gpu_is_reported(nano):
     report, _ = nano
     assert (report.engine is None and "not installed" in report.no_engine) or "GPU" in report.no_engine
 
@@ -161,7 +161,7 @@ def test_where_no_gpu_is_it_says_so(nano):
         (lambda b: (b / "board" / "gate.py").write_text("TOLERANCES = {}"), "board/gate.py has"),
     ],
 )
-def test_a_bundle_that_changed_on_its_way(change, said, nano, tmp_path):
+def test_changed_bundle_is_an_error(change, said, nano, tmp_path):
     _, out = nano
     shutil.copytree(out, tmp_path / "b")
     change(tmp_path / "b")
@@ -184,13 +184,13 @@ def test_a_bundle_that_changed_on_its_way(change, said, nano, tmp_path):
         (dict(target="orin-nano", dla=True), "no DLA"),
     ],
 )
-def test_what_cannot_be_leaves_nothing(options, said, tmp_path):
+def test_invalid_options_leave_no_files(options, said, tmp_path):
     with pytest.raises(ZooError, match=said):
         exporters.to_tensorrt(NAME, tmp_path / "b", **options)
     assert not list(tmp_path.iterdir())
 
 
-def test_one_picture_is_no_calibration(tmp_path):
+def test_calibration_with_one_image_is_an_error(tmp_path):
     (tmp_path / "photos").mkdir()
     Image.fromarray(zoo_digits(1)[0]).save(tmp_path / "photos" / "one.png")
     with pytest.raises(ZooError, match="has 1 image; calibration needs at least 8"):
@@ -198,14 +198,14 @@ def test_one_picture_is_no_calibration(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
-def test_a_model_of_somebody_else_is_told_apart(tmp_path):
+def test_foreign_model_is_an_error(tmp_path):
     net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     with pytest.raises(ZooError, match="--to onnx"):
         exporters.to_tensorrt(net, tmp_path / "b", "orin-nano")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_class_of_two_lines_is_refused(tmp_path):
+def test_class_name_with_a_line_break_is_an_error(tmp_path):
     classifier = zoo.load(NAME)
     classifier.class_names[3] = "three\nor so"
     with pytest.raises(ZooError, match=r"labels\.txt"):
@@ -213,7 +213,7 @@ def test_a_class_of_two_lines_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_that_computes_something_else_is_not_written(tmp_path, monkeypatch):
+def test_wrong_model_is_not_written(tmp_path, monkeypatch):
     """The bundle's own proof looks at the file, whatever was believed of it before."""
     from exporters.onnx import export
     from exporters.tensorrt import export as board

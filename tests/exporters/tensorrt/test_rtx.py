@@ -73,7 +73,7 @@ def types(layer):
     return {*layer.inputs, *layer.constants, *layer.outputs}
 
 
-def test_every_file_is_taken(built):
+def test_every_file_is_accepted(built):
     for graph, check in built.values():
         assert check.engine_bytes > 0 and check.version.startswith("1.7.")
         computed = {node for layer in check.layers for node in layer.nodes}
@@ -81,12 +81,12 @@ def test_every_file_is_taken(built):
         assert "UInt8" in {each for layer in check.layers for each in layer.inputs}  # the pictures
 
 
-def test_float32_is_float32(built):
+def test_float32_layers_are_float32(built):
     _, check = built["fp32"]
     assert not {"Half", "BFloat16", "Int8", "FP8"} & {each for layer in check.layers for each in types(layer)}
 
 
-def test_half_precision_multiplies_halves(built):
+def test_float16_layers_multiply_float16(built):
     if "fp16" not in built:
         pytest.skip("its sums of squares are beyond float16")
     graph, check = built["fp16"]
@@ -97,7 +97,7 @@ def test_half_precision_multiplies_halves(built):
         assert not layer.multiplies or layer.inputs[0] == "Half" or set(SQUARES) & set(layer.nodes)
 
 
-def test_all_layers_with_weights_multiply_8_bits(built):
+def test_int8_layers_multiply_int8(built):
     """But those of squares, and those with weights of their own at each place, which stay float32."""
     graph, check = built["int8"]
     expected = {node.name for node in products(graph) if has_weights(node)} - set(SQUARES)
@@ -110,7 +110,7 @@ def has_weights(node):
     return node.op_type != "Einsum" and (node.inputs[1].const_value or (above and above.op_type == "DequantizeLinear"))
 
 
-def test_large_engines_shrink_with_the_precision(built):
+def test_large_engines_are_smaller_in_lower_precision(built):
     """Their size is that of the weights."""
     bytes_of = {precision: check.engine_bytes for precision, (_, check) in built.items()}
     if bytes_of["fp32"] > 50e6:
@@ -118,7 +118,7 @@ def test_large_engines_shrink_with_the_precision(built):
         assert bytes_of.get("fp16", 0) < 0.55 * bytes_of["fp32"]
 
 
-def test_the_parser_supports_the_whole_graph(built):
+def test_parser_supports_the_whole_graph(built):
     """Asked another way: it is one part, which holds every node."""
     import tensorrt_rtx as trt
 
@@ -132,7 +132,7 @@ def test_the_parser_supports_the_whole_graph(built):
         assert len(parser.get_subgraph_nodes(0)) == len(graph.graph)
 
 
-def test_pixels_in_float32_are_taken_too(tmp_path):
+def test_float32_pixels_are_accepted(tmp_path):
     """As TensorRT wants them that knows no input in UINT8."""
     found = source.find(zoo.load("lenet5"), pixels="float32")
     full = convert.convert(found)
@@ -183,18 +183,18 @@ def rounded(*zero):
         pytest.param((DENSE,), {"opset": 25}, "opset 25; .* up to 24.* --opset 13", id="opset"),
     ],
 )
-def test_what_tensorrt_does_not_compute_is_refused_by_name(tmp_path, nodes, given, said):
+def test_unsupported_nodes_are_errors_that_name_them(tmp_path, nodes, given, said):
     path = write(tmp_path / "model.onnx", *nodes, scale=np.float32(0.1), **given)
     with pytest.raises(ZooError, match=said):
         rtx.check(path)
 
 
-def test_the_same_graphs_with_what_it_computes_are_taken(tmp_path):
+def test_supported_variants_of_the_same_graphs_are_accepted(tmp_path):
     for nodes, zero, opset in (((DENSE,), 0, 24), (rounded("zero"), 0, 13)):
         rtx.check(write(tmp_path / "model.onnx", *nodes, opset=opset, scale=np.float32(0.1), zero=np.int8(zero)))
 
 
-def test_any_number_of_pictures_needs_a_profile(tmp_path):
+def test_dynamic_batch_needs_a_profile(tmp_path):
     path = write(tmp_path / "any.onnx", DENSE)
     with pytest.raises(ZooError, match=r"the input x of .* has a dynamic batch; give a profile"):
         rtx.check(path, None)
@@ -202,7 +202,7 @@ def test_any_number_of_pictures_needs_a_profile(tmp_path):
     assert rtx.check(write(tmp_path / "four.onnx", DENSE, batch=4), None).layers
 
 
-def test_what_is_no_onnx_file_is_refused(tmp_path):
+def test_missing_and_truncated_files_are_errors(tmp_path):
     with pytest.raises(ZooError, match=r"no file .*missing\.onnx"):
         rtx.check(tmp_path / "missing.onnx")
     path = write(tmp_path / "cut.onnx", DENSE)
@@ -211,7 +211,7 @@ def test_what_is_no_onnx_file_is_refused(tmp_path):
         rtx.check(path)
 
 
-def test_a_file_that_crashes_the_parser_crashes_nothing_else(tmp_path):
+def test_parser_crash_is_an_error(tmp_path):
     """NVIDIA's parser does not notice that the body of this loop gives nothing."""
     body = helper.make_graph([], "body", [], [])
     path = write(tmp_path / "loop.onnx", helper.make_node("Loop", ["", "", "x"], ["y"], "loop", body=body))
@@ -219,14 +219,14 @@ def test_a_file_that_crashes_the_parser_crashes_nothing_else(tmp_path):
         rtx.check(path)
 
 
-def test_the_parser_has_no_more_memory_than_it_is_given(tmp_path, monkeypatch):
+def test_parser_memory_is_limited(tmp_path, monkeypatch):
     path = write(tmp_path / "model.onnx", DENSE)
     monkeypatch.setattr(rtx, "MEMORY", 2**28)  # less than its library is long
     with pytest.raises(ZooError, match="stops NVIDIA's parser or builder"):
         rtx.check(path)
 
 
-def test_the_builder_has_no_more_time_than_it_is_given(tmp_path, monkeypatch):
+def test_builder_time_is_limited(tmp_path, monkeypatch):
     """It takes 300 layers of one product each some seconds."""
     tensors = ["x", *(f"t{number}" for number in range(599)), "y"]
     nodes = [
@@ -241,7 +241,7 @@ def test_the_builder_has_no_more_time_than_it_is_given(tmp_path, monkeypatch):
         rtx.check(path)
 
 
-def test_without_the_extra_the_error_says_how_to_install_it(tmp_path, monkeypatch):
+def test_missing_package_names_the_install_command(tmp_path, monkeypatch):
     assert rtx.available()
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     assert not rtx.available()

@@ -138,7 +138,7 @@ def test_changed_fields_are_rejected_or_read(bases, folder, data):
     read_all(folder / "model.onnx")
 
 
-def test_the_unchanged_files_are_valid(bases, folder):
+def test_unchanged_files_are_valid(bases, folder):
     for content in bases:
         (folder / "model.onnx").write_bytes(content)
         assert read_all(folder / "model.onnx")
