@@ -5,54 +5,18 @@ The commands show the fields of these dataclasses as options (`zoo.console.optio
 """
 
 from dataclasses import dataclass, fields, replace
-from enum import StrEnum
 from typing import Annotated, Any, NewType, Self, TypeVar
 
 import typer
 
 from exporters import targets
+from exporters.choices import DEFAULT_METHOD, Layout, Method, Pixels, Runtime, Scores
 from exporters.precision import Precision
 from zoo.errors import ZooError, did_you_mean
 
 YesNo = NewType("YesNo", bool)
 Batches = NewType("Batches", tuple)
 BATCHES_EXPECTED = "a batch is one number from 1, or smallest, best and largest, as in --batch 1,8,64"
-
-
-class Layout(StrEnum):
-    """Order of the axes of an image."""
-
-    NCHW = "nchw"
-    NHWC = "nhwc"
-
-
-class Pixels(StrEnum):
-    """Type of the raw 0-255 pixels that a file takes."""
-
-    UINT8 = "uint8"
-    FLOAT32 = "float32"
-
-
-class Runtime(StrEnum):
-    """The runtime that a graph is optimized for. Both runtimes compute the same from either graph."""
-
-    TENSORRT = "tensorrt"
-    ONNXRUNTIME = "onnxruntime"
-
-
-class Method(StrEnum):
-    """How calibration finds the ranges of activations; see `exporters.quantization.calibrate.ranges`."""
-
-    PERCENTILE = "percentile"
-    ENTROPY = "entropy"
-    MINMAX = "minmax"
-
-
-class Scores(StrEnum):
-    """Type of the scores of a float16 file."""
-
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
 
 
 def parse_batches(text: str | None) -> tuple[int, ...] | None:
@@ -140,12 +104,12 @@ class ExportOptions(TargetOptions):
 
     Attributes:
         ir: version of the ONNX file format; 8 is read by onnxruntime 1.10 and later.
-        layout: of the images that the file takes, "nchw" or "nhwc".
-        pixels: type of the raw 0-255 pixels that the file takes, "uint8" or "float32".
+        layout: order of the axes of the images that the file takes, `Layout`.
+        pixels: data type of the raw 0-255 pixels that the file takes, `Pixels`.
         raw_input: False for a file that takes preprocessed images instead of raw pixels.
         static_batch: the only batch size that the file takes. Default: any.
-        runtime: runtime that the graph is optimized for, "tensorrt" or "onnxruntime": normalization across maps becomes one
-            operator for TensorRT and a convolution for onnxruntime. The file runs in both.
+        runtime: `Runtime` that the graph is optimized for: normalization across maps becomes one operator for TensorRT and a
+            convolution for onnxruntime. The file runs in both.
     """
 
     ir: Annotated[int, _onnx("Version of the ONNX file format.")] = targets.NEWEST_IR
@@ -169,8 +133,8 @@ class ExportOptions(TargetOptions):
         Raises:
             ZooError: if an option has an unknown value, or the target cannot read the file.
         """
-        check_choice("layout", self.layout, Layout)
-        check_choice("runtime", self.runtime, Runtime)
+        for choice, value in ((Layout, self.layout), (Pixels, self.pixels), (Runtime, self.runtime)):
+            choice.parse(value)
         opset = targets.OPSET if self.opset is None else self.opset
         targets.check(self.target, opset, self.ir)
         if opset < (oldest := Precision.FP32.oldest_opset):
@@ -221,7 +185,9 @@ class CalibrationOptions(Options):
     """
 
     calibration: Annotated[str | None, _int8("Calibration images: a folder of typical images, or a TFDS name.")] = None
-    method: Annotated[Method | None, _int8("Method to compute the ranges of activations. Default: percentile.")] = None
+    method: Annotated[Method | None, _int8(f"Method to compute the ranges of activations. Default: {DEFAULT_METHOD}.")] = (
+        None
+    )
     exclude: Annotated[list[str], _int8("Keep this layer in float32; may be given several times.")] = ()
 
 
@@ -238,7 +204,7 @@ class QuantizeOptions(CalibrationOptions):
         max_drop: percentage points of accuracy that INT8 may lose; as few layers as necessary stay float32.
         data: labelled images to measure accuracy on: a folder with one subfolder per class, name of a TFDS data set, or
             (images, labels).
-        scores: type of the scores of a float16 file.
+        scores: data type of the scores of a float16 file, `Scores`.
         runtime: as in `ExportOptions`; not for an .onnx file.
         against: model that an .onnx file was exported from. Default: the one it names.
     """
@@ -260,10 +226,3 @@ class QuantizeOptions(CalibrationOptions):
 @dataclass(frozen=True)
 class CommandOptions(ExportOptions, BoardOptions):
     """The options of `zoo export`, of which each format reads a part."""
-
-
-def check_choice(what: str, value: str, choices: type[StrEnum]) -> None:
-    """Raise `ZooError` if a value is not one of an enumeration, with the nearest one."""
-    known = [each.value for each in choices]
-    if value not in known:
-        raise ZooError(f"{what} must be {' or '.join(known)}; given was '{value}'{did_you_mean(value, known)}")

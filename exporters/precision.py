@@ -4,16 +4,13 @@ How far the scores of a file may be from those of its model in each precision is
 because the same check runs on the board.
 """
 
-from collections.abc import Iterable
-from enum import StrEnum
-
-from zoo.errors import ZooError, did_you_mean
+from exporters.choices import Choice
 
 FP16_RECIPE = "layers compute in float16; operations that exceed its range compute in float32"
 INT8_RECIPE = "layers with weights multiply INT8, between QuantizeLinear and DequantizeLinear; the others compute in float32"
 
 
-class Precision(StrEnum):
+class Precision(Choice):
     """The type in which layers with weights multiply. Equal to its name, such as "fp16".
 
     Attributes:
@@ -41,22 +38,6 @@ class Precision(StrEnum):
     FP32 = "fp32", "float32", "float32", 9, "fp32_tflops", "all layers compute in float32"
     FP16 = "fp16", "float16", "float16", 9, "fp16_tflops", FP16_RECIPE
     INT8 = "int8", "int8", "INT8", 13, "int8_tops", INT8_RECIPE
-
-    @classmethod
-    def parse(cls, name: str, allowed: Iterable["Precision"] | None = None) -> "Precision":
-        """Return the precision of a name.
-
-        Args:
-            name: such as "fp16".
-            allowed: precisions to choose from. Default: all.
-
-        Raises:
-            ZooError: if the name is none of the allowed precisions.
-        """
-        known = [each.value for each in allowed or cls]
-        if name not in known:
-            raise ZooError(f"no precision '{name}'{did_you_mean(name, known)} Choose from {', '.join(known)}")
-        return cls(name)
 
 
 QUANTIZED = (Precision.INT8, Precision.FP16)  # those that `zoo quantize` writes

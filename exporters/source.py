@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from exporters import samples
+from exporters.choices import Pixels
 from zoo import registry
 from zoo.classifier import Classifier
 from zoo.errors import ZooError, did_you_mean
@@ -91,14 +92,14 @@ def check_backend() -> None:
         raise ZooError(f"export needs the TensorFlow backend, not {keras.backend.backend()}; set KERAS_BACKEND=tensorflow")
 
 
-def find(model: keras.Model | str | os.PathLike, raw_input: bool = True, pixels: str = "uint8") -> Source:
+def find(model: keras.Model | str | os.PathLike, raw_input: bool = True, pixels: str = Pixels.UINT8) -> Source:
     """Return the model to export as a `Source`.
 
     Args:
         model: `zoo.classifier.Classifier`, any Keras model that has been called or built, a name that `zoo.load` takes, path
             of a .keras file, or "module:attribute" of a Keras model or of a function without arguments that returns one.
         raw_input: False to export a classifier without its preprocessing.
-        pixels: type of the raw pixels that the file takes, "uint8" or "float32".
+        pixels: name of the `exporters.choices.Pixels` that the file takes.
 
     Raises:
         ZooError: if there is no such model, or it does not have one input of a known shape and one output with one row per
@@ -113,9 +114,7 @@ def find(model: keras.Model | str | os.PathLike, raw_input: bool = True, pixels:
     if isinstance(model, Classifier):
         origin = origin or model.card
         if raw_input:
-            if pixels not in ("uint8", "float32"):
-                raise ZooError(f"pixels must be uint8 or float32; given was '{pixels}'")
-            return Source(model, model.input_image_shape, pixels, model, True, origin)
+            return Source(model, model.input_image_shape, Pixels.parse(pixels), model, True, origin)
         return Source(model.net, *_input_of(model.net), model, False, origin)
     return Source(model, *_input_of(model), None, False, origin or model.name)
 

@@ -26,7 +26,8 @@ def quantize(
     options: QuantizeOptions,
     out: Annotated[Path | None, typer.Option(help="File to write. Default: NAME-PRECISION.onnx.")] = None,
     precision: Annotated[
-        Precision, typer.Option(help="int8: about a quarter of the size; fp16: about half.", metavar="[int8|fp16]")
+        Precision,
+        typer.Option(help="int8: about a quarter of the size; fp16: about half.", metavar=f"[{'|'.join(QUANTIZED)}]"),
     ] = Precision.INT8,
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="Only print the accuracy that is lost by quantizing each layer alone.")

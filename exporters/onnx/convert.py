@@ -3,8 +3,8 @@
 import onnx
 import onnx_ir as ir
 
+from exporters.choices import Layout, Runtime
 from exporters.onnx import metadata
-from exporters.options import Layout, Runtime
 from exporters.source import Source, check_backend
 from exporters.targets import NEWEST_IR, OPSET
 from zoo.errors import ZooError

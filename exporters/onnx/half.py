@@ -4,6 +4,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from exporters.choices import Scores
 from exporters.onnx import metadata
 from exporters.onnx.graph.edit import constant, constant_like, insert, new_constant, producer_of_type
 from exporters.onnx.graph.squares import computes_squares, is_square
@@ -27,14 +28,14 @@ LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum")
 ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
 
 
-def to_half(model: ir.Model, io: str = "float32") -> ir.Model:
+def to_half(model: ir.Model, scores: str = Scores.FLOAT32) -> ir.Model:
     """Convert a model to float16. Each tensor keeps its name and, except for rounding, its values.
 
     Raw pixels stay uint8 or float32 and are cast: float16 represents all of them exactly.
 
     Args:
         model: float32 model; not modified.
-        io: data type of the scores, "float32" or "float16".
+        scores: data type of the scores, `exporters.choices.Scores`.
 
     Returns:
         The converted model.
@@ -44,8 +45,7 @@ def to_half(model: ir.Model, io: str = "float32") -> ir.Model:
             some exceed 65504, or all are below 2^-14. If only some are below, they are off by less than 2^-24, which is the
             rounding error of the largest.
     """
-    if io not in ("float32", "float16"):
-        raise ZooError(f"the scores of a float16 model are float32 or float16; given was '{io}'")
+    scores = Scores.parse(scores)
     model = model.clone()
     graph, casts, widened = model.graph, _Casts(model.graph), set()
     if with_subgraph := [node.name for node in graph if any(each.type in GRAPHS for each in node.attributes.values())]:
@@ -66,7 +66,7 @@ def to_half(model: ir.Model, io: str = "float32") -> ir.Model:
             if value.dtype == FLOAT32:
                 value.type = ir.TensorType(FLOAT32 if wide else FLOAT16)
                 widened.update([value] if wide and node.op_type not in REDUCING else [])
-    _cast_outputs(graph, FLOAT32 if io == "float32" else FLOAT16)
+    _cast_outputs(graph, FLOAT32 if scores == Scores.FLOAT32 else FLOAT16)
     casts.restore_constant_names()
     for node in graph:
         for value in node.outputs:

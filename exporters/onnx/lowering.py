@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from exporters.choices import Runtime
 from exporters.onnx.graph.lrn import GROUPS
 from zoo.layers import (
     GroupedConv2D,
@@ -23,7 +24,7 @@ from zoo.layers import (
 
 
 @contextlib.contextmanager
-def lowered(model: keras.Model | keras.Layer, runtime: str = "tensorrt") -> Iterator[None]:
+def lowered(model: keras.Model | keras.Layer, runtime: str = Runtime.TENSORRT) -> Iterator[None]:
     """Within the context, trace each such layer as one operator.
 
     Nested `tf.function`s are traced inline: Keras wraps grouped convolutions in one, which tf2onnx would convert to a call
@@ -31,7 +32,7 @@ def lowered(model: keras.Model | keras.Layer, runtime: str = "tensorrt") -> Iter
 
     Args:
         model: Keras model or layer.
-        runtime: runtime to optimize the graph for, "tensorrt" or "onnxruntime".
+        runtime: name of the `Runtime` to optimize the graph for.
     """
     eagerly = tf.config.functions_run_eagerly()
     with contextlib.ExitStack() as undo:
@@ -54,7 +55,7 @@ def _methods(layer, runtime):
         return {"call": lambda x: _normalize_within(layer, x)}
     if isinstance(layer, LocallyConnected2D):
         return {
-            "call": lambda x: (_locally_connected_depthwise if runtime == "tensorrt" else _locally_connected_gather)(
+            "call": lambda x: (_locally_connected_depthwise if runtime == Runtime.TENSORRT else _locally_connected_gather)(
                 layer, x
             )
         }

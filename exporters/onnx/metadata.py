@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import onnx_ir as ir
 import pydantic
 
+from exporters.choices import Layout, Runtime
 from exporters.onnx import files
 from exporters.precision import Precision
 from zoo import registry, schema
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from exporters.source import Source
 
 KEY = "zoo"  # of the metadata entry
+LAYOUTS = tuple(layout.upper() for layout in Layout)
 PACKAGES = ("history-zoo", "tensorflow", "keras", "tf2onnx", "onnx", "onnx-ir")
 
 
@@ -40,7 +42,7 @@ class About(pydantic.BaseModel):
     precision: Precision = Precision.FP32
     class_names: tuple[str, ...] = ()
     picture: schema.ImageSpec | None = None
-    layout: Literal["NCHW", "NHWC"] | None = None
+    layout: Literal[LAYOUTS] | None = None
     raw_input: bool = True
     preprocessing: schema.Preprocessing | None = None
     weights: Trained = Trained()
@@ -49,7 +51,7 @@ class About(pydantic.BaseModel):
 
 
 def about(
-    source: "Source", layout: str | None = None, precision: Precision = Precision.FP32, runtime: str = "tensorrt"
+    source: "Source", layout: str | None = None, precision: Precision = Precision.FP32, runtime: str = Runtime.TENSORRT
 ) -> dict:
     """Return the metadata of an exported file. They do not contain a time or place.
 
@@ -57,7 +59,7 @@ def about(
         source: `exporters.source.Source`.
         layout: of an image input, "NCHW" or "NHWC"; None for other inputs.
         precision: `exporters.precision.Precision`.
-        runtime: runtime that the graph is optimized for.
+        runtime: name of the `exporters.choices.Runtime` that the graph is optimized for.
 
     Returns:
         dict for JSON. It has the recipe, errors and license of weights only if the source's origin is their name, because

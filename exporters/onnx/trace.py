@@ -17,6 +17,7 @@ import onnx_ir as ir
 import tensorflow as tf
 import tf2onnx
 
+from exporters.choices import Runtime
 from exporters.onnx import lowering
 from exporters.onnx.activations import layer_paths
 from exporters.onnx.graph.edit import LAYER, WEIGHT
@@ -32,7 +33,7 @@ def trace(
     signature: tuple[Sequence[int | None], str, str],
     channels_first: bool,
     opset: int,
-    runtime: str = "tensorrt",
+    runtime: str = Runtime.TENSORRT,
 ) -> ir.Model:
     """Convert a Keras model with tf2onnx, and mark each node and value with its Keras layer.
 
@@ -41,7 +42,7 @@ def trace(
         signature: (shape, dtype, name) of the file's input; None in the shape for a dynamic size.
         channels_first: the file's input has the channels on axis 1, the model's on the last axis.
         opset: ONNX operator set.
-        runtime: runtime to optimize the graph for, "tensorrt" or "onnxruntime".
+        runtime: name of the `Runtime` to optimize the graph for.
 
     Returns:
         The converted model, with `LAYER`, `LAYER_OF_NODE` and `WEIGHT` in the `meta` of its values and nodes.

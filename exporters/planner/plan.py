@@ -7,6 +7,7 @@ from typing import Any
 import onnx_ir as ir
 
 from exporters import targets
+from exporters.choices import Pixels
 from exporters.onnx import half, metadata
 from exporters.planner import dla, layers, memory, roofline, trtexec
 from exporters.planner.settings import Settings, default_opset, default_profile
@@ -26,7 +27,7 @@ class Plan:
         model: model, as an argument of `zoo export`.
         settings: settings of the export and the build.
         input: name of the network's input.
-        pixels: data type of the input, "uint8" or "float32".
+        pixels: data type of the input.
         shape: shape of one input image.
         layers: layers of the network.
         memory: memory that the build needs, for the largest batch.
@@ -131,7 +132,7 @@ def plan(graph: ir.Model, settings: Settings, model: str | None = None) -> Plan:
         raise ZooError(f"this file of {model} is {precision} already; {remedy}")
     image = graph.graph.inputs[0]
     pixels = str(image.dtype.numpy())
-    if pixels == "uint8" and not settings.tensorrt.uint8:
+    if pixels == Pixels.UINT8 and not settings.tensorrt.uint8:
         raise ZooError(
             f"this file of {model} takes uint8 images, but {settings.reader} only reads float32; plan the model itself: "
             f"zoo plan {about['model']} --target {settings.target.name}"

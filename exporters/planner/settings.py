@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from exporters import targets
+from exporters.choices import Pixels
 from exporters.options import BATCHES_EXPECTED, EngineOptions
 from exporters.precision import Precision
 from exporters.targets import OPSET, JetPack, Target, TensorRT
@@ -27,7 +28,7 @@ class Settings:
         precision: precision of the engine.
         opset: ONNX operator set of the file.
         ir: version of the ONNX file format.
-        pixels: data type of the input, "uint8" or "float32".
+        pixels: data type of the input.
         dla: run supported layers on the DLA.
         profile: minimum, optimum and maximum batch.
         workspace_mb: workspace of the builder in MiB.
@@ -45,7 +46,7 @@ class Settings:
     precision: Precision
     opset: int
     ir: int
-    pixels: str
+    pixels: Pixels
     dla: bool
     profile: tuple[int, int, int]
     workspace_mb: int
@@ -96,7 +97,7 @@ def resolve(options: EngineOptions) -> Settings:
         precision=precision,
         opset=opset,
         ir=targets.NEWEST_IR,
-        pixels="uint8" if library.uint8 else "float32",
+        pixels=Pixels.UINT8 if library.uint8 else Pixels.FLOAT32,
         dla=dla,
         profile=_profile(options.batches, dla),
         workspace_mb=min(board.memory_gb * 1024 // WORKSPACE_SHARE, MAX_WORKSPACE_MB),

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from exporters.choices import Method
 from exporters.onnx import files
 from exporters.quantization import calibrate
 from zoo.files import atomic, cache_folder, sha256
@@ -24,7 +25,7 @@ class Calibration:
 
     Attributes:
         ranges: name of a tensor -> largest magnitude in range.
-        method: "entropy", "percentile" or "minmax".
+        method: `exporters.choices.Method`.
         pictures: number of calibration images.
         key: hex sha256 of graph, weights, images and method.
         cached: whether the ranges were read from the cache.
@@ -55,7 +56,7 @@ def calibrated(
     Raises:
         ZooError: as for `calibrate.ranges`.
     """
-    calibrate.check_method(method)
+    Method.parse(method)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         files.save(model, path)

@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from exporters.options import Method
+from exporters.choices import DEFAULT_METHOD, Method
 from exporters.quantization import run
-from zoo.errors import ZooError, did_you_mean
+from zoo.errors import ZooError
 
-METHODS = tuple(each.value for each in Method)
-DEFAULT = Method.PERCENTILE  # the smallest loss overall; entropy fails if most activations have one value, like white paper
 BINS, LEVELS = 2048, 128  # bins of the histogram of magnitudes, and magnitudes that INT8 represents
 EMPTY = 1e-4  # count of a quantized bin that is empty except for clipped values
 PERCENTILE = 99.99  # of the values stay in range with the method "percentile"
@@ -26,7 +24,7 @@ def ranges(
     model: str | Path | ir.Model,
     tensors: Iterable[str],
     images: np.ndarray,
-    method: str = DEFAULT,
+    method: str = DEFAULT_METHOD,
     advance: Callable[[int], object] = lambda images: None,
 ) -> dict[str, float]:
     """Return the calibration range of each tensor: the largest magnitude that is not clipped.
@@ -48,7 +46,7 @@ def ranges(
     References:
         S. Migacz, "8-bit Inference with TensorRT", GPU Technology Conference 2017, for "entropy".
     """
-    check_method(method)
+    Method.parse(method)
     if not len(images):
         raise ZooError("there are no images to calibrate with; give a few hundred images like those in use later")
     tensors = list(tensors)
@@ -59,25 +57,19 @@ def ranges(
     for name, magnitude in zip(tensors, largest, strict=True):
         if not np.isfinite(magnitude):
             raise ZooError(f"the tensor {name} is not finite for these images, so it has no range")
-    if method == "minmax":
+    if method == Method.MINMAX:
         return dict(zip(tensors, largest.tolist(), strict=True))
     counts = np.zeros((len(tensors), BINS), "int64")
     for arrays in _batches(session, tensors, images, advance):
         for row, (array, magnitude) in enumerate(zip(arrays, largest, strict=True)):
             counts[row] += np.histogram(np.abs(array), BINS, (0, magnitude or 1))[0]
-    share = {"percentile": percentile, "entropy": entropy}[method]
+    share = {Method.PERCENTILE: percentile, Method.ENTROPY: entropy}[method]
     return {name: magnitude * share(row) for name, magnitude, row in zip(tensors, largest.tolist(), counts, strict=True)}
-
-
-def check_method(method: str) -> None:
-    """Raise `ZooError` for an unknown calibration method."""
-    if method not in METHODS:
-        raise ZooError(f"no calibration method '{method}'{did_you_mean(method, METHODS)} Choose from {', '.join(METHODS)}")
 
 
 def passes(method: str) -> int:
     """Return the number of passes of `ranges` over the images."""
-    return 1 if method == "minmax" else 2
+    return 1 if method == Method.MINMAX else 2
 
 
 def percentile(counts: np.ndarray, share: float = PERCENTILE) -> float:

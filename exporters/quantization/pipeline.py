@@ -9,9 +9,10 @@ import numpy as np
 import onnx_ir as ir
 
 from exporters import parity, source
+from exporters.choices import DEFAULT_METHOD, Method, Runtime, Scores
 from exporters.onnx import convert, export, files, half, metadata
 from exporters.onnx import origin as origins
-from exporters.options import QuantizeOptions, Runtime, check_choice
+from exporters.options import QuantizeOptions
 from exporters.precision import QUANTIZED, Precision
 from exporters.quantization import accuracy, cache, calibrate, insert, labelled, run, sensitivity
 from exporters.targets import OPSET
@@ -138,8 +139,9 @@ def _check(path, precision, options):
     if path is not None and path.suffix != ".onnx":
         raise ZooError(f"the name of an ONNX file must end in .onnx; given was {path}. Give {path}.onnx")
     if options.method is not None:
-        calibrate.check_method(options.method)
-    check_choice("runtime", options.runtime, Runtime)
+        Method.parse(options.method)
+    Runtime.parse(options.runtime)
+    Scores.parse(options.scores)
     if precision == Precision.INT8 and options.calibration is None:
         raise ZooError(
             "INT8 needs calibration images; give a folder of some hundred typical images with --calibration FOLDER"
@@ -226,7 +228,7 @@ def _labelled_images(data, about, bars):
 
 
 def _calibrated(full, images, method, bars, tensors=None):
-    method = method or calibrate.DEFAULT
+    method = method or DEFAULT_METHOD
     with console.counting(bars, "calibrating", calibrate.passes(method) * len(images)) as advance:
         return cache.calibrated(full, tensors or insert.tensors(full), images, method, advance)
 

@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from exporters.choices import Runtime
 from exporters.onnx.graph import (
     affine,
     affine_sinking,
@@ -50,16 +51,16 @@ RULES = (
 SINKING_RULES = (affine.fold_into_consumer, affine_sinking.fuse, affine_sinking.sink, operators.fuse_pad)
 FINAL_RULES = (layout.transpose_to_reshape, constants.fuse_reshapes, constants.drop_default_attributes)
 # Normalization across channels: one operator for most runtimes, but LRN is slow in onnxruntime.
-NORMALIZATION_RULE = {"tensorrt": lrn.groups_to_batch, "onnxruntime": lrn.lrn_to_convolution}
+NORMALIZATION_RULE = {Runtime.TENSORRT: lrn.groups_to_batch, Runtime.ONNXRUNTIME: lrn.lrn_to_convolution}
 MAX_ROUNDS = 100
 
 
-def simplify(model: ir.Model, runtime: str = "tensorrt") -> None:
+def simplify(model: ir.Model, runtime: str = Runtime.TENSORRT) -> None:
     """Simplify a graph in place, without changing what it computes or the names of its inputs and outputs.
 
     Args:
         model: model to simplify.
-        runtime: runtime to optimize the graph for, "tensorrt" or "onnxruntime".
+        runtime: name of the `Runtime` to optimize the graph for.
 
     Raises:
         RuntimeError: if the rules still apply after `MAX_ROUNDS` rounds.

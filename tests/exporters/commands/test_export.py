@@ -146,8 +146,11 @@ def test_model_with_a_static_batch_is_run_with_it():
         (("--sensitivity", "--exclude", "c1"), "--exclude is for a file that is written"),
         (("--sensitivity", "--max-drop", "0"), "--max-drop is for a file that is written"),
         (("--sensitivity", "--out", "a.onnx"), "--out is for a file that is written"),
-        (("--precision", "fp32", "--calibration", "photos"), "no precision 'fp32'; did you mean 'fp16'"),
-        (("--precision", "fp32", "--sensitivity"), "no precision 'fp32'; did you mean 'fp16'"),
+        (
+            ("--precision", "fp32", "--calibration", "photos"),
+            "precision must be int8 or fp16; given was 'fp32'; did you mean 'fp16'",
+        ),
+        (("--precision", "fp32", "--sensitivity"), "precision must be int8 or fp16; given was 'fp32'; did you mean 'fp16'"),
         (("--against", "best.keras"), "--against is for an .onnx file; linear is the model itself"),
         (("--calibration", "photos", "--out", "small"), "Give --out small.onnx"),
         ((), "INT8 needs calibration images"),

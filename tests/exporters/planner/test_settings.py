@@ -20,7 +20,7 @@ REFUSED = [
     ("nano", {"precision": "int8"}, "give --precision fp16"),
     ("tk1", {}, "no TensorRT for Jetson TK1.*zoo export MODEL --to onnx --runtime onnxruntime"),
     ("orin-nanno", {}, "no target 'orin-nanno'; did you mean 'orin-nano'"),
-    ("nano", {"precision": "int4"}, "no precision 'int4'; did you mean 'int8'"),
+    ("nano", {"precision": "int4"}, "precision must be fp32, fp16 or int8; given was 'int4'; did you mean 'int8'"),
     ("orin-nano", {"dla": True}, "Jetson Orin Nano 8GB has no DLA; leave --dla out"),
     ("h100", {"dla": True}, "has no DLA"),
     ("xavier-nx", {"dla": True, "precision": "fp32"}, "give --precision fp16"),

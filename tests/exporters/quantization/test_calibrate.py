@@ -7,6 +7,7 @@ import onnx_ir as ir
 import pytest
 from onnxruntime.quantization import calibrate as theirs
 
+from exporters.choices import Method
 from exporters.quantization import cache, calibrate
 from zoo.errors import ZooError
 
@@ -45,7 +46,7 @@ def test_ranges_do_not_depend_on_the_batch_size(pictures, monkeypatch):
     found = {}
     for size in (1, 7, 1000):
         monkeypatch.setattr(calibrate, "BATCH", size)
-        found[size] = [calibrate.ranges(net(), ["double", "scores"], pictures, method) for method in calibrate.METHODS]
+        found[size] = [calibrate.ranges(net(), ["double", "scores"], pictures, method) for method in Method]
     assert found[1] == found[7] == found[1000]
 
 
@@ -59,7 +60,7 @@ def test_a_percentile_is_that_of_all_magnitudes():
     assert calibrate.percentile(np.array([0, 3, 0, 7]), 31) == 4 / 4
 
 
-@pytest.mark.parametrize("method", calibrate.METHODS)
+@pytest.mark.parametrize("method", Method)
 def test_progress_counts_each_image_once_per_pass(pictures, method):
     counts = []
     calibrate.ranges(net(), ["double"], pictures, method, counts.append)
@@ -67,7 +68,7 @@ def test_progress_counts_each_image_once_per_pass(pictures, method):
 
 
 def test_constant_zero_has_range_zero(pictures):
-    for method in calibrate.METHODS:
+    for method in Method:
         assert calibrate.ranges(net(0), ["double"], pictures, method) == {"double": 0}
 
 

@@ -142,8 +142,8 @@ def test_contradicting_options_are_errors_and_write_no_file(full, digits, tmp_pa
     path = tmp_path / "int8.onnx"
     wrong = {
         "must end in .onnx": dict(path=tmp_path / "int8.plan"),
-        "no precision 'int7'; did you mean 'int8'": dict(precision="int7"),
-        "no calibration method 'kl'": dict(method="kl"),
+        "precision must be int8 or fp16; given was 'int7'; did you mean 'int8'": dict(precision="int7"),
+        "method must be percentile, entropy or minmax; given was 'kl'": dict(method="kl"),
         "--calibration FOLDER": dict(calibration=None),
         "--data FOLDER": dict(max_drop=1.0),
         "0 to 100 percentage points; given was -1": dict(max_drop=-1.0, data=digits),
