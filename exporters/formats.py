@@ -139,15 +139,10 @@ def default_path(model: str, suffix: str, mark: str = "") -> Path:
     return Path(f"{name}{mark}{suffix}")
 
 
-def check_suffix(out: Path, suffix: str) -> Path:
-    """Return a path that has the suffix of its format.
-
-    Raises:
-        ZooError: if it has another one.
-    """
+def check_suffix(out: Path, suffix: str) -> None:
+    """Raise `ZooError` if a path does not have the suffix of its format; "" allows any."""
     if suffix and out.suffix != suffix:
         raise ZooError(f"the name of the file must end in {suffix}; given was --out {out}. Give --out {out}{suffix}")
-    return out
 
 
 def against(origin: str, out: Path) -> list[str]:

@@ -87,14 +87,17 @@ class TargetOptions(Options):
 
     Attributes:
         target: name of a board or card of `exporters.targets`, or None for any.
-        opset: ONNX operator set, or None for the default (`exporters.targets.OPSET`, or the newest that the board supports).
+        opset: ONNX operator set, or None for the default (`exporters.targets.default_opset`).
     """
 
     target: Annotated[
         str | None, typer.Option(help="Board or graphics card, such as orin-nano; `zoo targets` lists them.")
     ] = None
     opset: Annotated[
-        int | None, typer.Option(help=f"ONNX operator set. Default: {targets.OPSET}, or the newest that the board supports.")
+        int | None,
+        typer.Option(
+            help=f"ONNX operator set. Default: {targets.OPSET}, or the newest that the target's TensorRT reads, if older."
+        ),
     ] = None
 
 
@@ -135,7 +138,8 @@ class ExportOptions(TargetOptions):
         """
         for choice, value in ((Layout, self.layout), (Pixels, self.pixels), (Runtime, self.runtime)):
             choice.parse(value)
-        opset = targets.OPSET if self.opset is None else self.opset
+        library = None if self.target is None else targets.newest_of(targets.target(self.target))[0]
+        opset = targets.default_opset(library) if self.opset is None else self.opset
         targets.check(self.target, opset, self.ir)
         if opset < (oldest := Precision.FP32.oldest_opset):
             raise ZooError(f"opset {opset} is too old; the oldest that can be exported is {oldest}. Give --opset {oldest}")

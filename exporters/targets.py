@@ -212,6 +212,11 @@ def tensorrt(version: str) -> TensorRT:
     return TensorRT(**facts | {"dla": tuple(entry["dla"])}, sources=entry["source"], **features)
 
 
+def default_opset(library: TensorRT | None = None) -> int:
+    """Return the default ONNX operator set, `OPSET`, or an older one if the given version of TensorRT does not read it."""
+    return OPSET if library is None else min(OPSET, library.max_opset)
+
+
 def operators_since() -> dict[str, str]:
     """Return the operators that old parsers lack: dict, name -> first version that reads it."""
     return {each["name"]: each["since"] for each in _table()["operator"]}
@@ -223,6 +228,22 @@ def no_tensorrt(board: Target) -> str:
         f"there is no TensorRT for {board.board}; its processor can run a file in onnxruntime: "
         "zoo export MODEL --to onnx --runtime onnxruntime"
     )
+
+
+def newest_of(board: Target) -> tuple[TensorRT, str]:
+    """Return the newest documented version of TensorRT for a target, and how an error names it.
+
+    Raises:
+        ZooError: if there is no TensorRT for it.
+    """
+    if not board.is_jetson:
+        version = newest_tensorrt()
+        return tensorrt(version), f"TensorRT {version}, the newest documented,"
+    jetpack = board.jetpack()
+    if jetpack.tensorrt is None:
+        raise ZooError(no_tensorrt(board))
+    title = f"TensorRT {jetpack.tensorrt} of JetPack {jetpack.version}, the newest documented for {board.board},"
+    return tensorrt(jetpack.tensorrt), title
 
 
 def check(name: str | None, opset: int, ir: int) -> None:
@@ -242,17 +263,8 @@ def check(name: str | None, opset: int, ir: int) -> None:
         raise ZooError(f"file format {ir} cannot be written, only {OLDEST_IR} to {WRITTEN_IR}; give --ir {NEWEST_IR}")
     if name is None:
         return
-    board = target(name)
-    if board.is_jetson:
-        jetpack = board.jetpack()
-        if jetpack.tensorrt is None:
-            raise ZooError(no_tensorrt(board))
-        version = jetpack.tensorrt
-        reader = f"TensorRT {version} of JetPack {jetpack.version}, the newest documented for {board.board},"
-    else:
-        version = newest_tensorrt()
-        reader = f"TensorRT {version}, the newest documented,"
-    if opset > (newest := tensorrt(version).max_opset):
+    library, reader = newest_of(target(name))
+    if opset > (newest := library.max_opset):
         raise ZooError(f"{reader} reads operator sets up to {newest}; given was --opset {opset}. Give --opset {newest}")
     if ir > NEWEST_IR:
         raise ZooError(f"{reader} is not known to read file format {ir}; give --ir {NEWEST_IR}")

@@ -10,7 +10,7 @@ from exporters import targets
 from exporters.choices import Pixels
 from exporters.onnx import half, metadata
 from exporters.planner import dla, layers, memory, roofline, trtexec
-from exporters.planner.settings import Settings, default_opset, default_profile
+from exporters.planner.settings import Settings, default_profile
 from exporters.precision import Precision
 from exporters.quantization import insert
 from zoo.errors import ZooError
@@ -70,7 +70,7 @@ class Plan:
         if not settings.jetpack:
             words += ["--tensorrt", settings.tensorrt_version]
         words += ["--dla"] if settings.dla else []
-        words += ["--opset", str(settings.opset)] if settings.opset != default_opset(settings.tensorrt) else []
+        words += ["--opset", str(settings.opset)] if settings.opset != targets.default_opset(settings.tensorrt) else []
         words += (
             ["--batch", ",".join(map(str, settings.profile))] if settings.profile != default_profile(settings.dla) else []
         )

@@ -162,11 +162,6 @@ def _check_dla(board, library, precision, reader):
         raise ZooError(f"{reader} cannot use the DLA of {board.board}.{note} {offer[0].upper()}{offer[1:]}")
 
 
-def default_opset(library: TensorRT) -> int:
-    """Return the default ONNX operator set for a TensorRT version."""
-    return min(OPSET, library.max_opset)
-
-
 def default_profile(dla: bool) -> tuple[int, int, int]:
     """Return the default minimum, optimum and maximum batch."""
     return DLA_BATCHES if dla else BATCHES
@@ -175,7 +170,7 @@ def default_profile(dla: bool) -> tuple[int, int, int]:
 def _opset(opset, library, precision, reader):
     oldest, newest = precision.oldest_opset, min(library.max_opset, targets.NEWEST_OPSET)
     if opset is None:
-        opset = default_opset(library)
+        opset = targets.default_opset(library)
     if opset > library.max_opset:
         raise ZooError(
             f"{reader} reads operator sets up to {library.max_opset}; given was --opset {opset}. Give --opset {newest}"

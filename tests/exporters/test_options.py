@@ -35,6 +35,7 @@ def test_option_of_two_groups_is_declared_once():
 
 def test_default_opset_is_set_after_the_options_are_checked():
     assert options.ExportOptions().opset is None and options.ExportOptions().resolve().opset == 13
+    assert options.ExportOptions(target="nano").resolve().opset == 13
     with pytest.raises(ZooError, match="layout must be nchw or nhwc; given was 'nhcw'; did you mean"):
         options.ExportOptions(layout="nhcw").resolve()
 

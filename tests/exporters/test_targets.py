@@ -201,6 +201,11 @@ def test_every_target_with_tensorrt_reads_the_default_export(board):
     check(board.name, 13, 8)
 
 
+def test_default_opset_is_one_that_the_tensorrt_version_reads():
+    assert targets.default_opset() == targets.default_opset(targets.tensorrt("11.5")) == 13
+    assert targets.default_opset(targets.tensorrt("7.1")) == 11
+
+
 @pytest.mark.parametrize("version", ["10.3.foo", "8.6.1-1+cuda11", "", "10."])
 def test_invalid_version_is_an_error(version):
     with pytest.raises(ZooError, match=r"numbers, as in 10\.3\.0"):
