@@ -113,7 +113,7 @@ def _check_recipes(found, recipe, dataset):
 
 
 def _listed(different, here, there):
-    return ", ".join(f"{key} is {one} {here} and {other} {there}" for key, (one, other) in different.items())
+    return ", ".join(f"{key} is {one} {here} and {other} {there}" for key, (one, other) in sorted(different.items()))
 
 
 def _packaged(name, net):

@@ -1,5 +1,6 @@
 """Recipes: TOML files with everything that a training run depends on."""
 
+import itertools
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -139,25 +140,29 @@ def image_spec_of_data(recipe: Recipe, image_spec: dict) -> dict:
     return images.without_crop(image_spec) if crops else image_spec
 
 
-def differences(first: dict, second: dict, path: str = "") -> dict[str, tuple]:
-    """Compare two recipes.
+def differences(*recipes: dict, missing: Any = "not given") -> dict[str, tuple]:
+    """Compare recipes.
 
     Args:
-        first: recipe as a dict of its TOML file.
-        second: the other recipe.
-        path: what the keys of the result start with.
+        *recipes: recipes as dicts of their TOML files.
+        missing: value of a setting that a recipe does not have.
 
     Returns:
-        (value in first, value in second) of each dotted key whose values differ; "not given" for a missing one.
+        The values of each dotted key that are not the same in all recipes, one per recipe.
     """
-    found = {}
-    for key in sorted({*first, *second}):
-        one, other = first.get(key, "not given"), second.get(key, "not given")
-        if isinstance(one, dict) and isinstance(other, dict):
-            found |= differences(one, other, f"{path}{key}.")
-        elif one != other:
-            found[f"{path}{key}"] = (one, other)
-    return found
+    flat = [dict(_flatten(recipe)) for recipe in recipes]
+    keys = dict.fromkeys(itertools.chain(*flat))
+    values = {key: tuple(settings.get(key, missing) for settings in flat) for key in keys}
+    return {key: each for key, each in values.items() if any(value != each[0] for value in each)}
+
+
+def _flatten(table, prefix=""):
+    """Yield (dotted key, value) of nested tables. An empty table is a value."""
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _put(table, path, value, key):

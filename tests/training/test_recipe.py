@@ -287,12 +287,13 @@ def test_a_setting_may_have_the_name_of_a_parameter():
 
 
 def test_differences():
-    """Dotted keys, also of tables that only one recipe has."""
+    """Dotted keys, also of settings in tables that only one recipe has; an empty table is a value."""
     first = {"seed": 1, "data": {"name": "mnist", "repeat": 1}, "thaw": {"epochs": 3}}
     second = {"seed": 1, "data": {"name": "mnist", "repeat": 2}, "options": {}}
     assert recipe.differences(first, second) == {
         "data.repeat": (1, 2),
         "options": ("not given", {}),
-        "thaw": ({"epochs": 3}, "not given"),
+        "thaw.epochs": (3, "not given"),
     }
     assert recipe.differences(first, first) == {}
+    assert recipe.differences(first, first, second, missing=None)["data.repeat"] == (1, 1, 2)

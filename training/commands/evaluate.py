@@ -17,9 +17,7 @@ PRINTED_CLASSES = 30  # classes whose error is printed, the worst ones if there 
 def evaluate(
     model: Model,
     data: Annotated[str, typer.Option(help=f"Images: {runs.DATA}")],
-    split: Annotated[
-        str, typer.Option("--split", "--part", help="Split to evaluate on. Of data without splits, all images are used.")
-    ] = "test",
+    split: Annotated[str, typer.Option(help="Split to evaluate on. Of data without splits, all images are used.")] = "test",
     views: Annotated[
         int,
         typer.Option(

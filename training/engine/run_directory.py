@@ -87,7 +87,8 @@ def _differences(recipe_file, written):
         there, here = tomllib.loads(recipe_file.read_text("utf-8")), tomllib.loads(written)
     except tomllib.TOMLDecodeError as error:
         return f"{recipe_file} is damaged ({error})"
-    return ", ".join(f"{key} is {old} in the run and {new} now" for key, (old, new) in differences(there, here).items())
+    changed = sorted(differences(there, here).items())
+    return ", ".join(f"{key} is {old} in the run and {new} now" for key, (old, new) in changed)
 
 
 def _is_unstarted(out):

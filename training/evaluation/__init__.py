@@ -1,1 +1,1 @@
-"""Evaluation: predictions, classification metrics and significance tests."""
+"""Evaluation: predictions and classification metrics."""

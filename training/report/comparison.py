@@ -1,13 +1,12 @@
 """Compares runs: settings, results, curves, and whether the differences are significant."""
 
-import itertools
 import tempfile
 from pathlib import Path
 
 from training.augmentation import presets
-from training.evaluation import significance
 from training.evaluation.metrics import confidence_interval
-from training.report import figures, page, runs
+from training.recipe import differences
+from training.report import figures, page, runs, significance
 from training.report.runs import Run
 from zoo.errors import ZooError
 
@@ -76,20 +75,13 @@ def differing_settings(recipes: list[dict]) -> dict[str, list]:
     The model and the data set are not included, because the results contain them. A key is shortened to its last part, such
     as `initial_learning_rate`, unless two tables have a setting of that name.
     """
-    flat = [dict(_flatten(recipe)) for recipe in recipes]
-    keys = dict.fromkeys(itertools.chain(*flat))
-    values = {key: [recipe.get(key) for recipe in flat] for key in keys if key not in ("model", "data.name")}
-    differ = {key: each for key, each in values.items() if any(value != each[0] for value in each)}
+    differ = {
+        key: list(values)
+        for key, values in differences(*recipes, missing=None).items()
+        if key not in ("model", "data.name") and any(value not in (None, {}) for value in values)
+    }
     last = [key.rpartition(".")[2] for key in differ]
     return {key if last.count(end) > 1 else end: each for end, (key, each) in zip(last, differ.items(), strict=True)}
-
-
-def _flatten(table, prefix=""):
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def warnings(found: list[Run]) -> list[str]:

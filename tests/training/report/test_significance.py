@@ -10,7 +10,7 @@ import pytest
 
 from reports import evaluated, write_run
 from training import report
-from training.evaluation import significance
+from training.report import significance
 
 
 def by_mcnemar(only_first, only_second):

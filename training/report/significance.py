@@ -1,35 +1,14 @@
 """McNemar's test with Holm's correction: whether the difference between two evaluations is statistically significant."""
 
-from pathlib import Path
-from typing import Protocol
-
 import numpy as np
 
+from training.report.runs import Run
 from zoo import registry
 
 SIGNIFICANCE_LEVEL = 0.05
 
 
-class SavedEvaluation(Protocol):
-    """Predictions of a run, with the names and digests of its images; `training.report.runs.SavedEvaluation` is one."""
-
-    class_names: tuple[str, ...]
-    labels: np.ndarray
-    predictions: np.ndarray
-    split: str
-    images: tuple[str, ...]
-    digests: tuple[str, ...]
-
-
-class EvaluatedRun(Protocol):
-    """A run and its evaluation; `training.report.runs.Run` is one."""
-
-    folder: Path
-    recipe: dict
-    evaluation: SavedEvaluation | None
-
-
-def same_images(first: EvaluatedRun, second: EvaluatedRun) -> bool | None:
+def same_images(first: Run, second: Run) -> bool | None:
     """Return whether two runs were evaluated on the same images with the same classes.
 
     Identical digests of the pixels prove that the images are the same. If the two models read images in different sizes, the
@@ -68,7 +47,7 @@ def _same_data(first, second):
     return first.recipe["data"].get("name") == second.recipe["data"].get("name")
 
 
-def mcnemar_tests(first: EvaluatedRun, others: list[EvaluatedRun]) -> list[dict]:
+def mcnemar_tests(first: Run, others: list[Run]) -> list[dict]:
     """Test each run against the first one by McNemar's exact test, with Holm's correction for several tests.
 
     The test compares the number of images that only one of the two runs classifies correctly. Of many tests, some find a
