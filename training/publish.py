@@ -8,6 +8,8 @@ lists the errors of all runs.
 
 import json
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -52,7 +54,6 @@ def publish(
     best = min(found, key=lambda metrics: (metrics.get("validation_error", 0.0), metrics["recipe"]["seed"]))
     cli.start_keras()
     classifier = zoo.load(best["run"] / "best.keras")
-    where, error = _fitted(recipe) if fitted else (_packaged(name, classifier.net), best["test_error"])
     same = {"result": "test error", "dataset": dataset, "recipe": recipe, "device": best["device"], "date": best["date"]}
     measured = {
         **same,
@@ -60,30 +61,48 @@ def publish(
         "seeds": [metrics["recipe"]["seed"] for metrics in found],
         "command": f"zoo train {recipe}{other_data} --set seed=1",
     }
-    weights = {
-        **where,
+    evaluated = {**same, "seeds": [best["recipe"]["seed"]], "command": f"zoo evaluate {name} --data {dataset}"}
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / f"{name}.weights.h5"
+        source, error = _fitted(recipe) if fitted else (_saved(classifier.net, saved), best["test_error"])
+        weights = _weights(source, recipe, classifier, best, {**evaluated, "values": [error]})
+        card = HOME / "cards" / f"{arch}.toml"
+        text = _extended(card, {"measured": [measured], "weights": {tag: weights}})
+        with atomic(card) as new_card:
+            new_card.write_text(text, "utf-8")
+            if not fitted:
+                with atomic(HOME / "pretrained" / saved.name) as packaged:
+                    shutil.copyfile(saved, packaged)
+    print(f"{name}: {source['size']:,} bytes, seed {best['recipe']['seed']}; added to the card")
+    print(f"header of the recipe {recipe}: {_header(schema.Measured(**measured))}")
+
+
+def _extended(card, added):
+    """Return the text of a card with more tables. Raise `ZooError` if it does not follow the schema."""
+    text = f"{card.read_text('utf-8').rstrip()}\n\n{tomli_w.dumps(added)}"
+    schema.validate(read_toml(text, card.name), schema.Card, card.name)
+    return text
+
+
+def _weights(source, recipe, classifier, best, evaluated):
+    """Return the table of the weights for the card.
+
+    Args:
+        source: entries that describe the file or the fitting.
+        recipe: name of the recipe.
+        classifier: the classifier with the weights.
+        best: metrics of its run.
+        evaluated: its measured error.
+    """
+    return {
+        **source,
         "licence": LICENCE,
         "classes": lists.matching(classifier.class_names) or classifier.class_names,
         "recipe": recipe,
         **({"options": classifier.options} if classifier.options else {}),
         **{key: best["recipe"][key] for key in ("picture", "preprocessing") if best["recipe"].get(key)},
-        "measured": [
-            {
-                **same,
-                "values": [error],
-                "seeds": [best["recipe"]["seed"]],
-                "command": f"zoo evaluate {name} --data {dataset}",
-            }
-        ],
+        "measured": [evaluated],
     }
-    card = HOME / "cards" / f"{arch}.toml"
-    added = tomli_w.dumps({"measured": [measured], "weights": {tag: weights}})
-    text = f"{card.read_text('utf-8').rstrip()}\n\n{added}"
-    schema.validate(read_toml(text, card.name), schema.Card, card.name)
-    with atomic(card) as temporary:
-        temporary.write_text(text, "utf-8")
-    print(f"{name}: {where['size']:,} bytes, seed {best['recipe']['seed']}; added to the card")
-    print(f"header of the recipe {recipe}: {_header(schema.Measured(**measured))}")
 
 
 def _header(measured):
@@ -116,12 +135,10 @@ def _listed(different, here, there):
     return ", ".join(f"{key} is {one} {here} and {other} {there}" for key, (one, other) in sorted(different.items()))
 
 
-def _packaged(name, net):
-    """Write the weights of a net into the package and return the file's entries for the card."""
-    file = HOME / "pretrained" / f"{name}.weights.h5"
-    with atomic(file) as temporary:
-        net.save_weights(temporary)
-    return {"file": file.name, "sha256": sha256(file), "size": file.stat().st_size}
+def _saved(net, path):
+    """Save the weights of a net; return the entries of the file for the card."""
+    net.save_weights(path)
+    return {"file": path.name, "sha256": sha256(path), "size": path.stat().st_size}
 
 
 def _fitted(recipe):

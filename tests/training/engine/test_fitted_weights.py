@@ -3,8 +3,10 @@
 import contextlib
 import functools
 import io
+import json
 import re
 import shlex
+import shutil
 import subprocess
 
 import keras
@@ -21,7 +23,7 @@ from training.data.synthetic import ef
 from training.engine import fitted_weights
 from zoo import ZooError, registry
 from zoo import weights as store
-from zoo.files import read_toml
+from zoo.files import read_toml, sha256
 
 CARD = """
 name = "memory"
@@ -123,6 +125,27 @@ def test_the_card_has_the_published_values(cache, published):
     assert about.sha256 == fitted_weights.fingerprint(
         fitted_weights.load_data(recipe.load(str(published[1]))).splits["train"]
     )
+
+
+def test_failing_publish_changes_no_file(published, tmp_path, monkeypatch):
+    """The weights are saved before the error of the card is known. Without the error, the card describes the file."""
+    use(monkeypatch, CARD)
+    monkeypatch.setattr(publish, "HOME", tmp_path / "home")
+    card, weights = tmp_path / "home" / "cards" / "memory.toml", tmp_path / "home" / "pretrained" / "memory.ef.weights.h5"
+    card.parent.mkdir(parents=True)
+    weights.parent.mkdir()
+    card.write_text(CARD)
+    shutil.copytree(published[1].parent / "run", tmp_path / "run")
+    metrics = tmp_path / "run" / "metrics.json"
+    content = json.loads(metrics.read_text())
+    metrics.write_text(json.dumps({**content, "date": 1967}))
+    with pytest.raises(ZooError, match=r"memory\.toml: 'measured\.0\.date' is 1967"):
+        publish.publish("memory.ef", str(published[1]), [tmp_path / "run"])
+    assert files(tmp_path / "home") == [card.parent, card, weights.parent] and card.read_text() == CARD
+    metrics.write_text(json.dumps(content))
+    publish.publish("memory.ef", str(published[1]), [tmp_path / "run"])
+    assert files(tmp_path / "home") == [card.parent, card, weights.parent, weights]
+    assert read_toml(card.read_text(), "memory")["weights"]["ef"]["sha256"] == sha256(weights)
 
 
 def test_the_fingerprint_depends_on_images_and_labels_but_not_their_layout():
