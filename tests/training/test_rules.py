@@ -44,7 +44,7 @@ def train(kind, rule, repeat=1, epochs=2):
         generator.integers(0, 10, ROWS).astype("int32"),
     )
     classifier = zoo.load("linear")
-    trainer = kind(classifier, (), images, labels, BATCH, repeat=repeat, rule=rule)
+    trainer = kind(classifier, (), images, labels, BATCH, trainers.TrainerOptions(repeat, rule))
     trainer.prepare(None if rule else keras.optimizers.SGD(RATE), HalfSquare())
     history = trainer.fit(
         trainer.train_dataset(SEED, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=epochs, shuffle=False, verbose=0
@@ -74,7 +74,7 @@ def test_a_learning_rule_replaces_the_optimizer(kind, repeat):
 
 def test_repeat_shows_every_row_equally_often_in_every_epoch():
     images, labels = np.zeros((ROWS, 28, 28, 1), "uint8"), np.zeros(ROWS, "int32")
-    trainer = trainers.Trainer(zoo.load("linear"), (), images, labels, BATCH, repeat=3)
+    trainer = trainers.Trainer(zoo.load("linear"), (), images, labels, BATCH, trainers.TrainerOptions(3))
     order = trainer.order(1, 0)
     assert (trainer.images_per_epoch, trainer.steps) == (69, 9)
     for start in (0, ROWS, 2 * ROWS):  # all rows, each time in another order

@@ -98,6 +98,7 @@ class MirroredStrategy(Strategy):
         self._strategy = tf.distribute.MirroredStrategy(found[:devices])
 
     def scope(self) -> contextlib.AbstractContextManager:
+        """Return the context of TensorFlow's `MirroredStrategy`, in which all variables are mirrored on each device."""
         return self._strategy.scope()
 
 

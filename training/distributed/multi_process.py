@@ -73,6 +73,7 @@ class DataParallelStrategy(Strategy):
         self.replicas = len(names)
 
     def scope(self) -> contextlib.AbstractContextManager:
+        """Return the context of Keras' `DataParallel` distribution, in which all variables are replicated."""
         return self._distribution.scope()
 
 
@@ -98,6 +99,10 @@ class MultiProcessStrategy(DataParallelStrategy):
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
+        """Check that all processes have the same versions, and disconnect from them at the end.
+
+        After an error of its own, a process waits `SHUTDOWN_SECONDS` for the others to disconnect.
+        """
         packages = ("history-zoo", "keras", "jax", "numpy")
         try:
             with super().scope():
@@ -112,10 +117,12 @@ class MultiProcessStrategy(DataParallelStrategy):
         _shut_down()
 
     def local_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Return the rows of a global batch that this process feeds to its devices: an equal, contiguous share."""
         size = len(rows) // self.processes
         return rows[self.process_id * size : (self.process_id + 1) * size]
 
     def check_equal(self, facts: dict[str, Callable[[], Any]]) -> None:
+        """Compare the hashes of the values of all processes, as `Strategy` describes; the error names the hosts."""
         from jax.experimental.multihost_utils import process_allgather
 
         texts = [str(fact()) for fact in facts.values()]
@@ -129,6 +136,7 @@ class MultiProcessStrategy(DataParallelStrategy):
                 raise ZooError(f"{named} and process 0 ({hosts[0]}) do not have the same {fact}: {MUST_MATCH[fact]}")
 
     def broadcast(self, path: Path) -> None:
+        """Send a file of the chief to the same path of each other process, `BROADCAST_BYTES` at a time."""
         from jax.experimental.multihost_utils import broadcast_one_to_all
 
         content = np.fromfile(path, "uint8") if self.is_chief and path.exists() else np.empty(0, "uint8")
@@ -143,6 +151,7 @@ class MultiProcessStrategy(DataParallelStrategy):
                 np.concatenate(chunks).tofile(temporary)
 
     def should_stop(self, interrupted: bool, sync_point: int) -> bool:
+        """Return whether JAX has agreed with all processes to stop after this step, on a signal to any of them."""
         from jax.experimental.multihost_utils import reached_preemption_sync_point
 
         if interrupted and not self._stop_requested:

@@ -16,6 +16,7 @@ from training.engine import checkpoint, fused_steps, mixed_precision, prepared_d
 from training.engine.callbacks import TrainingRun
 from training.engine.freezing import GradualUnfreezing
 from training.engine.prepared_data import PreparedData
+from training.engine.trainer import TrainerOptions
 from training.recipe import Recipe
 from training.recipe import load as load_recipe
 from zoo import registry
@@ -182,8 +183,8 @@ def _build_trainer(
     for layer in augmentation:
         if hasattr(layer, "adapt"):
             layer.adapt(train.images, len(train) / batch_size)
-    options = {"repeat": recipe.data.repeat, "balance": recipe.data.balance, "rule": rule, "strategy": strategy}
-    return fused_steps.make(classifier, augmentation, train.images, train.labels, batch_size, **options)
+    options = TrainerOptions(recipe.data.repeat, rule, recipe.data.balance, strategy)
+    return fused_steps.make(classifier, augmentation, train.images, train.labels, batch_size, options)
 
 
 def _compile(trainer: "Trainer", recipe: Recipe, card: "Card", new_layers: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from training.engine import input_pipeline
-from training.engine.trainer import Trainer
+from training.engine.trainer import Trainer, TrainerOptions
 from zoo.analysis import arithmetic
 from zoo.layers import traits
 from zoo.types import Tensor
@@ -29,30 +29,19 @@ class ResidentTrainer(Trainer):
     """Train with resident uint8 data and many steps in one graph. The dataset for `fit` holds row numbers, not images.
 
     Keras' own training step runs in a loop inside the graph, so losses, metrics, optimizers and callbacks work as usual.
-    Only the overhead between Python and the graph is paid once for many steps. It runs on one device.
+    Only the overhead between Python and the graph is paid once for many steps. It runs on one device. It takes the
+    arguments of `Trainer`.
     """
 
-    def __init__(
-        self,
-        classifier: "Classifier",
-        augmentation: Iterable[keras.layers.Layer],
-        images: np.ndarray,
-        labels: np.ndarray,
-        batch_size: int,
-        **options: Any,
-    ) -> None:
-        super().__init__(classifier, augmentation, *self.to_device(images, labels), batch_size, **options)
-        macs = max(1, arithmetic.totals(arithmetic.table(classifier))["macs"]) * self.batch_size
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        macs = max(1, arithmetic.totals(arithmetic.table(self.classifier))["macs"]) * self.batch_size
         self.steps_per_element = max(1, min(self.steps, FUSED_STEPS, FUSED_MACS // macs))
         if self.steps_per_element > 1:
             self.description = f"{self.steps_per_element} steps per graph"
 
-    @staticmethod
-    def to_device(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return images and labels as arrays of the backend, in the memory of the device."""
-        raise NotImplementedError
-
     def first_nonfinite_step(self, status: Any, before: int, after: int) -> int | None:
+        """Return the first step whose loss is not finite, as `Trainer` does, from the number that the graph returns."""
         return before + int(status) if int(status) else None
 
 
@@ -61,6 +50,7 @@ class TensorFlowResidentTrainer(ResidentTrainer):
 
     @staticmethod
     def to_device(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return images and labels as TensorFlow tensors in the memory of the device."""
         import tensorflow as tf
 
         return tf.constant(images), tf.constant(labels)
@@ -72,6 +62,7 @@ class TensorFlowResidentTrainer(ResidentTrainer):
         epochs: int = 1,
         unfreezing: Any = None,
     ) -> None:
+        """Compile the model as `Trainer` does. XLA compiles the step or the update of the weights if that is faster."""
         import tensorflow as tf
 
         super().prepare(optimizer, loss, epochs, unfreezing)
@@ -87,6 +78,7 @@ class TensorFlowResidentTrainer(ResidentTrainer):
             self.optimizer.apply = _compiled_update(self.optimizer.apply)
 
     def train_dataset(self, seed: int, epoch: int, step: int = 0) -> Any:
+        """Return the rows of each epoch in its order as a `tf.data.Dataset`, `steps_per_element` batches per element."""
         import tensorflow as tf
 
         def elements(number):
@@ -100,9 +92,11 @@ class TensorFlowResidentTrainer(ResidentTrainer):
         return input_pipeline.without_autotuning(tf.data.Dataset.range(epoch, tf.int64.max).flat_map(elements))
 
     def loss_status(self, logs: dict) -> Any:
+        """Return the first step of the graph whose loss is not finite, from 1, or 0, as a tensor."""
         return self._nonfinite_step.read_value()
 
     def train_step(self, order: Any) -> dict:
+        """Take one step for each batch of an element of `train_dataset`, in a loop inside the graph."""
         import tensorflow as tf
 
         images, labels = self._data
@@ -127,6 +121,7 @@ class JaxResidentTrainer(ResidentTrainer):
 
     @staticmethod
     def to_device(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return images and labels as JAX arrays in the memory of the device."""
         import jax
 
         return jax.device_put(np.asarray(images)), jax.device_put(np.asarray(labels))  # they may be memory-mapped
@@ -155,6 +150,7 @@ class JaxResidentTrainer(ResidentTrainer):
         self.train_function = train
 
     def loss_status(self, logs: dict) -> Any:
+        """Return the first step of the graph whose loss is not finite, from 1, or 0, as an array."""
         return self._nonfinite_step
 
     def _steps(self, state, element, images, labels):
@@ -202,7 +198,7 @@ def make(
     images: np.ndarray,
     labels: np.ndarray,
     batch_size: int,
-    **options: Any,
+    options: TrainerOptions | None = None,
 ) -> Trainer:
     """Return the fastest trainer for a classifier, its data and the Keras backend: a resident one where possible.
 
@@ -212,15 +208,15 @@ def make(
         images: (rows, height, width, channels) uint8 array.
         labels: (rows,) int array.
         batch_size: images per step.
-        **options: fields of `training.engine.trainer.TrainerOptions`.
+        options: as for `Trainer`.
     """
-    kind, strategy = Trainer, options.get("strategy")
-    if (strategy is None or strategy.replicas == 1) and images.nbytes <= RESIDENT_BYTES:
+    kind, options = Trainer, options or TrainerOptions()
+    if options.strategy.replicas == 1 and images.nbytes <= RESIDENT_BYTES:
         if keras.backend.backend() == "tensorflow":
             kind = TensorFlowResidentTrainer
-        elif keras.backend.backend() == "jax" and options.get("rule") is None and _can_loop(classifier, augmentation):
+        elif keras.backend.backend() == "jax" and options.rule is None and _can_loop(classifier, augmentation):
             kind = JaxResidentTrainer
-    return kind(classifier, augmentation, images, labels, batch_size, **options)
+    return kind(classifier, augmentation, images, labels, batch_size, options)
 
 
 def _can_loop(classifier, augmentation):

@@ -48,7 +48,7 @@ class Trainer(keras.Model):
         images: (rows, height, width, channels) uint8 array, larger than the classifier's input if the augmentation crops.
         labels: (rows,) int array.
         batch_size: images per step. The last step of an epoch takes the remaining ones.
-        **options: fields of `TrainerOptions`.
+        options: how to sample the data, and the learning rule. Default: `TrainerOptions()`.
     """
 
     description = "one step at a time"
@@ -61,10 +61,10 @@ class Trainer(keras.Model):
         images: np.ndarray,
         labels: np.ndarray,
         batch_size: int,
-        **options: Any,
+        options: TrainerOptions | None = None,
     ) -> None:
         super().__init__(name=f"{classifier.name}-trainer")
-        options = TrainerOptions(**options)
+        options = options or TrainerOptions()
         self.classifier = classifier
         self.augmentation = list(augmentation)
         self.batch_size = batch_size
@@ -75,9 +75,14 @@ class Trainer(keras.Model):
         self.strategy = options.strategy
         self.unfreezing = None
         self._loss_is_mean = True
-        self._data = images, labels
+        self._data = self.to_device(images, labels)
         self._rows_of_class = [np.flatnonzero(np.asarray(labels) == label) for label in np.unique(labels)]
         self._cached_order = functools.lru_cache(2)(self.order)
+
+    @staticmethod
+    def to_device(images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
+        """Return images and labels as the steps read them: unchanged, unless a subclass copies them to the device."""
+        return images, labels
 
     @property
     def images_per_epoch(self) -> int:

@@ -17,6 +17,7 @@ from rich.table import Table
 from training import report
 from training.data.synthetic import digits04
 from training.engine import fused_steps
+from training.engine.trainer import TrainerOptions
 from zoo import console, registry, rules
 from zoo.files import atomic
 
@@ -71,7 +72,7 @@ def trained_networks(seeds: Iterable[int]) -> Iterator[Callable[[np.ndarray], np
     images = np.stack([digits04.draw(digit) for digit in range(5)])
     no_labels = np.zeros(5, "int32")
     rule = rules.get(card.rule.model_dump())
-    trainer = fused_steps.make(classifier, (), images, no_labels, batch_size=5, repeat=TURNS, rule=rule)
+    trainer = fused_steps.make(classifier, (), images, no_labels, 5, TrainerOptions(TURNS, rule))
     trainer.prepare(None, keras.losses.deserialize(card.loss.model_dump()))
     top = keras.Model(network.input, network.get_layer("flatten").output)
     initial = network.get_weights()

@@ -35,7 +35,7 @@ def train(strategy, name, until, since=None):
     with strategy.scope():
         classifier = zoo.load("lenet5-modern")
         classifier.set_weights(start)
-        learner = trainer.Trainer(classifier, (), *samples, 8, strategy=strategy)
+        learner = trainer.Trainer(classifier, (), *samples, 8, trainer.TrainerOptions(strategy=strategy))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         learner.prepare(keras.optimizers.SGD(0.05, momentum=0.9), loss)
         state = [*learner.variables, *learner.metrics_variables, *learner.optimizer.variables]

@@ -28,7 +28,7 @@ def test_a_run_memorizes_every_image_once(kind, epochs):
     known, asked = Samples(images[:43], labels[:43]), Samples(images[43:], labels[43:])
     net = zoo.build("nearest-neighbor", capacity=43)
     classifier = registry.wrap(net, zoo.card("nearest-neighbor"), range(10))
-    trainer = kind(classifier, (), known.images, known.labels, 8, rule=rules.Memorize())
+    trainer = kind(classifier, (), known.images, known.labels, 8, trainers.TrainerOptions(rule=rules.Memorize()))
     trainer.prepare(None, zoo.losses.MulticlassHinge())
     history = trainer.fit(
         trainer.train_dataset(1, 0), steps_per_epoch=trainer.steps_per_epoch, epochs=epochs, shuffle=False, verbose=0

@@ -234,7 +234,9 @@ def test_pretrained_layers_are_frozen_and_then_updated_at_a_share_of_the_rate(ki
 
 def test_balanced_sampling_shows_all_classes_equally_often():
     labels = np.repeat([0, 1, 2], [40, 7, 3])
-    trainer = trainers.Trainer(zoo.load("linear"), (), np.zeros((50, 28, 28, 1), "uint8"), labels, 8, balance=True)
+    trainer = trainers.Trainer(
+        zoo.load("linear"), (), np.zeros((50, 28, 28, 1), "uint8"), labels, 8, trainers.TrainerOptions(balance=True)
+    )
     for epoch in range(3):
         order = trainer.order(SEED, epoch)
         assert len(order) == 50
@@ -274,7 +276,9 @@ def test_on_jax_models_that_a_loop_slows_down_are_trained_one_step_at_a_time(sam
     assert type(resident.make(zoo.load("lenet5-modern"), (), *samples, BATCH)) is trainers.Trainer
     assert type(resident.make(zoo.load("linear"), layers, *samples, BATCH)) is trainers.Trainer
     rule = rules.AlphaLMS(0.1)
-    assert type(resident.make(zoo.load("linear"), (), *samples, BATCH, rule=rule)) is trainers.Trainer
+    assert (
+        type(resident.make(zoo.load("linear"), (), *samples, BATCH, trainers.TrainerOptions(rule=rule))) is trainers.Trainer
+    )
 
 
 def test_memory_mapped_images_are_copied_to_the_device(samples, tmp_path):

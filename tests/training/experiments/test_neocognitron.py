@@ -13,6 +13,7 @@ from exporters import to_onnx
 from training import recipe
 from training.data.synthetic import digits04
 from training.engine import fused_steps
+from training.engine.trainer import TrainerOptions
 from training.experiments import neocognitron as experiment
 from zoo import registry, rules
 
@@ -126,7 +127,7 @@ def test_the_first_connections_must_be_small(start, planes):
         layer.a.assign(layer.a * (start / layer.start))
     images = np.stack([digits04.draw(digit) for digit in range(5)])
     rule = rules.get(card.rule.model_dump())
-    trainer = fused_steps.make(classifier, (), images, np.zeros(5, "int32"), batch_size=5, repeat=20, rule=rule)
+    trainer = fused_steps.make(classifier, (), images, np.zeros(5, "int32"), 5, TrainerOptions(20, rule))
     trainer.prepare(None, keras.losses.deserialize(card.loss.model_dump()))
     trainer.fit(trainer.train_dataset(0, 0), steps_per_epoch=trainer.steps_per_epoch, shuffle=False, verbose=0)
     top = keras.Model(net.input, net.get_layer("flatten").output)
