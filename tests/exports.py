@@ -10,7 +10,8 @@ import keras
 
 import exporters
 import zoo
-from exporters import parity
+from exporters import parity, source
+from exporters.onnx import convert, files
 from zoo import registry
 
 # The graph of a relative of AlexNet is that of alexnet but for its first layers. At an input of 67 pixels (64 where the net
@@ -40,7 +41,7 @@ def write(name, classifier, folder):
     Args:
         name: of the classifier.
         classifier: what `load` returned.
-        folder: `pathlib.Path` of a folder that all processes of a test run share.
+        folder: the fixture `shared_folder`.
     """
     made, report = folder / name, folder / name / "report.json"
     with locked(folder / f"{name}.lock"):
@@ -52,6 +53,23 @@ def write(name, classifier, folder):
             os.replace(part, report)
     stored = json.loads(report.read_text())
     return made / "model.onnx", parity.Report(**{key: _tuple(value) for key, value in stored.items()})
+
+
+def graph(name, folder):
+    """Return the float32 graph of a classifier as `onnx_ir.Model`. It is read from the file that `write` has made, if any.
+
+    Args:
+        name: of the classifier.
+        folder: the fixture `shared_folder`.
+    """
+    path = folder / name / "model.onnx"
+    with locked(folder / f"{name}.lock"):
+        if not path.exists():
+            path = path.with_name("converted.onnx")  # without the comparison with the model, which takes longer than this
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            files.save(convert.convert(source.find(load(name))), path)
+    return files.load(path)
 
 
 def _tuple(value):

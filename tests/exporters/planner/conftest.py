@@ -8,9 +8,9 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-import zoo
-from exporters import source, targets
-from exporters.onnx import convert, half
+import exports
+from exporters import targets
+from exporters.onnx import half
 from exporters.quantization import insert
 
 
@@ -20,13 +20,13 @@ def board():
     return functools.partial(dataclasses.replace, targets.target("nano"))
 
 
-@pytest.fixture(scope="session")
-def exported():
-    """Return a function: name of a model and precision -> its graph; the last models are exported once."""
+@pytest.fixture(scope="module")
+def exported(shared_folder):
+    """Return a function: name of a model and precision -> its graph. The last models are read once a module."""
 
-    @functools.lru_cache(4)  # AlexNet has 244 MB
+    @functools.lru_cache(2)  # AlexNet has 244 MB
     def full(name):
-        return convert.convert(source.find(zoo.load(name)))
+        return exports.graph(name, shared_folder)
 
     def graph(name, precision="fp32"):
         if precision == "fp16":

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 import exports
 import zoo
 from exporters import samples, source
-from exporters.onnx import convert, files, half
+from exporters.onnx import convert, files, half, metadata
 from exporters.quantization import calibrate, insert
 from exporters.tensorrt import rtx
 from zoo.errors import ZooError
@@ -43,16 +43,15 @@ def nets():
 
 
 @pytest.fixture(scope="module", params=nets())
-def built(request, tmp_path_factory):
+def built(request, shared_folder, tmp_path_factory):
     """The graphs of a model and what the builder made of them: dict of precision -> (`onnx_ir.Model`, `rtx.Check`)."""
     name, batch = request.param
-    found = source.find(exports.load(name))
     path = tmp_path_factory.mktemp("rtx") / "model.onnx"
-    full = convert.convert(found)
-    images = samples.shipped(found.classifier.image_spec)[:8]
+    full = exports.graph(name, shared_folder)
+    images = samples.shipped(metadata.find(full)["picture"])[:8]
     ranges = calibrate.ranges(full, insert.tensors(full), images, "minmax")
     if batch:
-        full = convert.convert(found, batch=batch)
+        full = convert.convert(source.find(exports.load(name)), batch=batch)
     graphs = {"fp32": full, "int8": insert.quantize(full, ranges)}
     if name != TOO_LARGE:
         graphs["fp16"] = half.to_half(full)
