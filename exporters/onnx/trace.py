@@ -18,7 +18,7 @@ import tensorflow as tf
 import tf2onnx
 
 from exporters.choices import Runtime
-from exporters.onnx import lowering
+from exporters.onnx import lowering, transposes
 from exporters.onnx.activations import layer_paths
 from exporters.onnx.graph.edit import LAYER, WEIGHT
 from exporters.onnx.graph.names import LAYER_OF_NODE
@@ -63,7 +63,7 @@ def trace(
         with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
             return model(inputs, training=False)
 
-    with lowering.lowered(model, runtime), _layer_scopes(model, results):
+    with lowering.lowered(model, runtime), _layer_scopes(model, results), transposes.right_shapes():
         try:
             function = tf.function(forward, input_signature=specs)
             captured = {inner.name: outer for outer, inner in function.get_concrete_function().graph.captures}

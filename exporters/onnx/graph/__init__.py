@@ -1,5 +1,6 @@
 """Graph simplification: from tf2onnx's output to the graph that an engineer would draw by hand."""
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -15,9 +16,12 @@ from exporters.onnx.graph import (
     lrn,
     names,
     operators,
+    shapes,
     transpose_sinking,
 )
 from exporters.onnx.graph.edit import WEIGHT, constant
+
+log = logging.getLogger(__name__)
 
 # A rule takes a node, rewrites the graph around it if it applies, and returns whether it did. The rules are tried on each
 # node in this order, and repeatedly until none applies.
@@ -49,7 +53,12 @@ RULES = (
 )
 # In a second phase, scales and offsets that the preceding product could not take move to the following one.
 SINKING_RULES = (affine.fold_into_consumer, affine_sinking.fuse, affine_sinking.sink, operators.fuse_pad)
-FINAL_RULES = (layout.transpose_to_reshape, constants.fuse_reshapes, constants.drop_default_attributes)
+FINAL_RULES = (
+    layout.transpose_to_reshape,
+    constants.fuse_reshapes,
+    constants.drop_default_attributes,
+    operators.add_gemm_bias,
+)
 # Normalization across channels: one operator for most runtimes, but LRN is slow in onnxruntime.
 NORMALIZATION_RULE = {Runtime.TENSORRT: lrn.groups_to_batch, Runtime.ONNXRUNTIME: lrn.lrn_to_convolution}
 MAX_ROUNDS = 100
@@ -57,6 +66,8 @@ MAX_ROUNDS = 100
 
 def simplify(model: ir.Model, runtime: str = Runtime.TENSORRT) -> None:
     """Simplify a graph in place, without changing what it computes or the names of its inputs and outputs.
+
+    A rule that fails is undone and logged as a warning; the graph keeps what the rule would have simplified.
 
     Args:
         model: model to simplify.
@@ -75,17 +86,51 @@ def simplify(model: ir.Model, runtime: str = Runtime.TENSORRT) -> None:
 
 
 def _apply_until_stable(model: ir.Model, rules: tuple[Callable[[ir.Node], bool], ...]) -> None:
+    failed = set()  # (name of a rule, name of the first output of the node on which it failed)
     for _ in range(MAX_ROUNDS):
-        common.ShapeInferencePass()(model)
-        applied = False
-        for node in list(model.graph):
-            # A rule may remove later nodes. Nodes that it inserts are visited in the next round.
-            if node.graph is not None and any(rule(node) for rule in rules):
-                applied = True
+        shapes.infer(model)
+        before = model.graph.clone()
+        while (applied := _apply_to_each_node(model, rules, failed)) is None:  # a rule failed
+            model.graph, before = before, before.clone()
         common.RemoveUnusedNodesPass()(model)
         if not applied:
             return
     raise RuntimeError(f"the simplification rules still apply after {MAX_ROUNDS} rounds")
+
+
+def _apply_to_each_node(model, rules, failed):
+    """Apply the first rule that applies to each node of a graph.
+
+    Args:
+        model: `onnx_ir.Model`, changed in place.
+        rules: rules to try, in this order.
+        failed: set of (rule, value) to skip. A rule that fails is added and logged.
+
+    Returns:
+        Whether a rule applied, or None if one failed; it may have left the graph half changed.
+    """
+    applied = False
+    for node in list(model.graph):
+        for rule in rules:
+            # A rule may remove later nodes. Nodes that it inserts are visited in the next round.
+            if node.graph is None:
+                break
+            attempt = f"{rule.__module__.rpartition('.')[2]}.{rule.__name__}", node.outputs[0].name
+            if attempt in failed:
+                continue
+            try:
+                if rule(node):
+                    applied = True
+                    break
+            except Exception as error:  # the rule met a graph that it was not written for
+                failed.add(attempt)
+                log.warning(
+                    "the graph is written without one simplification: rule %s failed at %s %s with %s: %s. "
+                    "This is a bug of the zoo; please report it",
+                    attempt[0], node.op_type, attempt[1], type(error).__name__, error,
+                )  # fmt: skip
+                return None
+    return applied
 
 
 def _sort_topologically(graph):

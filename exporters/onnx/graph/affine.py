@@ -93,6 +93,12 @@ def per_channel(array: np.ndarray, axes: int, channels: int) -> np.ndarray | Non
     return expanded.reshape(channels)
 
 
+def channel_count(value: ir.Value) -> int | None:
+    """Return the size of axis 1 of a value, or None if it is unknown."""
+    sizes = dims(value)
+    return sizes[1] if sizes and len(sizes) > 1 else None
+
+
 def _weights(node):
     """Return (kernel, bias) of a Conv or Gemm as arrays, bias None if absent; None if they are not constant."""
     kernel = constant(node.inputs[1])
@@ -235,9 +241,8 @@ def pool_to_convolution(node: ir.Node) -> bool:
     pool = producer_of_type(scale[0], "AveragePool")
     if not pool or not has_single_reader(scale[0]) or not has_single_reader(offset[0]):
         return False
-    if set(pool.attributes) - {"kernel_shape", "strides"}:
+    if set(pool.attributes) - {"kernel_shape", "strides"} or not (channels := channel_count(pool.inputs[0])):
         return False
-    channels = dims(pool.inputs[0])[1]
     window = list(attribute(pool, "kernel_shape"))
     factor, bias = (per_channel(array, rank(scale[0]), channels) for array in (scale[1], offset[1]))
     if factor is None or bias is None:

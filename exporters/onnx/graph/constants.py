@@ -1,6 +1,7 @@
 """Constant folding, elimination of identities, and constant shapes in place of shapes computed from the batch size."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -41,14 +42,14 @@ def fold(node: ir.Node) -> bool:
         return False
     weights = {value.meta[WEIGHT] for value in node.inputs if value is not None and WEIGHT in value.meta}
     weight = weights.pop() if len(weights) == 1 else None
-    arrays = _evaluate(node, [value and constant(value) for value in node.inputs])
+    arrays = evaluate(node, [value and constant(value) for value in node.inputs])
     for value, array in zip(node.outputs, arrays, strict=True):
         result = new_constant(node.graph, np.asarray(array), weight)
         ir.convenience.replace_all_uses_with(value, result)
     return True
 
 
-def _evaluate(node, arrays):
+def evaluate(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> Sequence[np.ndarray]:
     """Return the outputs of a node for the given input arrays, None for an omitted input. A Transpose returns a view."""
     if node.op_type == "Transpose":
         return [arrays[0].transpose(attribute(node, "perm"))]
@@ -68,30 +69,12 @@ def _evaluate(node, arrays):
 
 def fold_batch_shape(node: ir.Node) -> bool:
     """Replace the target shape of a Reshape that is computed from the batch size by the constant (-1, ...)."""
-    if node.op_type != "Reshape" or constant(node.inputs[1]) is not None:
+    sizes = dims(node.outputs[0]) if node.op_type == "Reshape" and constant(node.inputs[1]) is None else None
+    if not sizes or None in sizes[1:] or 0 in sizes:  # only one size of a Reshape can be inferred, and 0 would copy one
         return False
-    one, other = (_evaluate_for_batch(node.inputs[1], batch) for batch in (2, 3))
-    if one is None or (one[1:] != other[1:]).any() or one[0] not in (2, -1) or other[0] not in (3, -1):
-        return False
-    if (one[1:] == -1).any():  # only one size of a Reshape can be inferred, and the batch needs it
-        return False
-    shape = new_constant(node.graph, np.array([-1, *one[1:]], "int64"))
-    replace(node, "Reshape", [node.inputs[0], shape], attributes(node))
+    shape = [-1 if sizes[0] is None else sizes[0], *sizes[1:]]
+    replace(node, "Reshape", [node.inputs[0], new_constant(node.graph, np.array(shape, "int64"))], attributes(node))
     return True
-
-
-def _evaluate_for_batch(value, batch):
-    """Return a value for a given batch size, or None if it depends on more than shapes and constants."""
-    node = value.producer()
-    if constant(value) is not None or node is None:
-        return constant(value)
-    if node.op_type == "Shape":
-        sizes = dims(node.inputs[0])
-        if not sizes or None in sizes[1:]:
-            return None
-        return np.array([sizes[0] or batch, *sizes[1:]])[attribute(node, "start", 0) : attribute(node, "end")]
-    arrays = [_evaluate_for_batch(each, batch) for each in node.inputs]
-    return None if any(array is None for array in arrays) else np.asarray(_evaluate(node, arrays)[value.index()])
 
 
 def fuse_reshapes(node: ir.Node) -> bool:

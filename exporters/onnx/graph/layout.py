@@ -153,7 +153,7 @@ def fuse_transpose_into_dense(node: ir.Node) -> bool:
     if not transpose or kernel is None or kernel.ndim != 2 or attribute(node, "transB", 0):
         return False
     sizes = dims(transpose.inputs[0])
-    if None in sizes[1:] or math.prod(sizes[1:]) != len(kernel) or rank(node.inputs[0]) != 2:
+    if not sizes or None in sizes[1:] or math.prod(sizes[1:]) != len(kernel) or rank(node.inputs[0]) != 2:
         return False
     rows = np.arange(len(kernel)).reshape([sizes[axis] for axis in to_channels_last(len(sizes))[1:]])
     permuted = kernel[np.moveaxis(rows, -1, 0).ravel()]

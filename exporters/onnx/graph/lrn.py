@@ -23,7 +23,7 @@ def groups_to_batch(node: ir.Node) -> bool:
     moves no data, and LRN cannot mix channels of different groups.
     """
     groups, sizes = _group_count(node), dims(node.inputs[0]) if node.op_type == "LRN" else None
-    if groups == 1 or not sizes:
+    if groups == 1 or not sizes or None in sizes[1:]:
         return False
     _, channels, height, width = sizes
     shapes = [np.array([-1, count, height, width], "int64") for count in (channels // groups, channels)]
@@ -37,7 +37,8 @@ def groups_to_batch(node: ir.Node) -> bool:
 
 def lrn_to_convolution(node: ir.Node) -> bool:
     """Replace an LRN by a convolution of the squares with a band matrix and a power, twice as fast in onnxruntime."""
-    if node.op_type != "LRN" or not (sizes := dims(node.inputs[0])) or node.inputs[0].dtype not in FLOATS:
+    sizes = dims(node.inputs[0]) if node.op_type == "LRN" and node.inputs[0].dtype in FLOATS else None
+    if not sizes or sizes[1] is None:
         return False
     source, groups, size = node.inputs[0], _group_count(node), attribute(node, "size")
     channel = np.arange(sizes[1] // groups)

@@ -18,6 +18,7 @@ from exporters.onnx.graph.edit import (
     replace,
 )
 
+GEMM_BIAS_OPTIONAL = 11  # opset from which a Gemm may have no bias
 REDUCTION_AXES_AS_INPUT = 18  # opset from which ReduceMean and ReduceSumSquare take their axes as an input
 
 
@@ -27,6 +28,15 @@ def matmul_to_gemm(node: ir.Node) -> bool:
     if matrix is None or matrix.ndim != 2 or matrix.dtype.kind != "f" or rank(node.inputs[0]) != 2:
         return False
     replace(node, "Gemm", node.inputs)
+    return True
+
+
+def add_gemm_bias(node: ir.Node) -> bool:
+    """Give a Gemm without a bias one of zeros before opset 11, where the bias is required."""
+    if node.op_type != "Gemm" or len(node.inputs) > 2 or node.graph.opset_imports[""] >= GEMM_BIAS_OPTIONAL:
+        return False
+    zero = new_constant(node.graph, np.zeros(1, node.inputs[1].dtype.numpy()))
+    replace(node, "Gemm", [*node.inputs, zero], attributes(node))
     return True
 
 

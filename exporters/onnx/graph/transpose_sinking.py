@@ -44,12 +44,13 @@ def sink(node: ir.Node) -> bool:
 
 
 def _sink_below_elementwise(node):
-    axes = next(rank(value) for value in node.inputs if channels_last_transpose(value))
+    axes = next(len(permutation(each)) for each in map(channels_last_transpose, node.inputs) if each)
     inputs = []
     for value in node.inputs:
         array = constant(value)
-        if channels_last_transpose(value) and rank(value) == axes:
-            inputs.append(channels_last_transpose(value).inputs[0])
+        transpose = channels_last_transpose(value)
+        if transpose and len(permutation(transpose)) == axes:
+            inputs.append(transpose.inputs[0])
         elif (
             value is None
             or (array is not None and (array.ndim == 0 or node.op_type == "Clip"))
@@ -100,20 +101,21 @@ def _sink_below_softmax(node):
 
 def _sink_below_pad(node):
     pads = constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    axes = rank(node.inputs[0])
+    transpose = channels_last_transpose(node.inputs[0])
+    axes = len(permutation(transpose)) if transpose else 0
     if pads is None or len(pads) != 2 * axes or len(node.inputs) > 3:  # the fourth input selects axes
         return False
     permuted = np.concatenate([half[list(to_channels_first(axes))] for half in (pads[:axes], pads[axes:])])
-    source = channels_last_transpose(node.inputs[0]).inputs[0]
+    source = transpose.inputs[0]
     inputs = [source, new_constant(node.graph, permuted), *node.inputs[2:]]
     return _replace_with_transpose_after(node, inputs, attributes(node), axes)
 
 
 def _sink_below_concat(node):
-    axes = rank(node.outputs[0])
     transposes = [channels_last_transpose(value) for value in node.inputs]
     if not all(transposes):
         return False
+    axes = len(permutation(transposes[0]))
     axis = to_channels_last(axes)[attribute(node, "axis") % axes]
     return _replace_with_transpose_after(node, [each.inputs[0] for each in transposes], {"axis": axis}, axes)
 

@@ -25,8 +25,14 @@ def test_dead_nodes_and_identities_are_eliminated(simplify):
 CASES = {  # name: (opset, remaining operators, graph)
     "shape_with_an_inferred_size": (
         13,
-        ["Shape", "Slice", "Concat", "Reshape"],
+        ["Reshape"],
         """(float[N,3,2,4] x) => (float[N,24] y) <int64[1] z = {0}, int64[1] o = {1}, int64[1] k = {-1}> {
+        s = Shape(x)  b = Slice(s, z, o)  t = Concat <axis = 0> (b, k)  y = Reshape(x, t) }""",
+    ),
+    "shape_with_two_free_sizes": (
+        13,
+        ["Shape", "Slice", "Concat", "Reshape"],
+        """(float[N,M,4] x) => (float[N,M,2,2] y) <int64[1] z = {0}, int64[1] o = {2}, int64[2] k = {2,2}> {
         s = Shape(x)  b = Slice(s, z, o)  t = Concat <axis = 0> (b, k)  y = Reshape(x, t) }""",
     ),
     "shape_of_some_axes": (

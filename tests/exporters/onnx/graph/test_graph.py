@@ -1,0 +1,65 @@
+"""The loop that applies the rules, and rules that fail."""
+
+import logging
+
+import onnx_ir as ir
+import pytest
+
+from exporters.onnx import graph
+from exporters.onnx.graph.edit import attributes, constant, insert, new_constant, replace
+
+NET = """(float[N,4] x) => (float[N,4] y) <float one = {1}, float two = {2}> {
+    i = Identity(x)  e = Exp(i)  m = Mul(e, one)  y = Add(m, two) }"""
+
+
+def half_done(node):
+    """Change the input, an attribute and the constants of a Exp, then fail."""
+    if node.op_type != "Exp":
+        return False
+    doubled = insert(node, "Add", [node.inputs[0], node.inputs[0]])
+    node.replace_input_with(0, doubled)
+    new_constant(node.graph, constant(next(iter(node.graph.initializers.values()))) * 3)
+    return node.outputs[0].shape[7] == 1  # IndexError
+
+
+def test_a_rule_that_fails_is_undone_and_logged(simplify, monkeypatch, caplog):
+    monkeypatch.setattr(graph, "RULES", (half_done, *graph.RULES))
+    with caplog.at_level(logging.WARNING):
+        operators, result = simplify(NET)
+    assert operators == ["Exp", "Add"]  # the other rules applied
+    assert len(result.initializers) == 1
+    (record,) = {record.getMessage() for record in caplog.records if record.name == "exporters.onnx.graph"}
+    assert "rule test_graph.half_done failed at Exp e with IndexError" in record and "report it" in record
+
+
+def test_a_rule_that_fails_at_one_node_applies_at_the_others(simplify, monkeypatch, caplog):
+    def negation(node):
+        if node.op_type != "Neg":
+            return False
+        replace(node, "Sub", [new_constant(node.graph, constant(node.graph.initializers["zero"])), node.inputs[0]])
+        if node.outputs[0].name == "b":
+            raise ValueError("not this one")
+        return True
+
+    monkeypatch.setattr(graph, "RULES", (negation,))
+    operators, _ = simplify(
+        "(float[N,4] x) => (float[N,4] y) <float zero = {0}> { a = Neg(x)  b = Neg(a)  c = Exp(b)  y = Neg(c) }"
+    )
+    assert operators == ["Sub", "Neg", "Exp", "Sub"]
+    assert "test_graph.negation failed at Neg b with ValueError: not this one" in caplog.text
+
+
+def test_the_user_sees_the_warning(parse, monkeypatch, capfd):
+    monkeypatch.setattr(graph, "RULES", (half_done,))
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    graph.simplify(ir.from_proto(parse(NET)))
+    assert "rule test_graph.half_done failed" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("opset", "operators"), [(9, ["Gemm"]), (10, ["Gemm"]), (11, ["Gemm"])], ids=lambda value: str(value)
+)
+def test_a_gemm_has_the_bias_that_old_operator_sets_require(opset, operators, simplify):
+    found, result = simplify("(float[N,4] x) => (float[N,2] y) <float[4,2] w> { y = MatMul(x, w) }", opset)
+    assert found == operators and len(result.node(0).inputs) == (3 if opset < 11 else 2)
+    assert attributes(result.node(0)) == {}
