@@ -176,15 +176,10 @@ def on_jax(options):
     return {**about, "peak": peak(multiply, side, gpu)}, steps
 
 
-def on_torch(options, band):
+def torch_alexnet(options, band):
     """Return AlexNet as PyTorch's users write it; with `band`, normalized by a product with a band matrix of ones."""
     import torch
     from torch import nn
-
-    gpu = torch.cuda.is_available()
-    device = "cuda" if gpu else "cpu"
-    torch.backends.cudnn.benchmark = True
-    torch.set_float32_matmul_precision("high")
 
     class Band(nn.Module):
         def __init__(self, maps):
@@ -214,8 +209,21 @@ def on_torch(options, band):
     )
     features = below(torch.zeros(1, 3, options.size, options.size)).shape[1]
     top = (nn.Linear(features, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout())
-    net = nn.Sequential(*below, *top, nn.Linear(4096, options.classes)).to(device, memory_format=torch.channels_last)
+    net = nn.Sequential(*below, *top, nn.Linear(4096, options.classes))
     assert (options.size, options.classes) != (227, 1000) or sum(each.numel() for each in net.parameters()) == 60_965_224
+    return net
+
+
+def on_torch(options, band):
+    """Return training steps of AlexNet in PyTorch; see `torch_alexnet` for `band`."""
+    import torch
+    from torch import nn
+
+    gpu = torch.cuda.is_available()
+    device = "cuda" if gpu else "cpu"
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+    net = torch_alexnet(options, band).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), RATE, MOMENTUM, weight_decay=DECAY, fused=True)
     criterion = nn.CrossEntropyLoss()
     images, labels = samples(options)
