@@ -1,11 +1,13 @@
 """The options of the exporters. Each is declared once, for the command line and for Python.
 
 The commands show the fields of these dataclasses as options (`zoo.console.option_groups`); `exporters.to_onnx`,
-`exporters.to_tensorrt` and `exporters.quantize` take them as keyword arguments.
+`exporters.to_tensorrt` and `exporters.quantize` take them as keyword arguments, whose types for Python callers are in the
+`Keywords` classes below each dataclass.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, NewType, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NewType, Self, TypedDict, TypeVar
 
 import typer
 
@@ -13,6 +15,12 @@ from exporters import targets
 from exporters.choices import DEFAULT_METHOD, Layout, Method, Pixels, Runtime, Scores
 from exporters.precision import Precision
 from zoo.errors import ZooError, did_you_mean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import keras
+    import numpy as np
 
 YesNo = NewType("YesNo", bool)
 Batches = NewType("Batches", tuple)
@@ -148,6 +156,19 @@ class ExportOptions(TargetOptions):
         return replace(self, opset=opset)
 
 
+class ExportKeywords(TypedDict, total=False):
+    """Keyword arguments of `exporters.to_onnx`: the fields of `ExportOptions`."""
+
+    target: str | None
+    opset: int | None
+    ir: int
+    layout: str
+    pixels: str
+    raw_input: bool
+    runtime: str
+    static_batch: int | None
+
+
 @dataclass(frozen=True)
 class EngineOptions(TargetOptions):
     """Options of a TensorRT engine.
@@ -200,6 +221,18 @@ class BoardOptions(EngineOptions, CalibrationOptions):
     """Options of a bundle for a board."""
 
 
+class BoardKeywords(TypedDict, total=False):
+    """Keyword arguments of `exporters.to_tensorrt`: the fields of `BoardOptions` that are not parameters of their own."""
+
+    opset: int | None
+    jetpack: str | None
+    tensorrt: str | None
+    dla: bool
+    batches: Sequence[int] | None
+    method: str | None
+    exclude: Sequence[str]
+
+
 @dataclass(frozen=True)
 class QuantizeOptions(CalibrationOptions):
     """Options of `exporters.quantize`.
@@ -225,6 +258,18 @@ class QuantizeOptions(CalibrationOptions):
     against: Annotated[
         str | None, typer.Option(help="Model that an .onnx file was exported from. Default: the one in its metadata.")
     ] = None
+
+
+class QuantizeKeywords(TypedDict, total=False):
+    """Keyword arguments of `exporters.quantize`: the fields of `QuantizeOptions` that are not parameters of their own."""
+
+    method: str | None
+    exclude: Sequence[str]
+    max_drop: float | None
+    data: "str | Path | tuple[np.ndarray, np.ndarray] | None"
+    scores: str
+    runtime: str
+    against: "keras.Model | str | Path | None"
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import onnx_ir as ir
 
 from exporters import parity, source
 from exporters.onnx import activations, convert, files, metadata, runtimes
-from exporters.options import ExportOptions
+from exporters.options import ExportKeywords, ExportOptions
 from exporters.precision import Precision
 from zoo import console
 from zoo.errors import ZooError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def to_onnx(
-    model: "keras.Model | str | Path", path: str | Path, data: str | Path | None = None, **options: Any
+    model: "keras.Model | str | Path", path: str | Path, data: str | Path | None = None, **options: Unpack[ExportKeywords]
 ) -> parity.Report:
     """Export a model to an ONNX file. The file gets its name only after every runtime computes what the model computes.
 

@@ -3,7 +3,7 @@
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import onnx_ir as ir
@@ -12,7 +12,7 @@ from exporters import parity, source
 from exporters.choices import DEFAULT_METHOD, Method, Runtime, Scores
 from exporters.onnx import convert, export, files, half, metadata
 from exporters.onnx import origin as origins
-from exporters.options import QuantizeOptions
+from exporters.options import QuantizeKeywords, QuantizeOptions
 from exporters.precision import QUANTIZED, Precision
 from exporters.quantization import accuracy, cache, calibrate, insert, labelled, run, sensitivity
 from exporters.targets import OPSET
@@ -56,7 +56,7 @@ def quantize(
     *,
     opset: int = OPSET,
     pictures: str | Path | None = None,
-    **options: Any,
+    **options: Unpack[QuantizeKeywords],
 ) -> Report:
     """Write a model in lower precision. The file gets its name only after the comparison with the model.
 

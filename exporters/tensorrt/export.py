@@ -4,12 +4,12 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from exporters import parity, source
 from exporters.bundle import contents, folder
 from exporters.onnx import convert, export, files, metadata
-from exporters.options import BoardOptions
+from exporters.options import BoardKeywords, BoardOptions
 from exporters.planner import plan as planner
 from exporters.planner.settings import Settings
 from exporters.precision import Precision
@@ -82,7 +82,7 @@ def to_tensorrt(
     calibration: "str | Path | np.ndarray | None" = None,
     *,
     data: str | Path | None = None,
-    **options: Any,
+    **options: Unpack[BoardKeywords],
 ) -> Report:
     """Write a bundle that builds, verifies and times a model's TensorRT engine on a board.
 

@@ -1,6 +1,8 @@
 """Options are the same on the command line and in Python, and a wrong one is refused with the nearest."""
 
 import dataclasses
+import inspect
+import typing
 
 import pytest
 import typer
@@ -31,6 +33,22 @@ def test_option_of_two_groups_is_declared_once():
     assert shared == {"target", "opset"}
     selected = options.CommandOptions(target="nano", opset=11, layout="nhwc", dla=True).select(options.ExportOptions)
     assert selected == options.ExportOptions(target="nano", opset=11, layout="nhwc")
+
+
+@pytest.mark.parametrize(
+    ("function", "group"),
+    [
+        (exporters.to_onnx, options.ExportOptions),
+        (exporters.to_tensorrt, options.BoardOptions),
+        (exporters.quantize, options.QuantizeOptions),
+    ],
+    ids=["to_onnx", "to_tensorrt", "quantize"],
+)
+def test_annotated_keywords_are_the_fields_of_the_group(function, group):
+    (keywords,) = typing.get_args(function.__annotations__["options"])
+    own = set(inspect.signature(function).parameters)
+    assert set(keywords.__annotations__) == {field.name for field in dataclasses.fields(group)} - own
+    assert not keywords.__required_keys__
 
 
 def test_default_opset_is_set_after_the_options_are_checked():
