@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import keras
 from rich.console import Console
@@ -54,6 +54,16 @@ class FitOptions:
         return self.placement or Strategy()
 
 
+class FitKeywords(TypedDict, total=False):
+    """Keyword arguments of `fit`: the fields of `FitOptions`."""
+
+    console: Console | None
+    command: str
+    about: dict | None
+    checkpoint_every: float
+    placement: Strategy | None
+
+
 def fit(
     recipe: Recipe | str | Path,
     out: Path | str,
@@ -61,7 +71,7 @@ def fit(
     classifier: "Classifier | None" = None,
     source: "Source | None" = None,
     new_layers: Iterable[str] = (),
-    **options: Any,
+    **options: Unpack[FitKeywords],
 ) -> dict | None:
     """Train a model from a recipe and write a run directory.
 

@@ -1,9 +1,11 @@
+import dataclasses
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import typing
 from pathlib import Path
 
 import keras
@@ -18,6 +20,7 @@ from runs import assert_bit_equal, fit, left, rows_of, write_recipe
 from training import data, recipe
 from training.data import Samples, Source
 from training.engine import checkpoint, fused_steps
+from training.engine.fit import FitOptions
 from training.engine.trainer import Trainer
 from zoo.errors import CheckFailed, ZooError
 
@@ -35,6 +38,11 @@ def finished(few, tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     path = write_recipe(folder / "mine.toml", few)
     return path, folder / "run", fit(path, folder / "run", epochs=3)
+
+
+def test_annotated_keywords_are_the_fields_of_the_options():
+    (keywords,) = typing.get_args(training.fit.__annotations__["options"])
+    assert set(keywords.__annotations__) == {field.name for field in dataclasses.fields(FitOptions)}
 
 
 def test_the_run_directory_has_all_files(finished):
