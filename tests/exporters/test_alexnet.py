@@ -57,17 +57,17 @@ def test_graph_has_one_operator_per_layer(name, tmp_path):
         if node.op_type == "LRN"
     ]
     assert len(settings) == (0 if name == "alexnet-owt" else 2)
-    for found in settings:
+    for attrs in settings:
         alpha, bias = NORMALIZATION[name]
-        assert found == {"size": 5, "alpha": pytest.approx(alpha), "beta": pytest.approx(0.75), "bias": pytest.approx(bias)}
+        assert attrs == {"size": 5, "alpha": pytest.approx(alpha), "beta": pytest.approx(0.75), "bias": pytest.approx(bias)}
     reshapes = operators.count("Reshape")
     assert reshapes == (5 if name == "alexnet-asrun" else 1)  # a flatten, and around each LRN of two groups
     pictures = samples.shipped(classifier.image_spec)[:5]
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
     expected = classifier.predict_on_batch(pictures)
     assert expected.std() > 0.1
-    given = session.run(["scores"], {"pictures": np.moveaxis(pictures, -1, 1)})[0]
-    np.testing.assert_allclose(given, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    output = session.run(["scores"], {"pictures": np.moveaxis(pictures, -1, 1)})[0]
+    np.testing.assert_allclose(output, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
 def test_parity_detects_normalization_across_both_groups(tmp_path):

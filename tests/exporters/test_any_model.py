@@ -108,13 +108,13 @@ def test_exported_model_computes_the_same_output(make, tmp_path):
     report = exporters.to_onnx(model, tmp_path / "model.onnx")
     assert report.passed and {"onnxruntime", "onnxruntime basic"} <= set(report.runtimes)
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
-    (given,) = session.get_inputs()
-    assert (given.name, given.shape[0]) == ("input", "batch")
+    (input,) = session.get_inputs()
+    assert (input.name, input.shape[0]) == ("input", "batch")
     sizes = (model.inputs[0].shape if hasattr(model, "inputs") else (None, 9, 9, 3))[1:]
-    some = np.random.default_rng(5).uniform(0, 9, (4, *sizes)).astype("int32" if make is looked_up else "float32")
-    expected = keras.ops.convert_to_numpy(model(some, training=False))
-    turned = np.moveaxis(some, -1, 1) if len(sizes) == 3 else some
-    result = session.run(["output"], {"input": turned})[0]
+    batch = np.random.default_rng(5).uniform(0, 9, (4, *sizes)).astype("int32" if make is looked_up else "float32")
+    expected = keras.ops.convert_to_numpy(model(batch, training=False))
+    transposed = np.moveaxis(batch, -1, 1) if len(sizes) == 3 else batch
+    result = session.run(["output"], {"input": transposed})[0]
     np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
     assert exporters.verify(tmp_path / "model.onnx", model).passed
 
@@ -141,11 +141,11 @@ def test_model_is_exported_from_a_file_and_from_a_module(tmp_path, monkeypatch, 
     model.save(tmp_path / "mine.keras")
     assert exporters.to_onnx(tmp_path / "mine.keras", tmp_path / "mine.onnx").passed
     assert exporters.verify(tmp_path / "mine.onnx").passed  # the file beside it
-    made = "def make():\n    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])"
-    (tmp_path / "mynets.py").write_text(f"import keras\n\n{made}\n\nnet = make()\n")
-    done = zoo_command("export", "mynets:net", "--to", "onnx", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "next: zoo verify mynets.net.onnx --against mynets:net" in done.stdout
+    source = "def make():\n    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])"
+    (tmp_path / "mynets.py").write_text(f"import keras\n\n{source}\n\nnet = make()\n")
+    result = zoo_command("export", "mynets:net", "--to", "onnx", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "next: zoo verify mynets.net.onnx --against mynets:net" in result.stdout
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "mynets", None)
     monkeypatch.delitem(sys.modules, "mynets")
@@ -219,11 +219,11 @@ def test_mixed_precision_model_gives_a_valid_graph():
     x = layers.Dense(2, activation="gelu", dtype="mixed_float16")(layers.Flatten(dtype="mixed_float16")(x))
     model = shuffled(keras.Model(image, x))
     proto = ir.to_proto(convert.convert(source.find(model)))
-    some = np.random.default_rng(5).uniform(0, 1, (3, 4, 4, 3)).astype("float32")
+    batch = np.random.default_rng(5).uniform(0, 1, (3, 4, 4, 3)).astype("float32")
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    (result,) = session.run(None, {"input": np.moveaxis(some, -1, 1)})
+    (result,) = session.run(None, {"input": np.moveaxis(batch, -1, 1)})
     assert result.dtype == "float16"
-    np.testing.assert_allclose(result, keras.ops.convert_to_numpy(model(some)), rtol=1e-2, atol=1e-2)
+    np.testing.assert_allclose(result, keras.ops.convert_to_numpy(model(batch)), rtol=1e-2, atol=1e-2)
 
 
 def test_failed_simplification_names_the_model(monkeypatch):

@@ -37,9 +37,9 @@ def test_snippet_predictions_equal_those_of_the_zoo(name, options, mode, tmp_pat
     monkeypatch.chdir(tmp_path)
     exporters.to_onnx(name, "photos.onnx", **options)
     photograph(mode).save("new.png")
-    found = {}
-    exec(compile(SNIPPET.replace("new.jpg", "new.png"), "export.md", "exec"), found)
+    namespace = {}
+    exec(compile(SNIPPET.replace("new.jpg", "new.png"), "export.md", "exec"), namespace)
     classifier = zoo.load(name)
     expected = classifier.predict_on_batch(images.read("new.png", classifier.image_spec)[None])
-    np.testing.assert_allclose(found["scores"], expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(namespace["scores"], expected, rtol=1e-3, atol=1e-3)
     assert capsys.readouterr().out.strip() == classifier.class_names[expected[0].argmax()]

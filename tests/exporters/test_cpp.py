@@ -49,10 +49,10 @@ def compile_cpp(folder, version, bundle, compiler="g++", options=()):
     (folder / "model.h").write_text(header(bundle), "utf-8")
     include = [f"-I{STUBS / f'tensorrt{version}'}", f"-I{STUBS / 'cuda'}", f"-I{STUBS / 'opencv'}"]
     sources = [folder / "infer.cpp"] + ([] if "-c" in options else [STUBS / "nvinfer.cpp"])
-    done = subprocess.run(
+    result = subprocess.run(
         [compiler, *STRICT, *options, *include, *sources, "-o", folder / "infer"], capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     return folder / "infer"
 
 
@@ -91,9 +91,9 @@ def test_scores_and_labels_equal_those_of_numpy(version, write_engine, tmp_path)
     dtype = VERSIONS[version][1]
     program = compile_cpp(tmp_path, version, facts(dtype), options=["-O1"])
     raw = write_engine(version, dtype)
-    done = run(program, tmp_path / "model.engine", tmp_path / "pictures.npy")
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()
+    result = run(program, tmp_path / "model.engine", tmp_path / "pictures.npy")
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
     planes = raw.transpose(0, 3, 1, 2).reshape(11, -1).astype("float64")
     scores = np.stack([planes[:, k::3].mean(1) for k in range(3)], 1)
     for number, (line, of) in enumerate(zip(lines, scores, strict=False)):
@@ -136,11 +136,11 @@ def test_code_with_opencv_compiles(version, tmp_path):
 )
 def test_engine_of_another_board_is_rejected(built, changed, words, write_engine, tmp_path):
     write_engine(**changed)
-    done = run(built, tmp_path / "model.engine", tmp_path / "pictures.npy")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert words in done.stderr
-    assert "build it on this board: python3 build_engine.py" in done.stderr
+    result = run(built, tmp_path / "model.engine", tmp_path / "pictures.npy")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert words in result.stderr
+    assert "build it on this board: python3 build_engine.py" in result.stderr
 
 
 def rewrite(name, content):
@@ -182,10 +182,10 @@ def test_error_names_the_damaged_file(built, case, write_engine, tmp_path):
     damage, words = DAMAGED[case]
     write_engine()
     damage(tmp_path)
-    done = run(built, tmp_path / "model.engine", tmp_path / "pictures.npy")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("error: ")
-    assert words in done.stderr
+    result = run(built, tmp_path / "model.engine", tmp_path / "pictures.npy")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: ")
+    assert words in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -199,9 +199,9 @@ def test_error_names_the_damaged_file(built, case, write_engine, tmp_path):
 )
 def test_engine_of_another_model_is_rejected(built, engine, words, write_engine, tmp_path):
     write_engine(engine=engine)
-    done = run(built, tmp_path / "model.engine", tmp_path / "pictures.npy")
-    assert done.returncode == 1
-    assert words in done.stderr
+    result = run(built, tmp_path / "model.engine", tmp_path / "pictures.npy")
+    assert result.returncode == 1
+    assert words in result.stderr
 
 
 def test_missing_requirements_are_reported(built, write_engine, tmp_path):
@@ -212,9 +212,9 @@ def test_missing_requirements_are_reported(built, write_engine, tmp_path):
         ([engine, tmp_path / "pictures.npy"], {"NO_GPU": "1"}, "no GPU: no CUDA-capable device is detected"),
         ([engine, tmp_path / "0.png"], {}, "infer was built without OpenCV; use infer.py"),
     ]:
-        done = run(built, *words, **variables)
-        assert done.returncode == 1
-        assert expected in done.stderr
+        result = run(built, *words, **variables)
+        assert result.returncode == 1
+        assert expected in result.stderr
 
 
 def test_sha256_equals_hashlib(tmp_path):
@@ -267,10 +267,10 @@ def test_resized_image_equals_that_of_training_exactly(picture, tmp_path):
     ]
     for height, width in sizes:
         raw = random.integers(0, 256, (height, width, channels), "uint8")
-        done = subprocess.run([program, str(height), str(width)], input=raw.tobytes(), capture_output=True, check=True)
+        result = subprocess.run([program, str(height), str(width)], input=raw.tobytes(), capture_output=True, check=True)
         expected = images.conform(Image.fromarray(raw.squeeze(-1) if channels == 1 else raw), picture)
-        made = np.frombuffer(done.stdout, "uint8").reshape(expected.shape)
-        np.testing.assert_array_equal(made, expected, err_msg=f"{height}x{width}")
+        output = np.frombuffer(result.stdout, "uint8").reshape(expected.shape)
+        np.testing.assert_array_equal(output, expected, err_msg=f"{height}x{width}")
 
 
 def test_names_with_special_characters_are_escaped(tmp_path):
@@ -299,12 +299,12 @@ def test_cmake_builds_or_reports_missing_tensorrt(write_engine, tmp_path):
         subprocess.run(["g++", "-shared", "-fPIC", *include, "-x", "c++", source, "-o", library], check=True)
     build = tmp_path / "build"
     build.mkdir()
-    found = [f"-DTENSORRT={tmp_path / 'trt'}", f"-DCUDA={tmp_path / 'cuda'}", "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror"]
-    missing = subprocess.run(["cmake", "..", found[1]], cwd=build, capture_output=True, text=True)
+    options = [f"-DTENSORRT={tmp_path / 'trt'}", f"-DCUDA={tmp_path / 'cuda'}", "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror"]
+    missing = subprocess.run(["cmake", "..", options[1]], cwd=build, capture_output=True, text=True)
     assert missing.returncode != 0
     assert "sudo apt-get install nvidia-jetpack" in " ".join(missing.stderr.split())
-    for words in (["cmake", "..", *found], ["cmake", "--build", "."]):
-        done = subprocess.run(words, cwd=build, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+    for words in (["cmake", "..", *options], ["cmake", "--build", "."]):
+        result = subprocess.run(words, cwd=build, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout + result.stderr
     write_engine()
     assert "11 pictures" in run(build / "infer", tmp_path / "model.engine", tmp_path / "pictures.npy").stdout

@@ -39,12 +39,12 @@ def run(path, batch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         interpreter = tf.lite.Interpreter(str(path))
-    (given,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
-    interpreter.resize_tensor_input(given["index"], batch.shape)
+    (input,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.resize_tensor_input(input["index"], batch.shape)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(given["index"], batch)
+    interpreter.set_tensor(input["index"], batch)
     interpreter.invoke()
-    return interpreter.get_tensor(result["index"])
+    return interpreter.get_tensor(output["index"])
 
 
 def about(path):
@@ -87,10 +87,10 @@ def test_scores_equal_those_of_keras_at_any_batch_size(kind, name, tmp_path):
         expected = np.asarray(classifier(batch))
         scale = max(1, np.abs(expected).max())
         np.testing.assert_allclose(run(tmp_path / file, batch), expected, rtol=1e-4, atol=1e-5 * scale)
-    told = about(tmp_path / file)
-    assert told["class_names"] == classifier.class_names and told["picture"] == classifier.image_spec
-    assert (told["layout"], told["pixels"], told["precision"]) == ("NHWC", "uint8", "fp32")
-    assert told["weights_sha256"] == classifier.fingerprint()
+    data = about(tmp_path / file)
+    assert data["class_names"] == classifier.class_names and data["picture"] == classifier.image_spec
+    assert (data["layout"], data["pixels"], data["precision"]) == ("NHWC", "uint8", "fp32")
+    assert data["weights_sha256"] == classifier.fingerprint()
 
 
 def test_model_name_and_keras_file_are_loaded(kind, tmp_path):
@@ -236,10 +236,10 @@ def test_savedmodel_has_a_signature_and_loads_without_the_zoo(tmp_path):
         "assert 'zoo' not in sys.modules;"
         "np.save(batch, scores.numpy())"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", child, tmp_path / "model", tmp_path / "batch.npy"], capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     np.testing.assert_allclose(np.load(tmp_path / "batch.npy"), np.asarray(classifier(batch)), rtol=1e-4, atol=1e-3)
 
 
@@ -249,8 +249,8 @@ def test_export_prints_nothing(tmp_path):
         "import sys; from zoo import cli; cli.start_keras(); from exporters import keras_formats; out = sys.argv[1];"
         "keras_formats.to_tflite('linear', out + '/a.tflite'); keras_formats.to_savedmodel('linear', out + '/a')"
     )
-    done = subprocess.run([sys.executable, "-c", child, tmp_path], capture_output=True, text=True)
-    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+    result = subprocess.run([sys.executable, "-c", child, tmp_path], capture_output=True, text=True)
+    assert (result.stdout, result.stderr, result.returncode) == ("", "", 0)
 
 
 @pytest.mark.slow("exports in a process with a limit")
@@ -267,8 +267,8 @@ for export, name in ((keras_formats.to_tflite, "a.tflite"), (keras_formats.to_sa
     except Exception as error:
         print(type(error).__name__, str(error).splitlines()[0])
 """
-    done = subprocess.run([sys.executable, "-c", child, tmp_path], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    first, second = done.stdout.splitlines()
+    result = subprocess.run([sys.executable, "-c", child, tmp_path], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    first, second = result.stdout.splitlines()
     assert "too large" in first and "too large" in second
     assert list(tmp_path.iterdir()) == []

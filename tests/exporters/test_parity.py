@@ -131,9 +131,9 @@ def draw(margin, scale=1.0):
     scores = np.tile(np.float32([scale, scale - margin, 0.0]), (70, 1))
 
     def exchanged(numbers):
-        found = scores.copy()
-        found[numbers] = found[numbers][:, [1, 0, 2]]
-        return fixed(found)
+        flipped = scores.copy()
+        flipped[numbers] = flipped[numbers][:, [1, 0, 2]]
+        return fixed(flipped)
 
     return fixed(scores), exchanged
 
@@ -207,40 +207,40 @@ def test_static_batch_is_the_only_one_run():
 
 def test_every_image_is_compared_and_few_images_repeat_in_a_batch():
     for count in (70, 2):
-        seen, asked = [], set()
+        seen, sizes = [], set()
 
-        def run(pictures, seen=seen, asked=asked):
-            asked.add(len(pictures))
+        def run(pictures, seen=seen, sizes=sizes):
+            sizes.add(len(pictures))
             seen.extend(picture.tobytes() for picture in pictures)
             return model(pictures)
 
         report = compare(run, pictures=PICTURES[:count])
-        assert report.passed and report.images == count and asked == {1, 3, 64}
+        assert report.passed and report.images == count and sizes == {1, 3, 64}
         assert set(seen) == {picture.tobytes() for picture in PICTURES[:count]}
 
 
 def test_model_runs_once_for_all_runtimes():
-    asked = []
+    sizes = []
 
     def counted(pictures):
-        asked.append(len(pictures))
+        sizes.append(len(pictures))
         return model(pictures)
 
     assert compare(model, model, model, reference=counted).passed
-    assert asked == [64, 64]
+    assert sizes == [64, 64]
 
 
 def test_slow_runtime_runs_few_images_and_can_fail():
-    asked = []
+    batches = []
 
     def slow(pictures):
-        asked.append(pictures)
+        batches.append(pictures)
         return model(pictures)
 
     candidates = {"fast": Candidate(lambda: model), "slow": Candidate(lambda: slow, most=3)}
     assert parity.compare(model, candidates, PICTURES).runtimes == ("fast", "slow")
-    assert [len(pictures) for pictures in asked] == [3, 1, 1, 1]
-    for pictures in (asked[0], np.concatenate(asked[1:])):  # from the first to the last, where the strange ones are
+    assert [len(pictures) for pictures in batches] == [3, 1, 1, 1]
+    for pictures in (batches[0], np.concatenate(batches[1:])):  # from the first to the last, where the strange ones are
         np.testing.assert_array_equal(pictures, PICTURES[[0, 34, 69]])
     report = parity.compare(model, candidates, PICTURES, FileSpec(batches=(64,)))
     assert report.passed and report.not_run == {"slow": "too slow for batches of 64"}

@@ -13,11 +13,11 @@ COLOUR = {"height": 20, "width": 30, "channels": 3, "resize": "crop"}
 
 @pytest.mark.parametrize("picture", [GREY, COLOUR])
 def test_shipped_images_are_real_distinct_and_constant(picture):
-    found = samples.shipped(picture)
-    assert found.shape == (256, picture["height"], picture["width"], picture["channels"]) and found.dtype == np.uint8
-    assert len(np.unique(found.reshape(256, -1), axis=0)) > 250
-    assert found.min() < 20 and found.max() > 235
-    np.testing.assert_array_equal(samples.shipped(picture), found)
+    shipped = samples.shipped(picture)
+    assert shipped.shape == (256, picture["height"], picture["width"], picture["channels"]) and shipped.dtype == np.uint8
+    assert len(np.unique(shipped.reshape(256, -1), axis=0)) > 250
+    assert shipped.min() < 20 and shipped.max() > 235
+    np.testing.assert_array_equal(samples.shipped(picture), shipped)
 
 
 def test_fewer_large_images_are_used():
@@ -30,17 +30,17 @@ def test_fewer_large_images_are_used():
 def test_gray_images_are_the_scanned_digits():
     from sklearn.datasets import load_digits
 
-    found = samples.shipped({"height": 8, "width": 8, "channels": 1, "resize": "pad"})
+    shipped = samples.shipped({"height": 8, "width": 8, "channels": 1, "resize": "pad"})
     expected = load_digits().images[:256] * 255 / 16
-    assert np.abs(found[..., 0] - expected).max() < 1
+    assert np.abs(shipped[..., 0] - expected).max() < 1
 
 
 def test_images_of_a_folder_are_evenly_spaced(digits):
-    found = samples.read(digits, GREY)
-    assert found.shape == (256, 28, 28, 1)
+    result = samples.read(digits, GREY)
+    assert result.shape == (256, 28, 28, 1)
     paths = sorted(digits.rglob("*.png"))
     place = {images.read(path, GREY).tobytes(): index for index, path in enumerate(paths)}
-    places = [place[picture.tobytes()] for picture in found]
+    places = [place[picture.tobytes()] for picture in result]
     assert places[0] == 0 and places[-1] == len(paths) - 1
     assert min(np.diff(places)) >= 6 and max(np.diff(places)) <= 8  # 1,797 / 256 is 7
 
@@ -49,8 +49,8 @@ def test_small_folder_is_used_entirely_and_unreadable_files_are_skipped(tmp_path
     for number in range(5):
         Image.fromarray(np.full((28, 28), 50 * number, "uint8")).save(tmp_path / f"{number}.png")
     (tmp_path / "2.png").write_text("I am a text")
-    found = samples.read(tmp_path, GREY)
-    assert found[:, 0, 0, 0].tolist() == [0, 50, 150, 200]
+    result = samples.read(tmp_path, GREY)
+    assert result[:, 0, 0, 0].tolist() == [0, 50, 150, 200]
 
 
 def test_folder_without_readable_images_is_an_error(tmp_path):
@@ -65,17 +65,17 @@ def test_folder_without_readable_images_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("picture", [GREY, COLOUR, {**COLOUR, "resize": "stretch"}, {**GREY, "height": 20, "crop_from": 40}])
 def test_adversarial_images_contain_extreme_values(picture):
-    found = samples.adversarial(picture)
+    result = samples.adversarial(picture)
     height, width, channels = picture["height"], picture["width"], picture["channels"]
-    assert found.shape == (9, height, width, channels) and found.dtype == np.uint8
-    black, white, noise, salt, checkerboard, pixel, *extreme = found.astype(int)
+    assert result.shape == (9, height, width, channels) and result.dtype == np.uint8
+    black, white, noise, salt, checkerboard, pixel, *extreme = result.astype(int)
     assert not black.any() and (white == 255).all()
     assert 100 < noise.mean() < 155 and len(np.unique(noise)) > 200
     assert set(np.unique(salt)) == {0, 255} and 100 < salt.mean() < 155
     assert (np.abs(np.diff(checkerboard, axis=0)) == 255).all() and (np.abs(np.diff(checkerboard, axis=1)) == 255).all()
     assert (pixel == 255).sum() == channels and (pixel == 0).sum() == pixel.size - channels
     assert len(extreme) == 3 and all(each.any() for each in extreme)
-    np.testing.assert_array_equal(samples.adversarial(picture), found)
+    np.testing.assert_array_equal(samples.adversarial(picture), result)
 
 
 def test_extreme_sizes_are_stretched_or_padded():
@@ -86,20 +86,20 @@ def test_extreme_sizes_are_stretched_or_padded():
 
 
 def test_inputs_of_an_unknown_model_have_several_scales():
-    found = samples.inputs((7, 2), "float32")
-    assert found.shape[1:] == (7, 2) and found.dtype == np.float32 and len(found) == 50
-    assert not found[0].any() and (found[1] == 1).all()
-    normal, large = found[2:34], found[34:]
+    inputs = samples.inputs((7, 2), "float32")
+    assert inputs.shape[1:] == (7, 2) and inputs.dtype == np.float32 and len(inputs) == 50
+    assert not inputs[0].any() and (inputs[1] == 1).all()
+    normal, large = inputs[2:34], inputs[34:]
     assert abs(normal.mean()) < 0.2 and 0.8 < normal.std() < 1.2
     assert 80 < large.std() < 120
-    np.testing.assert_array_equal(samples.inputs((7, 2), "float32"), found)
+    np.testing.assert_array_equal(samples.inputs((7, 2), "float32"), inputs)
     assert samples.inputs((5,), "float16").dtype == np.float16
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_image_shaped_inputs_include_real_images_between_0_and_1(channels):
-    found = samples.inputs((20, 30, channels), "float32")
-    real = found[50:]
+    inputs = samples.inputs((20, 30, channels), "float32")
+    real = inputs[50:]
     assert len(real) == 16 and real.min() >= 0 and 0.5 < real.max() <= 1 and 0.1 < real.std() < 0.5
     assert len(samples.inputs((20, 30, 2), "float32")) == 50
 

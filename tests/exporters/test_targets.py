@@ -43,8 +43,8 @@ def test_former_target_names_are_kept():
 
 @pytest.mark.parametrize("board", EVERY, ids=ids)
 def test_every_fact_has_a_source(board):
-    told = {"name", "board", "notes", "sources"}
-    facts = {field.name for field in dataclasses.fields(Target)} - told
+    descriptive = {"name", "board", "notes", "sources"}
+    facts = {field.name for field in dataclasses.fields(Target)} - descriptive
     if not board.is_jetson:
         facts -= {"dla_cores", "dla_int8_tops", "cpu", "jetpacks"}
     if not board.power_mode:
@@ -105,7 +105,7 @@ def test_newer_parsers_read_newer_opsets():
 
 
 @pytest.mark.parametrize(
-    ("version", "found", "opset"),
+    ("version", "documented", "opset"),
     [
         ("7.1.3", "7.1", 11),
         ("8.2.1", "8.2", 13),
@@ -114,8 +114,8 @@ def test_newer_parsers_read_newer_opsets():
         ("11.4.1", "11.4.1", 24),
     ],
 )
-def test_patch_release_has_the_opset_of_its_version(version, found, opset):
-    assert (tensorrt(version).version, tensorrt(version).max_opset) == (found, opset)
+def test_patch_release_has_the_opset_of_its_version(version, documented, opset):
+    assert (tensorrt(version).version, tensorrt(version).max_opset) == (documented, opset)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_patch_release_has_the_opset_of_its_version(version, found, opset):
 )
 def test_features_of_each_version(version, features):
     known = tensorrt(version)
-    given = (known.explicit_quantization, known.uint8, known.strongly_typed, known.dla_strongly_typed)
-    assert "".join(letter for letter, there in zip("qusd", given, strict=True) if there) == features
+    supported = (known.explicit_quantization, known.uint8, known.strongly_typed, known.dla_strongly_typed)
+    assert "".join(letter for letter, there in zip("qusd", supported, strict=True) if there) == features
 
 
 @pytest.mark.parametrize("version", ["8.20", "9", "11.4", "10.2", "1"])
@@ -156,10 +156,10 @@ def test_versions_that_support_each_dla():
 
 def test_default_jetpack_is_the_newest_documented():
     newest = {name: target(name).jetpack() for name in ("tx1", "nano", "agx-xavier", "orin-nx", "t4000")}
-    found = {name: (pack.version, pack.tensorrt) for name, pack in newest.items()}
-    assert found["tx1"] == found["nano"] == ("4.6.2", "8.2.1")
-    assert found["agx-xavier"] == ("5.1.4", "8.5.2")
-    assert found["orin-nx"] == found["t4000"] == ("7.2.1", "10.16.2.10")
+    versions = {name: (pack.version, pack.tensorrt) for name, pack in newest.items()}
+    assert versions["tx1"] == versions["nano"] == ("4.6.2", "8.2.1")
+    assert versions["agx-xavier"] == ("5.1.4", "8.5.2")
+    assert versions["orin-nx"] == versions["t4000"] == ("7.2.1", "10.16.2.10")
     assert target("nano").jetpack("4.6.6").unverified
     with pytest.raises(ZooError, match=r"no JetPack '5.1' is known for Jetson Nano.*There are 4.2.2, 4.3"):
         target("nano").jetpack("5.1")

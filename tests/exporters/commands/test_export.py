@@ -128,8 +128,8 @@ def test_model_without_one_row_per_input_is_an_error(end, message):
 
 
 def test_model_with_a_static_batch_is_run_with_it():
-    given = keras.Input((3,), batch_size=4)
-    assert source.find(keras.Model(given, keras.ops.reshape(layers.Dense(2)(given), (4, 2)))).shape == (3,)
+    inputs = keras.Input((3,), batch_size=4)
+    assert source.find(keras.Model(inputs, keras.ops.reshape(layers.Dense(2)(inputs), (4, 2)))).shape == (3,)
     model = Ends(lambda x: keras.ops.matmul(keras.ops.ones((1, 1)), x))
     model(keras.ops.zeros((1, 3)))
     with pytest.raises(ZooError, match="ends fails on a batch of 2 zeros"):

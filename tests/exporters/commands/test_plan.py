@@ -57,8 +57,8 @@ def test_every_target_is_listed():
 def test_single_target_is_printed_with_the_source_of_each_fact():
     for name in ("tk1", "orin-nano", "l4"):
         board, printed = targets.target(name), run(list_targets, name)
-        told = json.loads(run(list_targets, name, "--json"))
-        assert told["sources"] == board.sources and told["unverified"] == list(board.unverified)
+        data = json.loads(run(list_targets, name, "--json"))
+        assert data["sources"] == board.sources and data["unverified"] == list(board.unverified)
         for source_of in [*board.sources.values(), *(pack.source for pack in board.jetpacks)]:
             assert source_of in printed
         for pack in board.jetpacks:
@@ -130,7 +130,7 @@ finally:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (("targets",), 0, "Jetson Orin Nano"),
         (("targets", "nano", "--json"), 0, '"tensorrt": "8.2.1"'),
@@ -139,8 +139,8 @@ finally:
         (("plan", "alexnet", "--target", "nano", "--batch", "some"), 2, "given was --batch some"),
     ],
 )
-def test_commands_without_a_model_do_not_import_keras(words, code, said):
-    done = subprocess.run([sys.executable, "-c", BEFORE_KERAS, *words], capture_output=True, text=True, timeout=120)
-    assert done.returncode == code, done.stderr
-    assert "AssertionError" not in done.stderr
-    assert re.search(said, done.stdout + done.stderr)
+def test_commands_without_a_model_do_not_import_keras(words, code, message):
+    result = subprocess.run([sys.executable, "-c", BEFORE_KERAS, *words], capture_output=True, text=True, timeout=120)
+    assert result.returncode == code, result.stderr
+    assert "AssertionError" not in result.stderr
+    assert re.search(message, result.stdout + result.stderr)

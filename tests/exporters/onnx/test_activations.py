@@ -33,8 +33,8 @@ class Doubled(keras.layers.Layer):
 def model():
     """Return a model of a convolution, a convolution in a block, a mean and a dense layer."""
     keras.utils.set_random_seed(3)
-    given = keras.Input((4, 3, 4), name="maps")
-    block = keras.Model(given, keras.layers.Conv2D(5, 2, activation="tanh", name="conv")(given), name="block")
+    inputs = keras.Input((4, 3, 4), name="maps")
+    block = keras.Model(inputs, keras.layers.Conv2D(5, 2, activation="tanh", name="conv")(inputs), name="block")
     image = keras.Input((6, 5, 3), name="image")
     x = keras.layers.Conv2D(4, 3, name="conv")(image)
     x = keras.layers.ReLU(name="relu")(x)
@@ -108,17 +108,17 @@ def test_first_difference_is_the_layer_of_the_changed_weight(model, tmp_path, we
     def change(name, array):
         return array + np.float32(0.1) if name == weight else array
 
-    told = activations.first_difference(model, save(model, tmp_path / "net.onnx", change), PICTURES)
-    assert told.startswith(f"{layer} (largest difference ") and told.endswith(f"), alike up to {alike}")
+    difference = activations.first_difference(model, save(model, tmp_path / "net.onnx", change), PICTURES)
+    assert difference.startswith(f"{layer} (largest difference ") and difference.endswith(f"), alike up to {alike}")
 
 
 def test_message_has_the_largest_difference_and_magnitude(model, tmp_path):
     def change(name, array):
         return array + np.float32([0, 0.25, 0]) if name == "dense/b" else array
 
-    told = activations.first_difference(model, save(model, tmp_path / "net.onnx", change), PICTURES[:4])
+    difference = activations.first_difference(model, save(model, tmp_path / "net.onnx", change), PICTURES[:4])
     largest = np.abs(model(PICTURES[:4])).max()
-    assert told == f"dense (largest difference 0.25 of {largest:.2g}), alike up to mean"
+    assert difference == f"dense (largest difference 0.25 of {largest:.2g}), alike up to mean"
 
 
 def test_layer_missing_in_the_file_is_skipped(model, tmp_path):
@@ -143,8 +143,8 @@ def test_other_shape_and_nan_are_differences(model, tmp_path):
     def fewer(name, array):
         return array[:, :, :2] if name == "conv/k" else array
 
-    told = activations.first_difference(model, save(model, tmp_path / "net.onnx", fewer), PICTURES[:2])
-    assert told == "conv (shape (2, 4, 5, 3) instead of (2, 4, 3, 4)), alike up to the input"
+    difference = activations.first_difference(model, save(model, tmp_path / "net.onnx", fewer), PICTURES[:2])
+    assert difference == "conv (shape (2, 4, 5, 3) instead of (2, 4, 3, 4)), alike up to the input"
     path = save(model, tmp_path / "net.onnx", lambda name, array: array * np.float32(np.nan) if name == "dense/b" else array)
     assert activations.first_difference(model, path, PICTURES).startswith("dense (largest difference nan of ")
 
@@ -193,9 +193,9 @@ def test_model_is_restored(model, tmp_path):
 
 
 def test_shared_layer_is_compared_at_its_first_call(tmp_path):
-    given = keras.Input((4,))
+    inputs = keras.Input((4,))
     shared = keras.layers.Dense(4, name="shared")
-    model = keras.Model(given, keras.layers.Dense(2, name="last")(shared(shared(given))))
+    model = keras.Model(inputs, keras.layers.Dense(2, name="last")(shared(shared(inputs))))
     weights = {name: np.asarray(model.get_layer(name).kernel) for name in ("shared", "last")}
     nodes = [
         helper.make_node("MatMul", ["input", "shared/k"], ["shared"]),
@@ -204,29 +204,30 @@ def test_shared_layer_is_compared_at_its_first_call(tmp_path):
     ]
     ends = [helper.make_tensor_value_info(*end) for end in (("input", 1, ["n", 4]), ("output", 1, ["n", 2]))]
     path = tmp_path / "net.onnx"
-    for changed, told in (("neither", None), ("shared", "shared "), ("last", "last ")):
+    for changed, expected in (("neither", None), ("shared", "shared "), ("last", "last ")):
         tensors = [
             numpy_helper.from_array(w * np.float32(1 + (name == changed)), f"{name}/k") for name, w in weights.items()
         ]
         graph = helper.make_graph(nodes, "graph", ends[:1], ends[1:], tensors)
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-        found = activations.first_difference(model, path, PICTURES[:, 0, 0, :1].repeat(4, 1))
-        assert found is None if told is None else found.startswith(told)
+        difference = activations.first_difference(model, path, PICTURES[:, 0, 0, :1].repeat(4, 1))
+        assert difference is None if expected is None else difference.startswith(expected)
 
 
 def test_layers_inside_time_distributed_are_skipped(tmp_path):
-    given = keras.Input((3, 4))
-    model = keras.Model(given, keras.layers.TimeDistributed(keras.layers.Dense(2, name="dense"), name="each")(given))
+    inputs = keras.Input((3, 4))
+    model = keras.Model(inputs, keras.layers.TimeDistributed(keras.layers.Dense(2, name="dense"), name="each")(inputs))
     kernel = np.asarray(model.get_layer("each").layer.kernel)
     ends = [helper.make_tensor_value_info(*end) for end in (("input", 1, ["n", 3, 4]), ("output", 1, ["n", 3, 2]))]
     node = helper.make_node("MatMul", ["input", "k"], ["output"])
-    for scale, told in ((1, None), (2, "each ")):
+    for scale, expected in ((1, None), (2, "each ")):
         tensors = [numpy_helper.from_array(kernel * np.float32(scale), "k")]
         graph = helper.make_graph([node], "graph", ends[:1], ends[1:], tensors)
         path = tmp_path / "net.onnx"
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-        found = activations.first_difference(model, path, np.random.default_rng(1).normal(size=(5, 3, 4)).astype("float32"))
-        assert found is None if told is None else found.startswith(told)
+        x = np.random.default_rng(1).normal(size=(5, 3, 4)).astype("float32")
+        difference = activations.first_difference(model, path, x)
+        assert difference is None if expected is None else difference.startswith(expected)
 
 
 def test_exported_file_matches_layer_by_layer(tmp_path):

@@ -90,8 +90,8 @@ def by_protobuf(model):
     """Return protobuf's bytes of a model with sorted weights, without their redundant value infos."""
     proto = ir.to_proto(model)
     tensors = sorted(proto.graph.initializer, key=lambda tensor: tensor.name)
-    told = [value for value in proto.graph.value_info if value.name not in {tensor.name for tensor in tensors}]
-    for field, kept in ((proto.graph.initializer, tensors), (proto.graph.value_info, told)):
+    value_info = [value for value in proto.graph.value_info if value.name not in {tensor.name for tensor in tensors}]
+    for field, kept in ((proto.graph.initializer, tensors), (proto.graph.value_info, value_info)):
         del field[:]
         field.extend(kept)
     return proto.SerializeToString(deterministic=True)
@@ -115,9 +115,9 @@ def test_save_and_load_round_trip(tmp_path):
     texts = expected.pop("of texts")
     assert [text.decode() for text in loaded["of texts"].const_value.string_data()] == texts.tolist()
     for name, array in expected.items():
-        given = loaded[name].const_value.numpy()
-        assert given.dtype == array.dtype and given.shape == array.shape
-        assert given.tobytes() == array.tobytes()
+        result = loaded[name].const_value.numpy()
+        assert result.dtype == array.dtype and result.shape == array.shape
+        assert result.tobytes() == array.tobytes()
 
 
 def test_weight_metadata_is_preserved(tmp_path):
@@ -162,14 +162,14 @@ files.save(net()[0], "net.onnx")
 
 
 def test_another_process_writes_the_same_bytes(tmp_path):
-    found = []
+    contents = []
     for seed in ("1", "2"):
         folder = tmp_path / seed
         folder.mkdir()
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         subprocess.run([sys.executable, "-c", WRITE, os.path.dirname(__file__)], cwd=folder, env=environment, check=True)
-        found.append({path.name: path.read_bytes() for path in folder.iterdir()})
-    assert len(found[0]) == 3 and found[0] == found[1]
+        contents.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert len(contents[0]) == 3 and contents[0] == contents[1]
 
 
 @pytest.fixture
@@ -260,8 +260,8 @@ with files.saving(net(1)[0], "net.onnx"):
 def test_killed_process_keeps_existing_files(tmp_path, small):
     model, weights = net(0)
     files.save(model, tmp_path / "net.onnx")
-    done = subprocess.run([sys.executable, "-c", KILLED, os.path.dirname(__file__)], cwd=tmp_path)
-    assert done.returncode == -signal.SIGKILL
+    result = subprocess.run([sys.executable, "-c", KILLED, os.path.dirname(__file__)], cwd=tmp_path)
+    assert result.returncode == -signal.SIGKILL
     assert len(files.data_files(tmp_path / "net.onnx")) == 2  # the new weights are whole, and nothing points to them
     np.testing.assert_allclose(run(tmp_path / "net.onnx", X), X @ weights["w"] + weights["b"], rtol=1e-5)
 
@@ -294,8 +294,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 @pytest.mark.parametrize("limit", [10**8, 2**31])
 def test_writing_makes_no_second_copy_of_the_weights(tmp_path, limit):
     words = [sys.executable, "-c", MEMORY, os.path.dirname(__file__), str(limit)]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 20e6
+    result = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert int(result.stdout) < 20e6
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) > 200e6
 
 
@@ -304,9 +304,9 @@ def test_model_larger_than_the_protobuf_limit_runs(tmp_path):
     model, weights = net(width=2**27)
     files.save(model, tmp_path / "net.onnx")
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) > 2**31 > files.MAX_PROTOBUF_BYTES
-    given = run(tmp_path / "net.onnx", X[:1])
+    output = run(tmp_path / "net.onnx", X[:1])
     for place in (0, 2**26, 2**27 - 1):
-        assert given[0, place] == pytest.approx(X[0] @ weights["w"][:, place] + weights["b"][place], rel=1e-5)
+        assert output[0, place] == pytest.approx(X[0] @ weights["w"][:, place] + weights["b"][place], rel=1e-5)
     loaded = files.load(tmp_path / "net.onnx")
     np.testing.assert_array_equal(loaded.graph.initializers["w"].const_value.numpy()[:, -5:], weights["w"][:, -5:])
 

@@ -20,17 +20,17 @@ def graph(nodes, constants, shape=(4,), pixels=TensorProto.UINT8):
         helper.make_tensor_value_info("scores", TensorProto.FLOAT, None),
     ]
     tensors = [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
-    made = helper.make_graph(nodes, "net", ends[:1], ends[1:], tensors)
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    proto = helper.make_graph(nodes, "net", ends[:1], ends[1:], tensors)
+    model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     return ir.from_proto(onnx.shape_inference.infer_shapes(model))
 
 
 def dense(weight, pixels=TensorProto.UINT8):
     """Return a graph: pictures -> / 255 -> Gemm -> Relu -> / 2."""
-    given = "cast" if pixels == TensorProto.UINT8 else "pictures"
+    source = "cast" if pixels == TensorProto.UINT8 else "pictures"
     nodes = [
-        *([helper.make_node("Cast", ["pictures"], ["cast"], "cast", to=1)] if given == "cast" else []),
-        helper.make_node("Mul", [given, "scale/factor"], ["scale"], "scale"),
+        *([helper.make_node("Cast", ["pictures"], ["cast"], "cast", to=1)] if source == "cast" else []),
+        helper.make_node("Mul", [source, "scale/factor"], ["scale"], "scale"),
         helper.make_node("Gemm", ["scale", "fc/kernel", "fc/bias"], ["fc/gemm"], "fc/gemm"),
         helper.make_node("Relu", ["fc/gemm"], ["fc"], "fc"),
         helper.make_node("Mul", ["fc", "halve/factor"], ["scores"], "halve"),
@@ -76,10 +76,10 @@ def test_result_equals_numpy_in_float16(weight, pictures):
     x = rounded(pictures * rounded(1 / 255))
     x = rounded(x @ rounded(weight) + rounded([0.1, -0.2, 0.3]))
     expected = rounded(np.maximum(x, 0) * 0.5)
-    given = run(half.to_half(dense(weight)), pictures)
+    output = run(half.to_half(dense(weight)), pictures)
     # What lies halfway may be rounded either way, once: by a unit in the last of 11 digits.
-    np.testing.assert_allclose(given, expected, rtol=2**-9, atol=1e-4)
-    assert (given != run(dense(weight), pictures)).any()
+    np.testing.assert_allclose(output, expected, rtol=2**-9, atol=1e-4)
+    assert (output != run(dense(weight), pictures)).any()
 
 
 def test_everything_except_input_and_output_is_float16(weight):
@@ -96,9 +96,9 @@ def test_everything_except_input_and_output_is_float16(weight):
 def test_scores_can_be_float16(weight, pictures):
     model = half.to_half(dense(weight), "float16")
     assert casts(model) == {"cast": "pictures"}
-    given = run(model, pictures)
-    assert given.dtype == np.float16
-    np.testing.assert_array_equal(given, run(half.to_half(dense(weight)), pictures).astype("float16"))
+    output = run(model, pictures)
+    assert output.dtype == np.float16
+    np.testing.assert_array_equal(output, run(half.to_half(dense(weight)), pictures).astype("float16"))
     with pytest.raises(ZooError, match="float32 or float16; given was 'bfloat16'"):
         half.to_half(dense(weight), "bfloat16")
 
@@ -141,8 +141,8 @@ def test_weight_entirely_below_the_range_is_an_error(weight):
 
 def test_weight_partly_below_the_range_is_accepted(weight, pictures):
     weight[0] *= 1e-9
-    given, expected = run(half.to_half(dense(weight)), pictures), run(dense(weight), pictures)
-    np.testing.assert_allclose(given, expected, atol=2e-3)
+    output, expected = run(half.to_half(dense(weight)), pictures), run(dense(weight), pictures)
+    np.testing.assert_allclose(output, expected, atol=2e-3)
 
 
 def test_largest_weight_and_zeros_are_accepted(pictures):
@@ -181,11 +181,11 @@ def test_normalization_stays_float32():
     ]
     model = graph(nodes, {}, (6, 3, 3))
     pictures = np.full((1, 6, 3, 3), 255, "uint8")
-    made = half.to_half(model)
-    assert casts(made) == {"cast/single": "pictures", "norm/half": "norm", "pool/single": "pool"}
-    given = run(made, pictures)
-    assert np.isfinite(given).all()
-    np.testing.assert_allclose(given, run(model, pictures), rtol=2**-10)
+    converted = half.to_half(model)
+    assert casts(converted) == {"cast/single": "pictures", "norm/half": "norm", "pool/single": "pool"}
+    output = run(converted, pictures)
+    assert np.isfinite(output).all()
+    np.testing.assert_allclose(output, run(model, pictures), rtol=2**-10)
 
 
 def test_layer_that_reads_squares_stays_float32():
@@ -199,9 +199,9 @@ def test_layer_that_reads_squares_stays_float32():
     ]
     model = graph(nodes, {"band": np.ones((3, 3, 1, 1), "float32")}, (3, 2, 2))
     pictures = np.full((1, 3, 2, 2), 255, "uint8")
-    made = half.to_half(model)
-    assert casts(made) == {"cast/single": "pictures"}
-    np.testing.assert_allclose(run(made, pictures), np.full((1, 3, 2, 2), 3**-0.5), rtol=1e-6)
+    converted = half.to_half(model)
+    assert casts(converted) == {"cast/single": "pictures"}
+    np.testing.assert_allclose(run(converted, pictures), np.full((1, 3, 2, 2), 3**-0.5), rtol=1e-6)
 
 
 def test_arithmetic_with_a_constant_that_float16_cannot_hold_stays_float32(pictures):
@@ -212,9 +212,9 @@ def test_arithmetic_with_a_constant_that_float16_cannot_hold_stays_float32(pictu
     ]
     pictures[:, 0] = 0
     model = half.to_half(graph(nodes, {"epsilon/value": np.float32(1e-9)}))
-    given = run(model, pictures)
-    assert np.isfinite(given).all()  # with 1e-9 rounded to 0 it would be 0 / 0
-    np.testing.assert_allclose(given, pictures / (pictures + 1e-9), rtol=1e-3)
+    output = run(model, pictures)
+    assert np.isfinite(output).all()  # with 1e-9 rounded to 0 it would be 0 / 0
+    np.testing.assert_allclose(output, pictures / (pictures + 1e-9), rtol=1e-3)
 
 
 def test_constant_read_in_both_precisions_exists_in_both():
@@ -235,15 +235,15 @@ NETS = ("lenet5.mnist", "lenet5-modern.mnist", "linear.mnist-deskewed", "neocogn
 @pytest.mark.parametrize("name", NETS)
 def test_models_of_the_zoo_give_the_same_result_at_half_the_size(name):
     full = convert.convert(source.find(zoo.load(name)))
-    made = half.to_half(full)
+    converted = half.to_half(full)
     pictures = source.find(zoo.load(name)).inputs()[0][:64]
     pictures = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
-    expected, given = run(full, pictures), run(made, pictures)
-    np.testing.assert_allclose(given, expected, rtol=0.02, atol=0.01 * np.abs(expected).max() + 1e-6)
-    sizes = [sum(value.const_value.nbytes for value in model.graph.initializers.values()) for model in (full, made)]
+    expected, output = run(full, pictures), run(converted, pictures)
+    np.testing.assert_allclose(output, expected, rtol=0.02, atol=0.01 * np.abs(expected).max() + 1e-6)
+    sizes = [sum(value.const_value.nbytes for value in model.graph.initializers.values()) for model in (full, converted)]
     assert sizes[1] < 0.6 * sizes[0]
     assert {value.name for node in full.graph for value in node.outputs} <= {
-        value.name for node in made.graph for value in node.outputs
+        value.name for node in converted.graph for value in node.outputs
     }
 
 

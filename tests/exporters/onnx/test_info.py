@@ -48,8 +48,8 @@ def foreign(tmp_path):
 
 
 def test_info_of_an_exported_file(lenet, zoo_in_process):
-    done = zoo_in_process("info", lenet)
-    assert (done.returncode, done.stderr) == (0, "")
+    result = zoo_in_process("info", lenet)
+    assert (result.returncode, result.stderr) == (0, "")
     convolutions = [node for node in onnx.load(lenet).graph.node if node.op_type == "Conv"]
     for words in (
         f"lenet5.onnx: {lenet.stat().st_size:,} bytes",
@@ -65,8 +65,8 @@ def test_info_of_an_exported_file(lenet, zoo_in_process):
         f"Conv {len(convolutions)}",
         f"onnx {onnx.__version__}",
     ):
-        assert words in done.stdout
-    assert done.stdout.splitlines()[-1] == f"next: zoo verify {lenet}"
+        assert words in result.stdout
+    assert result.stdout.splitlines()[-1] == f"next: zoo verify {lenet}"
 
 
 def test_json_matches_the_file(lenet, zoo_in_process):
@@ -81,13 +81,13 @@ def test_json_matches_the_file(lenet, zoo_in_process):
 
 
 def test_info_of_a_foreign_file(foreign, zoo_in_process):
-    done = zoo_in_process("info", foreign)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "not exported by the zoo" in done.stdout and "next:" not in done.stdout
-    assert "6 numbers in weights; 3 nodes: Relu 2, Neg 1" in done.stdout
-    assert "opset 17, own 3, IR 8" in done.stdout
-    assert r"input   a\nb: float32 (?, \x1b[2J, 3)" in done.stdout.splitlines()
-    assert done.stdout.replace("\n", "").isprintable()
+    result = zoo_in_process("info", foreign)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "not exported by the zoo" in result.stdout and "next:" not in result.stdout
+    assert "6 numbers in weights; 3 nodes: Relu 2, Neg 1" in result.stdout
+    assert "opset 17, own 3, IR 8" in result.stdout
+    assert r"input   a\nb: float32 (?, \x1b[2J, 3)" in result.stdout.splitlines()
+    assert result.stdout.replace("\n", "").isprintable()
     facts = json.loads(zoo_in_process("info", foreign, "--json").stdout)
     assert facts["about"] is None and facts["inputs"] == [
         {"name": "a\nb", "dtype": "float32", "shape": [None, "\x1b[2J", 3]}
@@ -97,9 +97,9 @@ def test_info_of_a_foreign_file(foreign, zoo_in_process):
 def test_damaged_file_is_an_error_of_one_line(lenet, tmp_path, zoo_in_process):
     (tmp_path / "half.onnx").write_bytes(lenet.read_bytes()[:100_000])
     for name, reason in {"half.onnx": "is truncated", "missing.onnx": "no file missing.onnx"}.items():
-        done = zoo_in_process("info", name, cwd=tmp_path)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith("zoo: ") and reason in done.stderr and done.stderr.count("\n") == 1
+        result = zoo_in_process("info", name, cwd=tmp_path)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr.startswith("zoo: ") and reason in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_info_does_not_import_keras(foreign):

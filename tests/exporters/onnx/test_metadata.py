@@ -59,8 +59,9 @@ def test_metadata_contain_all_facts_of_the_model(lenet):
     assert measured["values"] == list(card.weights["mnist"].measured[0].values)
     assert about["licence"] == {"code": "Apache-2.0", "weights": "Apache-2.0"}
     assert about["card"]["paper"]["title"] == card.paper.title and "weights" not in about["card"]
-    found = {module.__name__: module.__version__ for module in (keras, tf, tf2onnx, onnx)}
-    assert found.items() <= about["versions"].items() and set(about["versions"]) - set(found) == {"history-zoo", "onnx-ir"}
+    versions = {module.__name__: module.__version__ for module in (keras, tf, tf2onnx, onnx)}
+    assert versions.items() <= about["versions"].items()
+    assert set(about["versions"]) - set(versions) == {"history-zoo", "onnx-ir"}
 
 
 def test_metadata_contain_no_time_or_path(lenet):
@@ -139,15 +140,15 @@ def test_sidecar_contains_the_metadata_and_the_digests(lenet, tmp_path, monkeypa
     files.save(model, tmp_path / "model.onnx")
     beside = metadata.write_sidecar(tmp_path / "model.onnx")
     assert beside == tmp_path / "model.json"
-    told = json.loads(beside.read_text("utf-8"))
-    found = [told.pop("file"), *told.pop("data", [])]
+    data = json.loads(beside.read_text("utf-8"))
+    listed = [data.pop("file"), *data.pop("data", [])]
     others = [path for path in tmp_path.iterdir() if path != beside]
-    assert len(found) == len(others) == (2 if limit == 1000 else 1)
+    assert len(listed) == len(others) == (2 if limit == 1000 else 1)
     for path in others:
         content = path.read_bytes()
         facts = {"name": path.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        assert facts in found
-    assert told == metadata.read(tmp_path / "model.onnx")
+        assert facts in listed
+    assert data == metadata.read(tmp_path / "model.onnx")
     before = beside.read_bytes()
     assert metadata.write_sidecar(tmp_path / "model.onnx").read_bytes() == before
 
@@ -168,7 +169,7 @@ def test_foreign_sidecar_is_not_overwritten(described, content):
 def test_precision_is_read_from_the_graph(lenet):
     full = convert.convert(lenet)
     ranges = dict.fromkeys(insert.tensors(full), (-1.0, 1.0))
-    made = {"fp32": full, "fp16": half.to_half(full), "int8": insert.quantize(full, ranges)}
-    for name, graph in made.items():
+    graphs = {"fp32": full, "fp16": half.to_half(full), "int8": insert.quantize(full, ranges)}
+    for name, graph in graphs.items():
         graph.metadata_props.clear()
         assert metadata.precision_of(graph) == name

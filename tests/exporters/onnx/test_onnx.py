@@ -120,14 +120,14 @@ def test_file_has_the_documented_inputs_and_outputs(exported):
     assert proto.ir_version == 8
     assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", 13)]
     assert {node.domain for node in proto.graph.node} <= {"", "ai.onnx"}
-    (given,), (result,) = proto.graph.input, proto.graph.output
-    assert (given.name, result.name) == ("pictures", "scores")
-    assert given.type.tensor_type.elem_type == onnx.TensorProto.UINT8
-    assert result.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    (input,), (output,) = proto.graph.input, proto.graph.output
+    assert (input.name, output.name) == ("pictures", "scores")
+    assert input.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert output.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
     height, width, channels = classifier.input_image_shape
-    sizes = [dim.dim_param or dim.dim_value for dim in given.type.tensor_type.shape.dim]
+    sizes = [dim.dim_param or dim.dim_value for dim in input.type.tensor_type.shape.dim]
     assert sizes == ["batch", channels, height, width]
-    sizes = [dim.dim_param or dim.dim_value for dim in result.type.tensor_type.shape.dim]
+    sizes = [dim.dim_param or dim.dim_value for dim in output.type.tensor_type.shape.dim]
     assert sizes == ["batch", len(classifier.class_names)]
 
 
@@ -136,10 +136,10 @@ def test_graph_equals_a_hand_drawn_graph(exported):
     if classifier.preprocessing.deskew:
         pytest.skip("what stands writing upright is drawn by nobody by hand")
     graph = onnx.load(path).graph
-    found = Counter(node.op_type for node in graph.node)
+    operators = Counter(node.op_type for node in graph.node)
     expected = drawn(classifier)
-    assert expected is not None, f"{classifier.card} has no entry in drawn(); its file has {dict(sorted(found.items()))}"
-    assert found == {operator: count for operator, count in expected.items() if count}
+    assert expected is not None, f"{classifier.card} has no entry in drawn(); its file has {dict(sorted(operators.items()))}"
+    assert operators == {operator: count for operator, count in expected.items() if count}
 
 
 def test_names_are_those_of_the_layers_and_constants_are_unique(exported):
@@ -168,10 +168,10 @@ def test_onnxruntime_scores_equal_those_of_keras(exported):
     expected = classifier.predict_on_batch(pictures)
     largest = 0.0
     for batch in (1, 2, 5, len(pictures)):
-        given = run(path, pictures[:batch])
-        np.testing.assert_allclose(given, expected[:batch], rtol=1e-4, atol=1e-4)
-        assert (given.argmax(axis=1) == expected[:batch].argmax(axis=1)).all()
-        largest = max(largest, np.abs(given - expected[:batch]).max())
+        output = run(path, pictures[:batch])
+        np.testing.assert_allclose(output, expected[:batch], rtol=1e-4, atol=1e-4)
+        assert (output.argmax(axis=1) == expected[:batch].argmax(axis=1)).all()
+        largest = max(largest, np.abs(output - expected[:batch]).max())
     assert report.passed and report.flipped_labels == 0 and report.images > len(pictures)
     assert {"onnxruntime", "onnxruntime basic", "onnx reference", "openvino"} <= set(report.runtimes)
     assert not report.deviating
@@ -225,9 +225,9 @@ def lower(name, precision, full, make, classifier, path, largest):
     assert path.stat().st_size < largest + 50_000
 
 
-def write(made, precision, full, classifier, path):
-    metadata.describe(made, {**metadata.find(full), "precision": precision})
-    return export.write(made, source.find(classifier), path, precision=precision)
+def write(graph, precision, full, classifier, path):
+    metadata.describe(graph, {**metadata.find(full), "precision": precision})
+    return export.write(graph, source.find(classifier), path, precision=precision)
 
 
 def test_verify_passes_and_detects_one_changed_weight(exported, tmp_path):
@@ -291,8 +291,8 @@ def test_float32_pixels_are_raw_pixels(linear, tmp_path):
     proto = onnx.load(tmp_path / "float.onnx")
     assert proto.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
     pictures = samples.shipped(classifier.image_spec)
-    given = run(tmp_path / "float.onnx", pictures.astype("float32"))
-    np.testing.assert_allclose(given, run(folder / "mine.onnx", pictures), rtol=1e-5, atol=1e-5)
+    output = run(tmp_path / "float.onnx", pictures.astype("float32"))
+    np.testing.assert_allclose(output, run(folder / "mine.onnx", pictures), rtol=1e-5, atol=1e-5)
     assert exporters.verify(tmp_path / "float.onnx", classifier).passed
     with pytest.raises(ZooError, match="uint8 or float32; given was 'float16'"):
         exporters.to_onnx(classifier, tmp_path / "half.onnx", pixels="float16")
@@ -348,8 +348,8 @@ def test_channels_last_input_is_transposed_once(linear, tmp_path):
     assert exporters.to_onnx(classifier, tmp_path / "last.onnx", layout="nhwc").passed
     pictures = samples.shipped(classifier.image_spec)[:5]
     session = onnxruntime.InferenceSession(str(tmp_path / "last.onnx"), providers=["CPUExecutionProvider"])
-    given = session.run(["scores"], {"pictures": pictures})[0]
-    np.testing.assert_allclose(given, run(folder / "mine.onnx", pictures), rtol=1e-5, atol=1e-5)
+    output = session.run(["scores"], {"pictures": pictures})[0]
+    np.testing.assert_allclose(output, run(folder / "mine.onnx", pictures), rtol=1e-5, atol=1e-5)
     assert exporters.verify(tmp_path / "last.onnx", classifier).passed
     classifier = zoo.load("alexnet-cifar")
     assert exporters.to_onnx(classifier, tmp_path / "colour.onnx", layout="nhwc").passed
@@ -364,8 +364,8 @@ def test_file_without_preprocessing_takes_the_input_of_the_network(linear, tmp_p
     assert exporters.to_onnx(classifier, tmp_path / "bare.onnx", raw_input=False).passed
     pictures = samples.shipped(classifier.image_spec)[:5]
     session = onnxruntime.InferenceSession(str(tmp_path / "bare.onnx"), providers=["CPUExecutionProvider"])
-    given = session.run(["scores"], {"input": (pictures / 255).astype("float32").reshape(5, 1, 28, 28)})[0]
-    np.testing.assert_allclose(given, run(folder / "mine.onnx", pictures), rtol=1e-4, atol=1e-4)
+    output = session.run(["scores"], {"input": (pictures / 255).astype("float32").reshape(5, 1, 28, 28)})[0]
+    np.testing.assert_allclose(output, run(folder / "mine.onnx", pictures), rtol=1e-4, atol=1e-4)
     assert exporters.verify(tmp_path / "bare.onnx", classifier).passed
 
 
@@ -428,9 +428,9 @@ def test_other_suffix_is_an_error(linear, tmp_path):
 
 def test_given_images_are_used_for_verification(linear, digits, tmp_path):
     classifier, folder = linear
-    made = len(samples.adversarial(classifier.image_spec))
-    assert exporters.to_onnx(classifier, tmp_path / "model.onnx", data=digits / "3").images == 183 + made
-    assert exporters.verify(folder / "mine.onnx", data=digits / "4").images == 181 + made
+    adversarial = len(samples.adversarial(classifier.image_spec))
+    assert exporters.to_onnx(classifier, tmp_path / "model.onnx", data=digits / "3").images == 183 + adversarial
+    assert exporters.verify(folder / "mine.onnx", data=digits / "4").images == 181 + adversarial
     (tmp_path / "empty").mkdir()
     with pytest.raises(ZooError, match="no images"):
         exporters.to_onnx(classifier, tmp_path / "other.onnx", data=tmp_path / "empty")
@@ -534,10 +534,10 @@ def test_full_disk_leaves_no_partial_file(linear, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"older")
     words = ["export", str(folder / "mine.keras"), "--to", "onnx", "--out", str(path)]
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, *words], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1
-    assert [line for line in done.stderr.splitlines() if line.startswith("zoo: ")] == [done.stderr.splitlines()[-1]]
-    assert "File too large" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    result = subprocess.run([sys.executable, "-c", FULL_DISK, *words], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    assert [line for line in result.stderr.splitlines() if line.startswith("zoo: ")] == [result.stderr.splitlines()[-1]]
+    assert "File too large" in result.stderr.splitlines()[-1] and "Traceback" not in result.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"] and path.read_bytes() == b"older"
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 10_000  # the limit was the child's
 
@@ -545,15 +545,15 @@ def test_full_disk_leaves_no_partial_file(linear, tmp_path):
 def test_export_and_verify_commands(linear, zoo_in_process, tmp_path):
     _, folder = linear
     (tmp_path / "mine.keras").write_bytes((folder / "mine.keras").read_bytes())
-    done = zoo_in_process("export", "mine.keras", "--to", "onnx", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    result = zoo_in_process("export", "mine.keras", "--to", "onnx", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
     assert (report["file"], report["passed"], report["flipped_labels"]) == ("mine.onnx", True, 0)
     pictures = np.random.default_rng(1).integers(0, 256, (3, 28, 28, 1), "uint8")
     np.testing.assert_array_equal(run(tmp_path / "mine.onnx", pictures), run(folder / "mine.onnx", pictures))
-    done = zoo_in_process("verify", "mine.onnx", "--json", cwd=tmp_path)
-    assert done.returncode == 0 and json.loads(done.stdout)["passed"] is True, done.stderr
-    assert done.stderr == ""
+    result = zoo_in_process("verify", "mine.onnx", "--json", cwd=tmp_path)
+    assert result.returncode == 0 and json.loads(result.stdout)["passed"] is True, result.stderr
+    assert result.stderr == ""
 
 
 def test_verify_command_exits_with_1_for_a_difference_and_2_for_an_error(linear, zoo_in_process, tmp_path):
@@ -563,12 +563,13 @@ def test_verify_command_exits_with_1_for_a_difference_and_2_for_an_error(linear,
     values = onnx.numpy_helper.to_array(weights) * np.float32(1.5)
     weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
     onnx.save(proto, tmp_path / "changed.onnx")
-    done = zoo_in_process("verify", "changed.onnx", "--against", folder / "mine.keras", "--json", cwd=tmp_path)
-    assert done.returncode == 1
-    assert json.loads(done.stdout)["passed"] is False
-    assert done.stderr.startswith("zoo: the file does not compute what the model computes") and done.stderr.count("\n") == 1
-    done = zoo_in_process("verify", "missing.onnx", cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "zoo: no file missing.onnx\n")
+    result = zoo_in_process("verify", "changed.onnx", "--against", folder / "mine.keras", "--json", cwd=tmp_path)
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["passed"] is False
+    assert result.stderr.startswith("zoo: the file does not compute what the model computes")
+    assert result.stderr.count("\n") == 1
+    result = zoo_in_process("verify", "missing.onnx", cwd=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", "zoo: no file missing.onnx\n")
 
 
 @pytest.mark.mnist
@@ -578,7 +579,7 @@ def test_labels_of_all_mnist_test_images_equal_those_of_keras(tmp_path):
     exporters.to_onnx("lenet5.mnist", tmp_path / "lenet5.onnx")
     test = training.data.load("mnist", classifier.image_spec).splits["test"]
     expected = classifier.predict(test.images, batch_size=1000, verbose=0)
-    given = np.concatenate([run(tmp_path / "lenet5.onnx", test.images[i : i + 1000]) for i in range(0, 10_000, 1000)])
-    assert len(given) == 10_000
-    np.testing.assert_array_equal(given.argmax(axis=1), expected.argmax(axis=1))
+    output = np.concatenate([run(tmp_path / "lenet5.onnx", test.images[i : i + 1000]) for i in range(0, 10_000, 1000)])
+    assert len(output) == 10_000
+    np.testing.assert_array_equal(output.argmax(axis=1), expected.argmax(axis=1))
     assert exporters.verify(tmp_path / "lenet5.onnx").passed  # it finds the pretrained model by the file's own word

@@ -21,9 +21,9 @@ WEIGHTS = GENERATOR.normal(size=(6 * 4 * 3, 4)).astype("float32")
 PICTURES = GENERATOR.integers(0, 256, (5, 5, 4, 3), "uint8")
 
 
-def save(path, nodes, given, result, constants=(), opset=13, domains=(), **options):
-    """Write a graph; given and result are (type, shape)."""
-    ends = [helper.make_tensor_value_info(name, *end) for name, end in (("pictures", given), ("scores", result))]
+def save(path, nodes, input, output, constants=(), opset=13, domains=(), **options):
+    """Write a graph; input and output are (type, shape)."""
+    ends = [helper.make_tensor_value_info(name, *end) for name, end in (("pictures", input), ("scores", output))]
     tensors = [numpy_helper.from_array(array, name) for name, array in dict(constants).items()]
     graph = helper.make_graph(nodes, "graph", ends[:1], ends[1:], tensors)
     sets = [helper.make_opsetid(domain, version) for domain, version in (("", opset), *domains)]
@@ -69,10 +69,10 @@ def test_each_runtime_equals_a_naive_loop(tmp_path, name, layout, pixels, scores
     path = save_net(tmp_path / "net.onnx", layout, pixels, scores)
     run = runtimes.candidates(path, layout)[name].open()
     for batch in (5, 1, 3):
-        given = run(PICTURES[:batch])
-        assert given.dtype == scores
+        output = run(PICTURES[:batch])
+        assert output.dtype == scores
         tolerance = 1e-5 if scores == "float32" else 1e-2
-        np.testing.assert_allclose(given, net(PICTURES[:batch]), rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(output, net(PICTURES[:batch]), rtol=tolerance, atol=tolerance)
 
 
 def test_every_runtime_detects_a_changed_weight(tmp_path):
@@ -81,8 +81,8 @@ def test_every_runtime_detects_a_changed_weight(tmp_path):
     assert report.passed and list(report.runtimes) == NAMES and report.not_run == {}
     report = parity.compare(net, runtimes.candidates(save_net(tmp_path / "net.onnx", scale=1.01)), pictures)
     for name in NAMES:
-        told = (*report.problems, *(f"{other}: {problem}" for other, problem in report.deviating.items()))
-        assert any(name in problem and "a batch of 3 differs" in problem for problem in told)
+        problems = (*report.problems, *(f"{other}: {problem}" for other, problem in report.deviating.items()))
+        assert any(name in problem and "a batch of 3 differs" in problem for problem in problems)
     assert set(report.deviating) == set(NAMES[3:])  # onnxruntime, in two ways, and the reference decide
 
 
@@ -134,14 +134,14 @@ def test_lrn_across_channels_equals_the_formula(tmp_path, name, size, batch):
     nodes = [helper.make_node("LRN", ["pictures"], ["scores"], **about)]
     path = save(tmp_path / "lrn.onnx", nodes, *[(TensorProto.FLOAT, ["n", 7, 2, 3])] * 2)
     x = GENERATOR.normal(0, 3, (batch, 7, 2, 3)).astype("float32")
-    given = runtimes.candidates(path)[name].open()(x.transpose(0, 2, 3, 1))
-    np.testing.assert_allclose(given, normalized(x, **about), rtol=1e-4)
+    output = runtimes.candidates(path)[name].open()(x.transpose(0, 2, 3, 1))
+    np.testing.assert_allclose(output, normalized(x, **about), rtol=1e-4)
 
 
 def test_even_lrn_window_extends_further_up():
     x = GENERATOR.normal(size=(2, 7, 1, 1))
-    given = runtimes.LRN.eval(x, size=4, alpha=0.3, beta=0.75, bias=2.0)
-    np.testing.assert_allclose(given, normalized(x, 4, 0.3, 0.75, 2.0), rtol=1e-6)
+    output = runtimes.LRN.eval(x, size=4, alpha=0.3, beta=0.75, bias=2.0)
+    np.testing.assert_allclose(output, normalized(x, 4, 0.3, 0.75, 2.0), rtol=1e-6)
 
 
 @pytest.mark.parametrize("opset", [13, 19])
@@ -201,10 +201,10 @@ def test_runtimes_without_an_operator_are_skipped(tmp_path):
 @pytest.mark.parametrize(("opset", "axes", "left_out"), [(13, [1, 2, 4], True), (18, [1, 2, 4], True), (13, [2, 3], False)])
 def test_opencv_is_skipped_for_reductions_that_it_computes_wrongly(tmp_path, opset, axes, left_out):
     """If the last assertion fails, OpenCV has fixed its bug and need not be skipped any more."""
-    given = {"axes": np.array(axes)} if opset == 18 else {}
-    node = helper.make_node("ReduceMean", ["pictures", *given], ["scores"], **({} if given else {"axes": axes}))
+    constants = {"axes": np.array(axes)} if opset == 18 else {}
+    node = helper.make_node("ReduceMean", ["pictures", *constants], ["scores"], **({} if constants else {"axes": axes}))
     ends = [(TensorProto.FLOAT, ["n", 4, 5, 6, 2]), (TensorProto.FLOAT, [1 if i in axes else None for i in range(5)])]
-    path = save(tmp_path / "mean.onnx", [node], *ends, given, opset)
+    path = save(tmp_path / "mean.onnx", [node], *ends, constants, opset)
     x = GENERATOR.normal(size=(3, 4, 5, 6, 2)).astype("float32")
     report = parity.compare(lambda x: x.mean(axis=tuple(axes), keepdims=True), runtimes.candidates(path), x)
     assert report.passed
@@ -221,8 +221,8 @@ def test_runtimes_that_compute_loops_wrongly_are_skipped(tmp_path):
     doubled = helper.make_node("Add", ["state", "state"], ["next"])
     value = helper.make_tensor_value_info
     state, go = (TensorProto.FLOAT, ["n", 4]), (TensorProto.BOOL, [])
-    given = [value("i", TensorProto.INT64, []), value("go", *go), value("state", *state)]
-    body = helper.make_graph([kept, doubled], "body", given, [value("go_on", *go), value("next", *state)])
+    inputs = [value("i", TensorProto.INT64, []), value("go", *go), value("state", *state)]
+    body = helper.make_graph([kept, doubled], "body", inputs, [value("go_on", *go), value("next", *state)])
     node = helper.make_node("Loop", ["times", "true", "pictures"], ["scores"], body=body)
     path = save(tmp_path / "loop.onnx", [node], state, state, {"times": np.array(3), "true": np.array(True)})
     x = GENERATOR.normal(size=(3, 4)).astype("float32")
@@ -255,8 +255,8 @@ def test_openvino_sends_no_telemetry(tmp_path):
         f"run = runtimes.candidates({str(path)!r})['openvino'].open()\n"
         "assert sys.modules['openvino'] and sys.modules['openvino_telemetry'] is None\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 def test_shared_int8_weight_is_read_without_exact_sums(tmp_path):
@@ -264,17 +264,17 @@ def test_shared_int8_weight_is_read_without_exact_sums(tmp_path):
     weight = np.eye(4, dtype="int8") * 100
     constants = {"weight": weight, "scale": np.float32(0.01), "zero": np.int8(0), "step": np.float32(0.1)}
     nodes = [helper.make_node("DequantizeLinear", ["weight", "scale", "zero"], ["read"])]
-    for number, (given, result) in enumerate((("pictures", "between"), ("between", "scores"))):
+    for number, (x, output) in enumerate((("pictures", "between"), ("between", "scores"))):
         nodes += [
-            helper.make_node("QuantizeLinear", [given, "step", "zero"], [f"q{number}"]),
+            helper.make_node("QuantizeLinear", [x, "step", "zero"], [f"q{number}"]),
             helper.make_node("DequantizeLinear", [f"q{number}", "step", "zero"], [f"dq{number}"]),
             helper.make_node("MatMul", [f"dq{number}", "read"], [f"mm{number}"]),
             helper.make_node("QuantizeLinear", [f"mm{number}", "step", "zero"], [f"p{number}"]),
-            helper.make_node("DequantizeLinear", [f"p{number}", "step", "zero"], [result]),
+            helper.make_node("DequantizeLinear", [f"p{number}", "step", "zero"], [output]),
         ]
     path = save(tmp_path / "twice.onnx", nodes, (TensorProto.FLOAT, ["n", 4]), (TensorProto.FLOAT, ["n", 4]), constants)
-    given = np.float32([[1, 2, -3, 4]])
-    np.testing.assert_allclose(runtimes.scorer(path)(given), given, atol=0.1)
+    x = np.float32([[1, 2, -3, 4]])
+    np.testing.assert_allclose(runtimes.scorer(path)(x), x, atol=0.1)
 
 
 def test_board_sums_equal_those_of_the_zoo():

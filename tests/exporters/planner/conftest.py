@@ -47,14 +47,14 @@ def graph_of():
 
     def make(nodes, shape, weights=(), dtype="float32"):
         kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        made = [
+        operators = [
             onnx.helper.make_node(operator, inputs, [output], name=output, **attributes)
             for operator, inputs, output, attributes in nodes
         ]
-        given = onnx.helper.make_tensor_value_info("x", kind, ["batch", *shape])
+        input = onnx.helper.make_tensor_value_info("x", kind, ["batch", *shape])
         result = onnx.helper.make_tensor_value_info(nodes[-1][2], kind, None)
         constants = [onnx.numpy_helper.from_array(array, name) for name, array in dict(weights).items()]
-        graph = onnx.helper.make_graph(made, "net", [given], [result], constants)
+        graph = onnx.helper.make_graph(operators, "net", [input], [result], constants)
         model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
         return ir.from_proto(model)
 

@@ -8,8 +8,8 @@ FP16 = np.float16
 
 def reason(graph, version="8.5.2", precision="fp16"):
     """Return the reason for the only layer of a graph."""
-    (found,) = dla.place(graph, version, precision).values()
-    return found
+    (placement,) = dla.place(graph, version, precision).values()
+    return placement
 
 
 @pytest.fixture
@@ -32,27 +32,27 @@ def one(graph_of, operator, shape=(8, 32, 32), constants=(), **attributes):
 
 def test_placement_of_alexnet_on_a_xavier(exported):
     # 8.x is told to compute in fp16, so the graph's float32 does not matter. 9,216 numbers are more than an axis may have.
-    found = dla.place(exported("alexnet"), "8.5.2", "fp16")
-    taken = [name for name, why in found.items() if why is None]
+    placement = dla.place(exported("alexnet"), "8.5.2", "fp16")
+    taken = [name for name, why in placement.items() if why is None]
     assert taken == [
         *("conv1", "norm1", "pool1", "conv2", "norm2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc7", "fc8")
     ]
-    assert "uint8" in found["preprocessing"]
-    assert "9216" in found["fc6"] and "8192" in found["fc6"]
+    assert "uint8" in placement["preprocessing"]
+    assert "9216" in placement["fc6"] and "8192" in placement["fc6"]
 
 
 def test_float32_layers_of_typed_graphs_stay_on_the_gpu(exported):
-    found = dla.place(exported("alexnet", "fp16"), "10.3", "fp16")
-    assert found["conv1"] is found["conv3"] is found["pool1"] is None
-    assert "float32" in found["norm1"] and "float32" in found["norm2"]
+    placement = dla.place(exported("alexnet", "fp16"), "10.3", "fp16")
+    assert placement["conv1"] is placement["conv3"] is placement["pool1"] is None
+    assert "float32" in placement["norm1"] and "float32" in placement["norm2"]
     before = dla.place(exported("alexnet", "fp16"), "8.5.2", "fp16")  # where the board's builder holds them in float32
     assert "float32" in before["norm1"] and before["conv1"] is None
 
 
 def test_placement_of_lenet5(exported):
-    found = dla.place(exported("lenet5"), "8.5.2", "int8")
-    assert [name for name, why in found.items() if why is None] == ["c1", "s2", "c3", "s4", "c5", "f6"]
-    assert "ReduceSumSquare: not documented as supported" in found["rbf/reducesumsquare"]
+    placement = dla.place(exported("lenet5"), "8.5.2", "int8")
+    assert [name for name, why in placement.items() if why is None] == ["c1", "s2", "c3", "s4", "c5", "f6"]
+    assert "ReduceSumSquare: not documented as supported" in placement["rbf/reducesumsquare"]
 
 
 @pytest.mark.parametrize("name", ["lenet5-modern", "alexnet-cifar", "neocognitron", "madaline", "nearest-neighbor"])
@@ -72,10 +72,10 @@ def test_float32_is_not_supported(exported):
 def test_quantized_graphs_need_the_newest_version(exported):
     graph = exported("lenet5-modern", "int8")
     for version in ("8.5.2", "10.3"):
-        found = dla.place(graph, version, "int8")
-        assert all("QuantizeLinear" in found[name] for name in ("c1", "s2", "c3", "f5"))
-    found = dla.place(graph, "11.4.1", "int8")
-    assert [name for name, why in found.items() if why] == ["preprocessing"]
+        placement = dla.place(graph, version, "int8")
+        assert all("QuantizeLinear" in placement[name] for name in ("c1", "s2", "c3", "f5"))
+    placement = dla.place(graph, "11.4.1", "int8")
+    assert [name for name, why in placement.items() if why] == ["preprocessing"]
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_activations(graph_of):
     ("low", "high", "taken"), [(0, 6, True), (0, 127, True), (0, 128, False), (0, 0.5, False), (-1, 1, False)]
 )
 def test_clipped_relu_is_supported_from_1_to_127(graph_of, low, high, taken):
-    found = reason(one(graph_of, "Clip", constants={"low": np.array(low, FP16), "high": np.array(high, FP16)}))
-    assert (found is None) == taken
+    message = reason(one(graph_of, "Clip", constants={"low": np.array(low, FP16), "high": np.array(high, FP16)}))
+    assert (message is None) == taken
 
 
 def test_operators_added_in_later_versions(graph_of):

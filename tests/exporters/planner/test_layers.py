@@ -31,12 +31,12 @@ def test_locally_connected_layers_include_the_window_convolution(exported):
 
 def test_alexnet_has_the_published_724_million(exported):
     # Sze, Chen, Yang and Emer (2017), Efficient processing of deep neural networks, table II: 666 M, 58.6 M; 61 M weights.
-    found = layers.read(exported("alexnet"))
-    convolutions = sum(layer.macs for layer in found if layer.operator == "Conv")
-    products = sum(layer.macs for layer in found if layer.operator == "Gemm")
+    costs = layers.read(exported("alexnet"))
+    convolutions = sum(layer.macs for layer in costs if layer.operator == "Conv")
+    products = sum(layer.macs for layer in costs if layer.operator == "Gemm")
     assert round(convolutions / 1e6) == 666
     assert round(products / 1e6, 1) == 58.6
-    assert round(sum(layer.weight_bytes for layer in found) / 4e6) == 61
+    assert round(sum(layer.weight_bytes for layer in costs) / 4e6) == 61
 
 
 @pytest.mark.parametrize("name", ["lenet5-modern", "alexnet-cifar", "mlp", "madaline", "neocognitron", "xor"])
@@ -59,17 +59,17 @@ def test_float16_halves_the_bytes(exported):
 
 
 def test_int8_weights_and_activations_take_one_byte(exported):
-    found = by_name(exported("lenet5-modern", "int8"))
-    assert [layer.operator for layer in found.values()] == [
+    costs = by_name(exported("lenet5-modern", "int8"))
+    assert [layer.operator for layer in costs.values()] == [
         *("Cast", "Conv", "MaxPool", "Conv", "MaxPool", "Gemm", "Gemm", "Gemm")
     ]
-    assert {layer.precision for layer in found.values()} == {"int8"}
-    assert found["f5"].weights["f5/kernel_quantized"] == 400 * 120
+    assert {layer.precision for layer in costs.values()} == {"int8"}
+    assert costs["f5"].weights["f5/kernel_quantized"] == 400 * 120
     # Beside the 8-bit kernel: a scale for each of 120 outputs, the biases, and the scales of the input and of the output.
-    assert found["f5"].weight_bytes == 400 * 120 + 4 * 120 + 4 * 120 + 2 * 4
-    assert (found["c1"].input_bytes, found["c1"].output_bytes) == (28 * 28, 6 * 28 * 28)
-    assert (found["s4"].input_bytes, found["s4"].output_bytes) == (16 * 10 * 10, 400)
-    assert found["scores"].output_bytes == 4 * 10  # the scores are float32
+    assert costs["f5"].weight_bytes == 400 * 120 + 4 * 120 + 4 * 120 + 2 * 4
+    assert (costs["c1"].input_bytes, costs["c1"].output_bytes) == (28 * 28, 6 * 28 * 28)
+    assert (costs["s4"].input_bytes, costs["s4"].output_bytes) == (16 * 10 * 10, 400)
+    assert costs["scores"].output_bytes == 4 * 10  # the scores are float32
 
 
 def test_input_cast_reads_bytes(exported):
@@ -117,8 +117,8 @@ def naive_macs(pixels, weight, group=1, stride=1):
 def test_each_product_of_a_convolution_is_counted_once(graph_of, group, stride):
     weight = np.ones((8, 4 // group, 3, 2), "float32")
     attributes = {"group": group, "strides": [stride, stride]}
-    (found,) = layers.read(graph_of([("Conv", ["x", "w"], "y", attributes)], (4, 9, 10), {"w": weight}))
-    assert found.macs == naive_macs(np.ones((4, 9, 10)), weight, group, stride)
+    (cost,) = layers.read(graph_of([("Conv", ["x", "w"], "y", attributes)], (4, 9, 10), {"w": weight}))
+    assert cost.macs == naive_macs(np.ones((4, 9, 10)), weight, group, stride)
 
 
 def test_transposed_convolutions_and_products_of_matrices(graph_of):
@@ -126,8 +126,8 @@ def test_transposed_convolutions_and_products_of_matrices(graph_of):
     assert layers.read(spread)[0].macs == (4 * 5 * 5) * 3 * (2 * 2)  # each pixel onto a window of its group's 3 maps
     product = graph_of([("MatMul", ["x", "w"], "y", {})], (7, 5), {"w": np.ones((5, 3), "float32")})
     assert layers.read(product)[0].macs == 7 * 5 * 3
-    turned = graph_of([("Gemm", ["x", "w"], "y", {"transB": 1})], (5,), {"w": np.ones((3, 5), "float32")})
-    assert layers.read(turned)[0].macs == 5 * 3
+    transposed = graph_of([("Gemm", ["x", "w"], "y", {"transB": 1})], (5,), {"w": np.ones((3, 5), "float32")})
+    assert layers.read(transposed)[0].macs == 5 * 3
     equation = graph_of(
         [("Einsum", ["x", "w"], "y", {"equation": "nij, jk -> nik"})], (7, 5), {"w": np.ones((5, 3), "float32")}
     )
@@ -139,9 +139,9 @@ def test_elementwise_operators_are_fused(graph_of):
     graph = graph_of(
         [("Conv", ["x", "w"], "c", {}), ("Add", ["c", "b"], "a", {}), ("Relu", ["a"], "y", {})], (4, 5, 5), weights
     )
-    (found,) = layers.read(graph)
-    assert (found.operator, found.inputs, found.outputs) == ("Conv", {"x": 4 * 4 * 25}, {"y": 4 * 2 * 25})
-    assert found.weights == {"w": 4 * 8, "b": 4 * 2}
+    (cost,) = layers.read(graph)
+    assert (cost.operator, cost.inputs, cost.outputs) == ("Conv", {"x": 4 * 4 * 25}, {"y": 4 * 2 * 25})
+    assert cost.weights == {"w": 4 * 8, "b": 4 * 2}
 
 
 def test_value_with_two_readers_is_not_fused(graph_of):
@@ -156,10 +156,10 @@ def test_value_with_two_readers_is_not_fused(graph_of):
         (4, 5, 5),
         weights,
     )
-    found = by_name(graph)
-    assert list(found) == ["c", "p", "r"]  # r runs last, joined by what adds
+    costs = by_name(graph)
+    assert list(costs) == ["c", "p", "r"]  # r runs last, joined by what adds
     assert (
-        found["c"].outputs == {"c": 400} and found["r"].inputs == {"c": 400, "p": 400} and found["r"].outputs == {"y": 400}
+        costs["c"].outputs == {"c": 400} and costs["r"].inputs == {"c": 400, "p": 400} and costs["r"].outputs == {"y": 400}
     )
 
 
@@ -172,8 +172,8 @@ def test_broadcasting_operator_is_not_fused(graph_of):
 def test_view_has_no_cost(graph_of):
     shape = {"s": np.array([0, 100], "int64"), "w": np.ones((100, 3), "float32")}
     graph = graph_of([("Reshape", ["x", "s"], "v", {}), ("Gemm", ["v", "w"], "y", {})], (4, 5, 5), shape)
-    (found,) = layers.read(graph)
-    assert found.inputs == {"x": 400} and found.weights == {"w": 1200}
+    (cost,) = layers.read(graph)
+    assert cost.inputs == {"x": 400} and cost.weights == {"w": 1200}
 
 
 @pytest.mark.parametrize(

@@ -16,20 +16,20 @@ def chain(*sizes):
     ]
 
 
-def naive_peak_live_bytes(found):
+def naive_peak_live_bytes(costs):
     """Run the layers one by one and free each tensor after its last reader; input and output stay."""
     written, read = set(), set()
-    for layer in found:
+    for layer in costs:
         read |= set(layer.inputs)
         written |= set(layer.outputs)
     ends, sizes, held, most = (read - written) | (written - read), {}, set(), 0
-    for layer in found:
+    for layer in costs:
         sizes |= layer.inputs | layer.outputs
     held |= ends
-    for number, layer in enumerate(found):
+    for number, layer in enumerate(costs):
         held |= set(layer.outputs)
         most = max(most, sum(sizes[name] for name in held))
-        later = {name for each in found[number + 1 :] for name in each.inputs}
+        later = {name for each in costs[number + 1 :] for name in each.inputs}
         held = {name for name in held if name in later} | ends
     return most
 
@@ -45,26 +45,26 @@ def test_tensor_lives_until_its_last_reader(board):
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("name", ["lenet5-modern", "neocognitron", "alexnet-cifar", "madaline"])
 def test_peak_equals_a_simulation(exported, name, precision):
-    found = layers.read(exported(name, precision))
-    assert memory.peak_live_bytes(found) == naive_peak_live_bytes(found)
-    assert memory.peak_live_bytes(found) <= sum(
-        {**found[0].inputs, **{k: v for each in found for k, v in each.outputs.items()}}.values()
+    costs = layers.read(exported(name, precision))
+    assert memory.peak_live_bytes(costs) == naive_peak_live_bytes(costs)
+    assert memory.peak_live_bytes(costs) <= sum(
+        {**costs[0].inputs, **{k: v for each in costs for k, v in each.outputs.items()}}.values()
     )
 
 
 def test_peak_of_random_networks():
     random = np.random.default_rng(6)
     for _ in range(100):
-        found = chain(*map(int, random.integers(1, 1000, random.integers(3, 12))))
-        for layer in found[1:]:
-            earlier = found[random.integers(0, found.index(layer))]
+        costs = chain(*map(int, random.integers(1, 1000, random.integers(3, 12))))
+        for layer in costs[1:]:
+            earlier = costs[random.integers(0, costs.index(layer))]
             layer.inputs.update(earlier.outputs)
-        assert memory.peak_live_bytes(found) == naive_peak_live_bytes(found)
+        assert memory.peak_live_bytes(costs) == naive_peak_live_bytes(costs)
 
 
 def test_alexnet_on_a_board_with_shared_memory(exported, board):
-    found = layers.read(exported("alexnet"))
-    expected = memory.estimate(found, 64, 256, board(memory_gb=4))
+    costs = layers.read(exported("alexnet"))
+    expected = memory.estimate(costs, 64, 256, board(memory_gb=4))
     weights = 4 * 60_965_224
     assert expected.weights == weights
     assert expected.copies == 2 * weights
@@ -77,23 +77,23 @@ def test_alexnet_on_a_board_with_shared_memory(exported, board):
 
 
 def test_graphics_card_has_its_own_memory(exported, board):
-    found = layers.read(exported("lenet5-modern"))
-    card = memory.estimate(found, 1, 0, board(memory_gb=24, jetpacks=()))
+    costs = layers.read(exported("lenet5-modern"))
+    card = memory.estimate(costs, 1, 0, board(memory_gb=24, jetpacks=()))
     assert (card.copies, card.available) == (0, 24 * 2**30)
 
 
 def test_message_if_it_does_not_fit(board):
     big = [layers.Layer("fc", "Gemm", 1, {"w": 1000 * MIB}, {"x": MIB}, {"y": MIB}, "fp32")]
-    found = memory.estimate(big, 16, 256, board(memory_gb=4))
-    assert not found.fits
+    estimate = memory.estimate(big, 16, 256, board(memory_gb=4))
+    assert not estimate.fits
     # 1,000 of weights and twice that, 16 x 2 of tensors, 256, and 600 of TensorRT, of 4 GiB less one.
-    assert "needs 3,888 MiB (" in str(found) and "); Jetson Nano has 3,072 MiB available" in str(found)
-    assert "weights 1,000, copies of the weights during the build 2,000, activations 32, workspace 256" in str(found)
-    assert "does not fit" in str(found)
+    assert "needs 3,888 MiB (" in str(estimate) and "); Jetson Nano has 3,072 MiB available" in str(estimate)
+    assert "weights 1,000, copies of the weights during the build 2,000, activations 32, workspace 256" in str(estimate)
+    assert "does not fit" in str(estimate)
     assert "does not fit" not in str(memory.estimate(big, 16, 256, board(memory_gb=8)))
 
 
 def test_shared_weights_count_once(exported, board):
-    found = layers.read(exported("alexnet-cifar"))
-    unique = {name: size for each in found for name, size in each.weights.items()}
-    assert sum(each.weight_bytes for each in found) > sum(unique.values()) == memory.estimate(found, 1, 0, board()).weights
+    costs = layers.read(exported("alexnet-cifar"))
+    unique = {name: size for each in costs for name, size in each.weights.items()}
+    assert sum(each.weight_bytes for each in costs) > sum(unique.values()) == memory.estimate(costs, 1, 0, board()).weights

@@ -31,8 +31,8 @@ def planned(graphs):
     """Return a function: target and settings -> the plan of LeNet-5."""
 
     def make(target, *words, **options):
-        told = settings(target, *words, **options)
-        return plan(graphs[told.pixels], told)
+        resolved = settings(target, *words, **options)
+        return plan(graphs[resolved.pixels], resolved)
 
     return make
 
@@ -67,9 +67,9 @@ def test_estimates_are_for_one_image_and_the_optimal_batch(planned):
 def test_no_board_is_faster_than_its_memory(planned):
     """Each weight is read once, so an image takes at least the time to read the weights."""
     for name in ("nano", "orin-nano", "h100"):
-        found = planned(name, "fp16")
-        bandwidth = found.settings.target.memory_bandwidth_gbs * 1e9
-        assert found.estimates[0].seconds >= found.memory.weights / bandwidth
+        result = planned(name, "fp16")
+        bandwidth = result.settings.target.memory_bandwidth_gbs * 1e9
+        assert result.estimates[0].seconds >= result.memory.weights / bandwidth
 
 
 def test_error_names_the_batch_that_fits(graphs):
@@ -96,39 +96,39 @@ def test_error_names_the_batch_that_fits(graphs):
     ],
 )
 def test_next_command_has_the_same_settings(planned, target, options):
-    found = planned(target, **options)
-    program, command, model, *words = shlex.split(found.next_command)
+    result = planned(target, **options)
+    program, command, model, *words = shlex.split(result.next_command)
     assert (program, command, model) == ("zoo", "export", LENET)
-    assert ("--dla" in words) == found.settings.dla
-    given = dict(itertools.pairwise(words))
-    assert given["--to"] == "tensorrt"
-    assert ("--calibration" in given) == (found.settings.precision == "int8")
+    assert ("--dla" in words) == result.settings.dla
+    arguments = dict(itertools.pairwise(words))
+    assert arguments["--to"] == "tensorrt"
+    assert ("--calibration" in arguments) == (result.settings.precision == "int8")
     again = settings(
-        given["--target"],
-        given["--precision"],
-        jetpack=given.get("--jetpack"),
-        tensorrt=given.get("--tensorrt"),
+        arguments["--target"],
+        arguments["--precision"],
+        jetpack=arguments.get("--jetpack"),
+        tensorrt=arguments.get("--tensorrt"),
         dla="--dla" in words,
-        opset=int(given["--opset"]) if "--opset" in given else None,
-        batches=parse_batches(given.get("--batch")),
+        opset=int(arguments["--opset"]) if "--opset" in arguments else None,
+        batches=parse_batches(arguments.get("--batch")),
     )
-    assert again == found.settings
+    assert again == result.settings
 
 
 def test_dla_placement_gives_reasons(planned):
-    found = planned("agx-orin", "int8", jetpack="6.2.3", dla=True)
-    assert found.placement["c3"] is None  # the model stays float32, so no QuantizeLinear keeps it from there
-    assert "ReduceSumSquare" in found.placement["rbf/reducesumsquare"]
-    assert found.recipe.startswith("the model stays float32")
+    result = planned("agx-orin", "int8", jetpack="6.2.3", dla=True)
+    assert result.placement["c3"] is None  # the model stays float32, so no QuantizeLinear keeps it from there
+    assert "ReduceSumSquare" in result.placement["rbf/reducesumsquare"]
+    assert result.recipe.startswith("the model stays float32")
     assert planned("agx-orin", "int8", jetpack="6.2.3").placement == {}
 
 
 def test_plan_is_json(planned):
-    found = planned("orin-nx", jetpack="6.2.3", dla=True)
-    plain = json.loads(json.dumps(found.plain()))
+    result = planned("orin-nx", jetpack="6.2.3", dla=True)
+    plain = json.loads(json.dumps(result.plain()))
     assert plain["target"] == "orin-nx" and plain["tensorrt"] == "10.3.0" and plain["python"] == "3.10"
     assert plain["input"] == {"name": "pictures", "dtype": "uint8", "layout": "NCHW", "shape": [1, 28, 28]}
-    assert [each["name"] for each in plain["layers"]] == [each.name for each in found.layers]
+    assert [each["name"] for each in plain["layers"]] == [each.name for each in result.layers]
     assert (
         sum(plain["memory"][part] for part in ("weights", "copies", "activations", "workspace", "runtime"))
         == (plain["memory"]["total"])
@@ -144,12 +144,12 @@ def test_uint8_input_is_an_error_if_unsupported(graphs):
 def test_unsupported_operator_is_an_error():
     """alexnet-cifar's locally connected layers need Einsum: in ONNX since opset 12, in TensorRT since 8.2."""
     for jetpack, opset, known in (("4.6", None, False), ("4.6", 11, True), ("4.6.2", None, True), ("4.5.1", None, True)):
-        told = settings("nano", "fp32", jetpack=jetpack, opset=opset)
-        graph = convert.convert(source.find("alexnet-cifar", pixels=told.pixels), told.opset, told.ir)
+        resolved = settings("nano", "fp32", jetpack=jetpack, opset=opset)
+        graph = convert.convert(source.find("alexnet-cifar", pixels=resolved.pixels), resolved.opset, resolved.ir)
         if known:
-            assert plan(graph, told).settings.opset == told.opset
+            assert plan(graph, resolved).settings.opset == resolved.opset
         else:
             with pytest.raises(
                 ZooError, match=r"TensorRT 8\.0\.1 of JetPack 4\.6 does not support Einsum.*--opset 11.*8\.2"
             ):
-                plan(graph, told)
+                plan(graph, resolved)

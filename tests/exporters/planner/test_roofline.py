@@ -27,10 +27,10 @@ def test_alexnet_on_a_nano_by_hand(exported, board, batch):
 
 
 def test_total_time_and_throughput(board):
-    found = roofline.estimate([layer(macs=236_000_000_000), layer(inputs=25_600_000_000)], board(), 3)
-    assert [row.seconds for row in found.rows] == pytest.approx([6, 3])
-    assert found.seconds == pytest.approx(9)
-    assert found.images_per_second == pytest.approx(3 / 9)
+    estimate = roofline.estimate([layer(macs=236_000_000_000), layer(inputs=25_600_000_000)], board(), 3)
+    assert [row.seconds for row in estimate.rows] == pytest.approx([6, 3])
+    assert estimate.seconds == pytest.approx(9)
+    assert estimate.images_per_second == pytest.approx(3 / 9)
 
 
 def test_each_precision_has_its_peak(board):
@@ -42,18 +42,18 @@ def test_each_precision_has_its_peak(board):
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_faster_memory_or_larger_batch_never_slows_down(exported, board, precision):
-    found = layers.read(exported("lenet5-modern", precision))
-    slow = roofline.estimate(found, board(), 1)
-    assert roofline.estimate(found, board(memory_bandwidth_gbs=51.2), 1).seconds < slow.seconds
-    rates = [roofline.estimate(found, board(), batch).images_per_second for batch in (1, 2, 8, 64)]
+    costs = layers.read(exported("lenet5-modern", precision))
+    slow = roofline.estimate(costs, board(), 1)
+    assert roofline.estimate(costs, board(memory_bandwidth_gbs=51.2), 1).seconds < slow.seconds
+    rates = [roofline.estimate(costs, board(), batch).images_per_second for batch in (1, 2, 8, 64)]
     assert rates == sorted(rates) and rates[0] < rates[-1]
 
 
 def test_int8_without_acceleration_is_an_error(exported, board):
-    found = layers.read(exported("lenet5-modern", "int8"))
+    costs = layers.read(exported("lenet5-modern", "int8"))
     with pytest.raises(ZooError, match=r"c1 is INT8, which the GPU of Jetson Nano does not accelerate.*--precision fp16"):
-        roofline.estimate(found, board(), 1)
-    assert roofline.estimate(found, board(int8_tops=20.0), 1).seconds > 0
+        roofline.estimate(costs, board(), 1)
+    assert roofline.estimate(costs, board(int8_tops=20.0), 1).seconds > 0
 
 
 @pytest.mark.parametrize("fact", ["memory_bandwidth_gbs", "fp32_tflops"])

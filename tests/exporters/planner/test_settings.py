@@ -80,11 +80,11 @@ def test_each_board_is_planned_in_float16_with_its_newest_jetpack():
     for name in targets.names():
         if name == "tk1":
             continue
-        told = settings(name)
+        resolved = settings(name)
         board = targets.target(name)
-        assert told.opset == 13 and told.ir == 8 and told.profile == (1, 8, 64)
-        assert told.tensorrt_version == (board.jetpack().tensorrt if board.is_jetson else "11.5")
-        assert 64 <= told.workspace_mb <= board.memory_gb * 1024 / 8
+        assert resolved.opset == 13 and resolved.ir == 8 and resolved.profile == (1, 8, 64)
+        assert resolved.tensorrt_version == (board.jetpack().tensorrt if board.is_jetson else "11.5")
+        assert 64 <= resolved.workspace_mb <= board.memory_gb * 1024 / 8
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_each_board_is_planned_in_float16_with_its_newest_jetpack():
     ],
 )
 def test_opset_and_pixels_follow_the_parser(name, options, opset, pixels, typed):
-    told = settings(name, **options)
-    assert (told.opset, told.pixels, told.strongly_typed) == (opset, pixels, typed)
+    resolved = settings(name, **options)
+    assert (resolved.opset, resolved.pixels, resolved.strongly_typed) == (opset, pixels, typed)
 
 
 def test_on_the_dla_int8_takes_a_table_and_one_size_of_batches():
-    told = settings("agx-orin", "int8", jetpack="6.2.3", dla=True)
-    assert told.calibration_table and told.profile == (1, 1, 1)
+    resolved = settings("agx-orin", "int8", jetpack="6.2.3", dla=True)
+    assert resolved.calibration_table and resolved.profile == (1, 1, 1)
     assert settings("agx-orin", "fp16", jetpack="6.2.3", dla=True, batches=(8,)).profile == (8, 8, 8)
     assert not settings("agx-orin", "int8", jetpack="6.2.3").calibration_table
 

@@ -22,8 +22,8 @@ LIFE = {
 
 def words(name, precision, **options):
     """Return the flags of a command and their values."""
-    told = resolve(EngineOptions(name, precision=precision, **options))
-    program, *rest = shlex.split(trtexec.line(told, "pictures", (3, 227, 227)))
+    resolved = resolve(EngineOptions(name, precision=precision, **options))
+    program, *rest = shlex.split(trtexec.line(resolved, "pictures", (3, 227, 227)))
     assert program.endswith("trtexec")
     return dict(word.partition("=")[::2] for word in rest)
 
@@ -90,5 +90,5 @@ def test_dla_falls_back_to_the_gpu_and_reads_a_calibration_table(name, options):
 
 
 def test_name_with_a_space_is_quoted():
-    told = resolve(EngineOptions("nano"))
-    assert "--minShapes=my pictures:1x8" in shlex.split(trtexec.line(told, "my pictures", (8,)))
+    resolved = resolve(EngineOptions("nano"))
+    assert "--minShapes=my pictures:1x8" in shlex.split(trtexec.line(resolved, "my pictures", (8,)))

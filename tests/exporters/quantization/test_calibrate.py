@@ -36,18 +36,18 @@ def pictures():
 
 def test_minmax_is_the_largest_magnitude_of_either_sign(pictures):
     pictures[3] = 255
-    found = calibrate.ranges(net(), ["cast", "double", "scores"], pictures, "minmax")
-    assert found == {"cast": 255.0, "double": 510.0, "scores": 410.0}
-    found = calibrate.ranges(net(0.1), ["scores"], pictures, "minmax")
-    assert found["scores"] == pytest.approx(100 - 0.1 * pictures.min(), abs=1e-4)
+    ranges = calibrate.ranges(net(), ["cast", "double", "scores"], pictures, "minmax")
+    assert ranges == {"cast": 255.0, "double": 510.0, "scores": 410.0}
+    ranges = calibrate.ranges(net(0.1), ["scores"], pictures, "minmax")
+    assert ranges["scores"] == pytest.approx(100 - 0.1 * pictures.min(), abs=1e-4)
 
 
 def test_ranges_do_not_depend_on_the_batch_size(pictures, monkeypatch):
-    found = {}
+    ranges = {}
     for size in (1, 7, 1000):
         monkeypatch.setattr(calibrate, "BATCH", size)
-        found[size] = [calibrate.ranges(net(), ["double", "scores"], pictures, method) for method in Method]
-    assert found[1] == found[7] == found[1000]
+        ranges[size] = [calibrate.ranges(net(), ["double", "scores"], pictures, method) for method in Method]
+    assert ranges[1] == ranges[7] == ranges[1000]
 
 
 def test_a_percentile_is_that_of_all_magnitudes():
@@ -125,8 +125,8 @@ def test_entropy_is_close_to_onnxruntime(name):
 
 def test_entropy_ignores_the_zeros_of_a_relu():
     """NVIDIA's method ignores them, too; otherwise the best range would give zero a level of its own."""
-    found = {name: histogram(distributions()[name]) for name in ("gauss", "rectified")}
-    gauss, rectified = (largest * calibrate.entropy(counts) for counts, largest in found.values())
+    histograms = {name: histogram(distributions()[name]) for name in ("gauss", "rectified")}
+    gauss, rectified = (largest * calibrate.entropy(counts) for counts, largest in histograms.values())
     assert rectified == pytest.approx(gauss, rel=0.15)
 
 
@@ -150,9 +150,9 @@ def test_entropy_equals_a_naive_loop():
             filled = [place for place in group if clipped[place]]
             for place in filled:
                 quantized[place] = max(sum(counts[each] for each in group) / len(filled), calibrate.EMPTY)
-        found = divergence(clipped, quantized)
-        if best is None or found < best[0]:
-            best = found, bins
+        distance = divergence(clipped, quantized)
+        if best is None or distance < best[0]:
+            best = distance, bins
     assert calibrate.entropy(counts, levels) == best[1] / 40
 
 
@@ -185,9 +185,9 @@ def test_a_damaged_cache_is_computed_again_and_replaced(pictures, zoo_cache, dam
     expected = cache.calibrated(net(), ["double"], pictures, "minmax")
     path = zoo_cache / "calibration" / f"{expected.key}.json"
     path.write_text(damage)
-    found = cache.calibrated(net(), ["double"], pictures, "minmax")
-    assert not found.cached
-    assert found.ranges == expected.ranges
+    result = cache.calibrated(net(), ["double"], pictures, "minmax")
+    assert not result.cached
+    assert result.ranges == expected.ranges
     assert json.loads(path.read_text()) == expected.ranges
 
 

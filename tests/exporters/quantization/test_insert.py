@@ -25,8 +25,8 @@ def weights(seed=1):
         "fc/bias": (5,),
         "out/kernel": (3, 5),
     }
-    found = {name: generator.normal(0, 0.3, shape).astype("float32") for name, shape in shapes.items()}
-    return {**found, "conv1/kernel": found["conv1/kernel"] / 128}  # of raw pixels
+    arrays = {name: generator.normal(0, 0.3, shape).astype("float32") for name, shape in shapes.items()}
+    return {**arrays, "conv1/kernel": arrays["conv1/kernel"] / 128}  # of raw pixels
 
 
 def net(changed=None, opset=13):
@@ -113,11 +113,11 @@ def simulated(pictures, ranges, arrays):
 @pytest.mark.parametrize("bias", [None, np.array([0.5, -1, 2], "float32")])
 def test_result_equals_a_naive_simulation(pictures, ranges, bias):
     model = net() if bias is None else net({"out/bias": bias})
-    found = run.scores(run.session(insert.quantize(model, ranges)), pictures)
+    output = run.scores(run.session(insert.quantize(model, ranges)), pictures)
     expected = simulated(pictures, ranges, weights()) + (0 if bias is None else bias)
     full = run.scores(run.session(model), pictures)
     # Where a sum lies between two multiples, another order of the additions may round it the other way, and few do.
-    apart = np.abs(found - expected).max(axis=1)
+    apart = np.abs(output - expected).max(axis=1)
     assert np.median(apart) < 1e-5
     assert apart.max() < np.abs(full - expected).max()
     assert np.abs(full - expected).max() < 0.1 * np.abs(full).max()
@@ -127,13 +127,13 @@ def test_structure_is_the_one_that_tensorrt_requires(ranges):
     model = insert.quantize(net(), ranges)
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     assert (model.ir_version, dict(model.opset_imports)) == (8, {"": 13})
-    found = constants(model)
+    arrays = constants(model)
     for node in operators(model, "QuantizeLinear"):
-        assert found[node.inputs[2].name].dtype == np.int8
-        assert found[node.inputs[2].name].shape == ()
+        assert arrays[node.inputs[2].name].dtype == np.int8
+        assert arrays[node.inputs[2].name].shape == ()
         assert [use.node.op_type for use in node.outputs[0].uses()] == ["DequantizeLinear"]
     for node in operators(model, "QuantizeLinear") + operators(model, "DequantizeLinear"):
-        scale, zero = (found[value.name] for value in node.inputs[1:])
+        scale, zero = (arrays[value.name] for value in node.inputs[1:])
         assert (scale > 0).all()
         assert (scale.dtype, zero.dtype, zero.shape) == (np.float32, np.int8, scale.shape)
         assert not zero.any()
@@ -148,13 +148,13 @@ def test_structure_is_the_one_that_tensorrt_requires(ranges):
         "fc/kernel_quantized": 1,
         "out/kernel_quantized": 0,
     }
-    assert {name: found[name].dtype for name in ("conv1/bias", "fc/bias")} == {"conv1/bias": "f4", "fc/bias": "f4"}
+    assert {name: arrays[name].dtype for name in ("conv1/bias", "fc/bias")} == {"conv1/bias": "f4", "fc/bias": "f4"}
     for name, array in weights().items():
         if name.endswith("kernel"):
-            assert name not in found
-            assert found[f"{name}_quantized"].shape == array.shape
-            assert np.abs(found[f"{name}_quantized"].astype(int)).max() == 127
-    assert found["conv1/kernel_scale"].shape == (4,)
+            assert name not in arrays
+            assert arrays[f"{name}_quantized"].shape == array.shape
+            assert np.abs(arrays[f"{name}_quantized"].astype(int)).max() == 127
+    assert arrays["conv1/kernel_scale"].shape == (4,)
 
 
 def test_data_movement_keeps_the_scale(ranges):
@@ -198,8 +198,8 @@ def optimize(model, folder):
 def test_onnxruntime_computes_in_integers(ranges, tmp_path):
     """Also the last layer, which has a bias and float32 output."""
     bias = {"out/bias": np.array([1, -2, 3], "float32")}
-    found = [node.op_type for node in onnx.load(optimize(insert.quantize(net(bias), ranges), tmp_path)).graph.node]
-    assert [found.count(name) for name in ("QLinearConv", "QGemm", "Conv", "FusedConv", "Gemm")] == [2, 2, 0, 0, 0]
+    operators = [node.op_type for node in onnx.load(optimize(insert.quantize(net(bias), ranges), tmp_path)).graph.node]
+    assert [operators.count(name) for name in ("QLinearConv", "QGemm", "Conv", "FusedConv", "Gemm")] == [2, 2, 0, 0, 0]
 
 
 def test_zero_channels_and_activations_have_a_scale(pictures, ranges):
@@ -213,10 +213,10 @@ def test_zero_channels_and_activations_have_a_scale(pictures, ranges):
 
 def test_excluded_layers_keep_their_weights(ranges):
     model = insert.quantize(net(), ranges, ["conv2", "out"])
-    found = constants(model)
+    arrays = constants(model)
     for name in ("conv2/kernel", "out/kernel"):
-        np.testing.assert_array_equal(found[name], weights()[name])
-    assert {"conv1/kernel_quantized", "fc/kernel_quantized"} <= set(found)
+        np.testing.assert_array_equal(arrays[name], weights()[name])
+    assert {"conv1/kernel_quantized", "fc/kernel_quantized"} <= set(arrays)
     assert "fc" not in {node.inputs[0].name for node in operators(model, "QuantizeLinear")}
 
 
@@ -240,15 +240,15 @@ def test_shared_weight_is_duplicated():
     graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], [kernel])
     model = ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8))
     assert insert.tensors(model) == ["x", "first"]
-    made = insert.quantize(model, {"x": 1.0, "first": 4.0})
-    onnx.checker.check_model(ir.to_proto(made), full_check=True)
-    found = {name: array for name, array in constants(made).items() if name.endswith("_quantized")}
-    first, second = found.pop("twice/kernel_quantized"), found.pop("twice/kernel_2_quantized")
+    quantized = insert.quantize(model, {"x": 1.0, "first": 4.0})
+    onnx.checker.check_model(ir.to_proto(quantized), full_check=True)
+    arrays = {name: array for name, array in constants(quantized).items() if name.endswith("_quantized")}
+    first, second = arrays.pop("twice/kernel_quantized"), arrays.pop("twice/kernel_2_quantized")
     np.testing.assert_array_equal(first, second)
-    assert not found and "twice/kernel" not in constants(made)
-    given = np.eye(4, dtype="float32")
-    expected = given @ numpy_helper.to_array(kernel) @ numpy_helper.to_array(kernel)
-    np.testing.assert_allclose(run.session(made).run(None, {"x": given})[0], expected, atol=0.1)
+    assert not arrays and "twice/kernel" not in constants(quantized)
+    x = np.eye(4, dtype="float32")
+    expected = x @ numpy_helper.to_array(kernel) @ numpy_helper.to_array(kernel)
+    np.testing.assert_allclose(run.session(quantized).run(None, {"x": x})[0], expected, atol=0.1)
 
 
 def test_float32_pool_stays_float32_in_onnxruntime(pictures, tmp_path):
@@ -267,16 +267,16 @@ def test_float32_pool_stays_float32_in_onnxruntime(pictures, tmp_path):
     graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], constants)
     full = ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8))
     full.metadata_props["zoo"] = '{"layout": "NCHW"}'
-    found = calibrate.ranges(full, insert.tensors(full), pictures, "minmax")
-    made = insert.quantize(full, found)
-    clipped = next(node for node in made.graph if node.op_type == "Clip")
+    ranges = calibrate.ranges(full, insert.tensors(full), pictures, "minmax")
+    quantized = insert.quantize(full, ranges)
+    clipped = next(node for node in quantized.graph if node.op_type == "Clip")
     assert clipped.inputs[0].name == "pool"
-    optimized = onnx.load(optimize(made, tmp_path))
+    optimized = onnx.load(optimize(quantized, tmp_path))
     pool = next(node for node in optimized.graph.node if node.op_type == "MaxPool")
     (before,) = [node for node in optimized.graph.node if pool.input[0] in node.output]
     assert before.op_type != "QuantizeLinear"
-    given, expected = (run.scores(run.session(model), pictures) for model in (made, full))
-    np.testing.assert_allclose(given, expected, atol=0.05 * np.abs(expected).max())
+    output, expected = (run.scores(run.session(model), pictures) for model in (quantized, full))
+    np.testing.assert_allclose(output, expected, atol=0.05 * np.abs(expected).max())
 
 
 def test_layer_that_reads_squares_is_not_quantized():
@@ -316,9 +316,9 @@ def test_model_of_the_zoo_keeps_names_and_values():
     keras.utils.set_random_seed(4)
     full = convert.convert(source.find(zoo.load("alexnet-cifar")))
     pictures = np.random.default_rng(7).integers(0, 256, (16, 24, 24, 3), "uint8")
-    found = calibrate.ranges(full, insert.tensors(full), pictures, "minmax")
-    made = insert.quantize(full, found)
+    ranges = calibrate.ranges(full, insert.tensors(full), pictures, "minmax")
+    quantized = insert.quantize(full, ranges)
     named = {value.name for node in full.graph for value in node.outputs}
-    assert named <= {value.name for node in made.graph for value in node.outputs}
-    expected, given = (run.scores(run.session(model), pictures) for model in (full, made))
-    assert np.abs(given - expected).mean() < 0.05 * np.abs(expected).mean()
+    assert named <= {value.name for node in quantized.graph for value in node.outputs}
+    expected, output = (run.scores(run.session(model), pictures) for model in (full, quantized))
+    assert np.abs(output - expected).mean() < 0.05 * np.abs(expected).mean()

@@ -46,15 +46,15 @@ def test_folders_for_calibration_and_measurement(full, digits, about, tmp_path):
     assert report.comparison.pictures == 1797
     accuracies = [each.accuracy for each in report.comparison.files]
     assert max(accuracies) - min(accuracies) < 1
-    told = metadata.read(report.file)
-    assert told["precision"] == "int8"
-    assert told["quantization"] == {
+    data = metadata.read(report.file)
+    assert data["precision"] == "int8"
+    assert data["quantization"] == {
         "method": "percentile",
         "pictures": labelled.MAX_IMAGES,
         "calibration": report.calibration.key,
         "excluded": [],
     }
-    assert {key: told[key] for key in about if key != "precision"} == {
+    assert {key: data[key] for key in about if key != "precision"} == {
         key: about[key] for key in about if key != "precision"
     }
     assert json.loads(json.dumps(report.plain()))["calibration"]["method"] == "percentile"
@@ -92,9 +92,9 @@ def test_layers_are_excluded_until_the_drop_is_accepted(full, digits, about, tmp
     calibrated = pipeline.cache.calibrated
 
     def too_small(*arguments):
-        found = calibrated(*arguments)
-        found.ranges["c3"] /= 100
-        return found
+        result = calibrated(*arguments)
+        result.ranges["c3"] /= 100
+        return result
 
     monkeypatch.setattr(pipeline.cache, "calibrated", too_small)
     with_drop = quantization.quantize(full, tmp_path / "int8.onnx", calibration=digits, data=digits, max_drop=0.5)
@@ -158,9 +158,9 @@ def test_contradicting_options_are_errors_and_write_no_file(full, digits, tmp_pa
 
 
 def test_only_float32_files_of_the_zoo_are_accepted(full, digits, tmp_path):
-    made = quantization.quantize(full, tmp_path / "half.onnx", "fp16").file
+    half = quantization.quantize(full, tmp_path / "half.onnx", "fp16").file
     with pytest.raises(ZooError, match="is fp16 already"):
-        quantization.quantize(made, tmp_path / "int8.onnx", calibration=digits)
+        quantization.quantize(half, tmp_path / "int8.onnx", calibration=digits)
     foreign = files.load(full)
     del foreign.metadata_props["zoo"]
     ir.save(foreign, tmp_path / "foreign.onnx")
@@ -169,8 +169,8 @@ def test_only_float32_files_of_the_zoo_are_accepted(full, digits, tmp_path):
 
 
 def test_labels_are_indices_of_class_names_or_ids(digits, about, tmp_path):
-    found, labels = labelled.load_labelled_images(digits, about)
-    assert found.shape == (1797, 28, 28, 1)
+    images, labels = labelled.load_labelled_images(digits, about)
+    assert images.shape == (1797, 28, 28, 1)
     assert np.bincount(labels).tolist() == [len(list((digits / str(digit)).iterdir())) for digit in range(10)]
     names = [f"n{digit}" for digit in range(9, -1, -1)]
     ids = {**about, "class_names": names, "class_ids": [str(digit) for digit in range(9, -1, -1)]}
@@ -185,10 +185,10 @@ def test_labels_are_indices_of_class_names_or_ids(digits, about, tmp_path):
 
 def test_calibration_images_are_evenly_spaced(digits, about):
     paths = zoo.images.find(digits)
-    found = labelled.load_calibration_images(digits, about["picture"])
-    assert len(found) == labelled.MAX_IMAGES
+    images = labelled.load_calibration_images(digits, about["picture"])
+    assert len(images) == labelled.MAX_IMAGES
     for place, index in ((0, 0), (-1, -1)):
-        np.testing.assert_array_equal(found[place], zoo.images.read(paths[index], about["picture"]))
+        np.testing.assert_array_equal(images[place], zoo.images.read(paths[index], about["picture"]))
 
 
 @pytest.mark.mnist
@@ -199,9 +199,9 @@ def test_named_data_set_is_calibrated_with_its_training_split(about):
     pictures, labels = labelled.load_labelled_images("mnist", about)
     np.testing.assert_array_equal(pictures, parts["test"].images)
     np.testing.assert_array_equal(labels, parts["test"].labels)
-    found = labelled.load_calibration_images("mnist", about["picture"])
-    assert len(found) == labelled.MAX_IMAGES
-    np.testing.assert_array_equal(found[[0, -1]], parts["train"].images[[0, -1]])
+    images = labelled.load_calibration_images("mnist", about["picture"])
+    assert len(images) == labelled.MAX_IMAGES
+    np.testing.assert_array_equal(images[[0, -1]], parts["train"].images[[0, -1]])
     with pytest.raises(ZooError, match="'minst'; did you mean 'mnist'"):
         labelled.load_labelled_images("minst", about)
 
@@ -219,16 +219,16 @@ def test_int8_loses_at_most_a_tenth_of_a_point_on_mnist(name, tmp_path):
 
 def test_command_writes_a_file_and_prints_the_next_command(zoo_in_process, full, digits, tmp_path):
     words = ("quantize", full, "--calibration", digits, "--data", digits)
-    done = zoo_in_process(*words, "--out", tmp_path / "int8.onnx", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert f"next: zoo verify {tmp_path / 'int8.onnx'}" in done.stdout
-    assert "accuracy, %" in done.stdout
-    done = zoo_in_process(*words, "--sensitivity", "--json", cwd=tmp_path)
-    layers = json.loads(done.stdout)["layers"]
+    result = zoo_in_process(*words, "--out", tmp_path / "int8.onnx", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert f"next: zoo verify {tmp_path / 'int8.onnx'}" in result.stdout
+    assert "accuracy, %" in result.stdout
+    result = zoo_in_process(*words, "--sensitivity", "--json", cwd=tmp_path)
+    layers = json.loads(result.stdout)["layers"]
     assert {each["layer"] for each in layers} == {"c1", "c3", "c5", "f6", "scores"} or len(layers) == 5
     assert [path.name for path in tmp_path.iterdir()] == ["int8.json", "int8.onnx"]
-    done = zoo_in_process("quantize", full, "--precision", "fp16", "--json", cwd=tmp_path)
-    assert json.loads(done.stdout)["file"] == "full-fp16.onnx"
-    done = zoo_in_process("quantize", tmp_path / "none.onnx", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "no file" in done.stderr
+    result = zoo_in_process("quantize", full, "--precision", "fp16", "--json", cwd=tmp_path)
+    assert json.loads(result.stdout)["file"] == "full-fp16.onnx"
+    result = zoo_in_process("quantize", tmp_path / "none.onnx", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "no file" in result.stderr

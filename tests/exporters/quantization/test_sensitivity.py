@@ -65,8 +65,8 @@ def order():
 
 
 def measured(labels=LABELS):
-    found = calibrate.ranges(net(), insert.tensors(net()), PICTURES, "minmax")
-    return sensitivity.measure(net(), found, PICTURES, labels)
+    ranges = calibrate.ranges(net(), insert.tensors(net()), PICTURES, "minmax")
+    return sensitivity.measure(net(), ranges, PICTURES, labels)
 
 
 def test_fragile_layer_ranks_first():
@@ -94,10 +94,10 @@ def test_progress_counts_each_image_once_per_layer_and_once_for_float32(ranges):
 
 
 def test_search_excludes_only_the_fragile_layer(ranges):
-    made, left_out = sensitivity.search(net(), ranges, evaluate, order, 2)
+    quantized, left_out = sensitivity.search(net(), ranges, evaluate, order, 2)
     assert left_out == ("second",)
-    assert evaluate(made) >= 98
-    assert "second/kernel" in made.graph.initializers
+    assert evaluate(quantized) >= 98
+    assert "second/kernel" in quantized.graph.initializers
 
 
 def test_search_excludes_nothing_if_any_drop_is_accepted(ranges):
@@ -147,17 +147,17 @@ def test_files_are_compared_by_accuracy_size_and_latency(ranges, tmp_path):
     ir.save(net(), paths["fp32"])
     ir.save(insert.quantize(net(), ranges), paths["int8"])
     counts = []
-    found = accuracy.compare(paths, PICTURES, LABELS, ("left", "right", "neither"), counts.append)
+    comparison = accuracy.compare(paths, PICTURES, LABELS, ("left", "right", "neither"), counts.append)
     assert sum(counts) == 2 * len(PICTURES)
-    full, int8 = found.files
+    full, int8 = comparison.files
     assert (full.precision, full.accuracy, full.by_class) == ("fp32", 100, (100, 100, None))
     expected = run.scores(run.session(paths["int8"]), PICTURES).argmax(axis=1) == LABELS
     assert int8.accuracy == pytest.approx(100 * expected.mean())
     assert int8.by_class[0] == pytest.approx(100 * expected[LABELS == 0].mean())
-    assert [each.size for each in found.files] == [path.stat().st_size for path in paths.values()]
-    assert min(each.latency for each in found.files) > 0
-    assert found.cpu
-    text = printed(found)
+    assert [each.size for each in comparison.files] == [path.stat().st_size for path in paths.values()]
+    assert min(each.latency for each in comparison.files) > 0
+    assert comparison.cpu
+    text = printed(comparison)
     assert "neither" not in text
     assert f"{full.size:,}" in text
-    assert found.plain()["files"][0]["accuracy"] == 100
+    assert comparison.plain()["files"][0]["accuracy"] == 100

@@ -34,16 +34,16 @@ class Board:
 
     def passes(self, script, *words, **environment):
         """Return what a script prints that must not fail."""
-        done = self.run(script, *words, **environment)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        result = self.run(script, *words, **environment)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
     def fails(self, script, *words, **environment):
         """Return the error of a script that must fail in words."""
-        done = self.run(script, *words, **environment)
-        assert done.returncode == 1, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return next(line for line in done.stderr.splitlines() if line.startswith("error: "))
+        result = self.run(script, *words, **environment)
+        assert result.returncode == 1, result.stdout + result.stderr
+        assert "Traceback" not in result.stderr
+        return next(line for line in result.stderr.splitlines() if line.startswith("error: "))
 
     def facts(self):
         """Return what bundle.json holds."""
@@ -77,15 +77,15 @@ def bundles(tmp_path_factory, digits):
     """Return a function that gives the folder of a bundle, which is not to be changed: options of `to_tensorrt`."""
     from exporters.tensorrt.export import to_tensorrt
 
-    made = {}
+    folders = {}
 
     def bundle(model, target, **options):
         key = (model, target, *sorted(options.items()))
-        if key not in made:
-            made[key] = tmp_path_factory.mktemp("bundle") / "bundle"
+        if key not in folders:
+            folders[key] = tmp_path_factory.mktemp("bundle") / "bundle"
             pictures = digits if options["precision"] == "int8" else None
-            to_tensorrt(model, made[key], target, calibration=pictures, **options)
-        return made[key]
+            to_tensorrt(model, folders[key], target, calibration=pictures, **options)
+        return folders[key]
 
     return bundle
 

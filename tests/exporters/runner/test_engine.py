@@ -52,11 +52,11 @@ def trt():
 
 @pytest.mark.parametrize("batch", ["batch", 2])
 def test_builder_returns_an_engine(trt, tmp_path, batch):
-    said = []
-    log = engine.logger(trt, lambda severity, message: said.append(message))
+    messages = []
+    log = engine.logger(trt, lambda severity, message: messages.append(message))
     content = engine.build(trt, write(tmp_path / "m.onnx", batch=batch), BUNDLE, log=log)
     assert type(content) is bytes and len(content) > 1000
-    assert said and not log.errors
+    assert messages and not log.errors
 
 
 def test_error_names_the_unsupported_node(trt, tmp_path):
@@ -87,7 +87,7 @@ def test_calibration_table_is_an_error_with_strong_typing(trt, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("sizes", "expected"),
     [
         ({}, (1, 8, 64)),
         ({"most": 4}, (1, 4, 4)),
@@ -102,9 +102,9 @@ def test_calibration_table_is_an_error_with_strong_typing(trt, tmp_path):
         ({"dla": True, "least": 100, "most": 100}, (100, 100, 100)),
     ],
 )
-def test_given_batch_sizes_adjust_the_others(given, expected):
-    found = engine.shapes({"profile": {"min": 1, "opt": 8, "max": 64}}, **given)
-    assert (found["min"], found["opt"], found["max"]) == expected
+def test_given_batch_sizes_adjust_the_others(sizes, expected):
+    result = engine.shapes({"profile": {"min": 1, "opt": 8, "max": 64}}, **sizes)
+    assert (result["min"], result["opt"], result["max"]) == expected
 
 
 def test_two_batch_sizes_on_dla_are_an_error():
@@ -112,7 +112,7 @@ def test_two_batch_sizes_on_dla_are_an_error():
         engine.shapes({"profile": {"min": 1, "opt": 8, "max": 64}}, dla=True, least=4, best=8)
 
 
-@pytest.mark.parametrize("given", [{"least": 9, "best": 8}, {"best": 9, "most": 8}, {"least": 9, "most": 8}])
-def test_unordered_batch_sizes_are_an_error(given):
+@pytest.mark.parametrize("sizes", [{"least": 9, "best": 8}, {"best": 9, "most": 8}, {"least": 9, "most": 8}])
+def test_unordered_batch_sizes_are_an_error(sizes):
     with pytest.raises(BundleError, match="the smallest first"):
-        engine.shapes({"profile": {"min": 1, "opt": 8, "max": 64}}, **given)
+        engine.shapes({"profile": {"min": 1, "opt": 8, "max": 64}}, **sizes)

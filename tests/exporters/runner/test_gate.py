@@ -12,12 +12,12 @@ from exporters.runner.board import gate
 def test_flipped_labels_equal_those_of_a_naive_loop(shape):
     generator = np.random.default_rng(0)
     expected = generator.normal(size=shape).astype("float32")
-    given = expected + generator.normal(0, 0.3, shape).astype("float32")
+    output = expected + generator.normal(0, 0.3, shape).astype("float32")
     comparison = gate.Comparison(expected, np.arange(7), "fp16", "float32", 7)
-    comparison.ask(lambda pictures: given[pictures], np.arange(7), (7,))
+    comparison.ask(lambda pictures: output[pictures], np.arange(7), (7,))
     flipped, drawn = set(), set()
     for number in range(7):
-        for best, other in zip(expected[number].reshape(-1, shape[-1]), given[number].reshape(-1, shape[-1]), strict=True):
+        for best, other in zip(expected[number].reshape(-1, shape[-1]), output[number].reshape(-1, shape[-1]), strict=True):
             label, wrong = best.argmax(), other.argmax()
             largest = np.abs(expected[number]).max()
             if label != wrong:

@@ -64,7 +64,7 @@ def files(folder):
     deep = (np.asarray(grey).astype("uint16") << 8) + 77
     clear = Image.fromarray(colours)
     palette = photograph.quantize(16)
-    made = {
+    images = {
         "colour.png": (photograph, {}),
         "grey.png": (grey, {}),
         "black and white.png": (grey.convert("1"), {}),
@@ -85,9 +85,9 @@ def files(folder):
         exif = Image.Exif()
         exif[orientation.TAG] = turn
         for ending, how in (("jpg", {}), ("png", {}), ("webp", {"lossless": True})):
-            made[f"turned {turn}.{ending}"] = photograph, {"exif": exif, **how}
+            images[f"turned {turn}.{ending}"] = photograph, {"exif": exif, **how}
     paths = {}
-    for name, (picture, options) in made.items():
+    for name, (picture, options) in images.items():
         paths[name] = folder / name
         picture.save(paths[name], **options)
     return paths

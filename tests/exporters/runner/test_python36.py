@@ -37,14 +37,14 @@ def vermin(path):
 
 
 def test_syntax_is_python_3_6():
-    done = vermin(FOLDER)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = vermin(FOLDER)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_newer_syntax_is_detected(tmp_path):
     (tmp_path / "new.py").write_text("import dataclasses\nprint(x := 1)\n")
-    done = vermin(tmp_path)
-    assert done.returncode == 1 and "'dataclasses' module requires !2, 3.7" in done.stdout and "3.8" in done.stdout
+    result = vermin(tmp_path)
+    assert result.returncode == 1 and "'dataclasses' module requires !2, 3.7" in result.stdout and "3.8" in result.stdout
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -67,5 +67,5 @@ def test_imports_exist_on_a_board(path):
 def test_scripts_print_help_in_any_directory(tmp_path):
     for path in FILES:
         if path.parent == FOLDER and path.name != "__init__.py":
-            done = subprocess.run([sys.executable, "-B", path, "--help"], capture_output=True, text=True, cwd=tmp_path)
-            assert done.returncode == 0 and "usage" in done.stdout
+            result = subprocess.run([sys.executable, "-B", path, "--help"], capture_output=True, text=True, cwd=tmp_path)
+            assert result.returncode == 0 and "usage" in result.stdout

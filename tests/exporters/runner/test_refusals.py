@@ -196,8 +196,8 @@ def test_invalid_arguments_are_errors(board):
         ("bench.py", "--seconds", "0"),
         ("verify.py", "--gpu"),
     ):
-        done = board.run(script, *words)
-        assert done.returncode == 2 and "usage" in done.stderr
+        result = board.run(script, *words)
+        assert result.returncode == 2 and "usage" in result.stderr
     assert "the smallest first" in board.fails("build_engine.py", "--min-batch", "9", "--opt-batch", "8")
     assert "cannot be written" in board.fails("build_engine.py", "--out", board.folder / "none" / "model.engine")
     board.passes("build_engine.py", "--max-batch", "4")
@@ -209,11 +209,11 @@ def test_unreadable_images_are_named_and_the_others_classified(board):
     (board.folder / "damaged.png").write_bytes((board.folder / "samples" / "0.png").read_bytes()[:60])
     (board.folder / "text.png").write_text("no picture")
     names = ["damaged.png", "text.png", "samples", "none.png"]
-    done = board.run("infer.py", "--cpu", "samples/1.png", *names, "samples/0.png", cwd=board.folder)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert [line.split(": ")[0] for line in done.stdout.splitlines()] == ["samples/1.png", "samples/0.png"]
-    told = done.stderr.splitlines()
-    assert len(told) == len(names) and all(f"error: {name} " in line for name, line in zip(names, told, strict=True))
+    result = board.run("infer.py", "--cpu", "samples/1.png", *names, "samples/0.png", cwd=board.folder)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert [line.split(": ")[0] for line in result.stdout.splitlines()] == ["samples/1.png", "samples/0.png"]
+    errors = result.stderr.splitlines()
+    assert len(errors) == len(names) and all(f"error: {name} " in line for name, line in zip(names, errors, strict=True))
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "verify.py", "manifest.json", "bundle", "board/../labels.txt"])
@@ -260,12 +260,12 @@ def test_interrupted_build_leaves_no_process(tmp_path):
         "apart.call(stuck.wait, sys.argv[1])"
     )
     path = os.pathsep.join([str(tmp_path), str(Path(exporters.__file__).parent.parent)])
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "pid"],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         timeout=60,
     )
-    assert b"KeyboardInterrupt" in done.stderr
+    assert b"KeyboardInterrupt" in result.stderr
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)

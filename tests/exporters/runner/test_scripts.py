@@ -32,8 +32,8 @@ XAVIER = {"version": "8.6.1", "target": "xavier-nx", "precision": "int8", "dla":
 def test_scripts_run_with_each_version(board, options):
     board = board(precision="fp16", **options)
     built = board.passes("build_engine.py", "--max-batch", "16")
-    made, known = (each.split(".")[:2] for each in (board.facts()["target"]["tensorrt"], board.built()["version"]))
-    assert built.count("warning: ") == built.count("warning: the bundle was made for TensorRT") == (made != known)
+    made_for, used = (each.split(".")[:2] for each in (board.facts()["target"]["tensorrt"], board.built()["version"]))
+    assert built.count("warning: ") == built.count("warning: the bundle was made for TensorRT") == (made_for != used)
     assert built.splitlines()[-1] == "next: python3 bundle/verify.py"
     verified = board.passes("verify.py")
     assert re.search(
@@ -43,11 +43,11 @@ def test_scripts_run_with_each_version(board, options):
     assert re.search(r"images/s in batches of 8, \d+ of them", timed)
     assert "the GPU alone: p50 0.125 ms, p90 0.125 ms, p99 0.125 ms" in timed
     pictures = [board.folder / "samples" / f"{number}.png" for number in range(3)]
-    told = board.passes("infer.py", "--top", "2", *pictures).splitlines()
+    lines = board.passes("infer.py", "--top", "2", *pictures).splitlines()
     scores = np.load(board.folder / "samples" / "scores.npy")[:3]
-    assert [line.split(": ")[1].split()[0] for line in told[:3]] == [str(label) for label in scores.argmax(axis=1)]
-    assert all(line.count(",") == 1 for line in told[:3])
-    best = float(told[0].split(": ")[1].split()[1].rstrip(","))
+    assert [line.split(": ")[1].split()[0] for line in lines[:3]] == [str(label) for label in scores.argmax(axis=1)]
+    assert all(line.count(",") == 1 for line in lines[:3])
+    best = float(lines[0].split(": ")[1].split()[1].rstrip(","))
     assert best == pytest.approx(scores[0].max(), rel=0.01)
 
 
@@ -56,17 +56,17 @@ def test_precision_is_set_by_types_or_by_flags(board, options):
     board = board(precision="fp16", **options)
     board.passes("build_engine.py", "--workspace", "100")
     typed = options["version"] != "8.6.1"
-    asked = board.built()
-    assert asked["typed"] == typed and ("FP16" in asked["flags"]) == (not typed)
-    assert asked["workspace"] == 100 << 20
-    assert [shape[0] for shape in asked["profile"]] == [1, 8, 64]
+    build = board.built()
+    assert build["typed"] == typed and ("FP16" in build["flags"]) == (not typed)
+    assert build["workspace"] == 100 << 20
+    assert [shape[0] for shape in build["profile"]] == [1, 8, 64]
 
 
 @pytest.mark.parametrize("options", [*BOARDS.values(), DLA], ids=[*BOARDS, "DLA"])
 def test_float32_layers_stay_float32_without_strong_typing(board, options):
     """LeNet-5's distances are sums of squares; which nodes are float32 in the model, the types at their ends tell."""
     board = board(model="lenet5.mnist", precision="fp16", **options)
-    told = board.passes("build_engine.py")
+    output = board.passes("build_engine.py")
     model = onnx.shape_inference.infer_shapes(onnx.load(board.folder / "model.onnx")).graph
     typed = {each.name: each.type.tensor_type.elem_type for each in [*model.value_info, *model.input, *model.output]}
     typed |= {each.name: each.data_type for each in model.initializer}
@@ -76,18 +76,18 @@ def test_float32_layers_stay_float32_without_strong_typing(board, options):
         if {typed[name] for name in [*node.input, *node.output] if name} == {onnx.TensorProto.FLOAT}
     ]
     assert "ReduceSumSquare" in {node.op_type for node in model.node if node.name in wide} and len(wide) < len(model.node)
-    asked = board.built()
-    assert asked["float32"] == ([] if asked["typed"] else wide)
-    assert (f"{len(wide)} layers are held in float32" in told) == (not asked["typed"])
-    assert ("OBEY_PRECISION_CONSTRAINTS" in asked["flags"]) == (not asked["typed"])
-    assert asked["dla"] == (0 if options.get("dla") else None)
+    build = board.built()
+    assert build["float32"] == ([] if build["typed"] else wide)
+    assert (f"{len(wide)} layers are held in float32" in output) == (not build["typed"])
+    assert ("OBEY_PRECISION_CONSTRAINTS" in build["flags"]) == (not build["typed"])
+    assert build["dla"] == (0 if options.get("dla") else None)
 
 
 def test_unknown_types_print_a_warning(board):
     board = board(precision="fp16", **BOARDS["8.2"])
     assert "TensorRT tells no types" in board.passes("build_engine.py", STAND_IN_TYPES="none")
-    asked = board.built()
-    assert asked["float32"] == [] and "OBEY_PRECISION_CONSTRAINTS" not in asked["flags"] and "FP16" in asked["flags"]
+    build = board.built()
+    assert build["float32"] == [] and "OBEY_PRECISION_CONSTRAINTS" not in build["flags"] and "FP16" in build["flags"]
 
 
 def test_float32_engine_does_not_use_tf32(board):
@@ -125,13 +125,13 @@ def test_dla_engine_has_one_batch_size_and_the_ranges_of_the_table(board):
     """The model is float32; the flags and the table make INT8 of it, and its gate is INT8's with the engine alone."""
     board = board(**XAVIER)
     board.passes("build_engine.py", "--dla-core", "1")
-    asked = board.built()
-    assert asked["dla"] == 1 and {"INT8", "FP16", "GPU_FALLBACK"} <= set(asked["flags"])
-    assert len({tuple(shape) for shape in asked["profile"]}) == 1
+    build = board.built()
+    assert build["dla"] == 1 and {"INT8", "FP16", "GPU_FALLBACK"} <= set(build["flags"])
+    assert len({tuple(shape) for shape in build["profile"]}) == 1
     table = (board.folder / "calibration.cache").read_text().splitlines()[1:]
     name, scale = table[0].rsplit(": ", 1)
     largest = 127 * np.frombuffer(bytes.fromhex(scale), ">f4")[0]
-    assert asked["ranges"][name] == pytest.approx([-largest, largest]) and len(asked["ranges"]) == len(table)
+    assert build["ranges"][name] == pytest.approx([-largest, largest]) and len(build["ranges"]) == len(table)
     assert "computes nearly what the model computes" in board.passes("verify.py")
     assert "model.onnx computes what the model computes" in board.passes("verify.py", "--cpu")
 
@@ -184,8 +184,8 @@ def test_class_names_are_printed_in_an_ascii_locale(board):
     path = board.folder / "labels.txt"
     path.write_text("".join(f"größe {name}\n" for name in path.read_text().splitlines()), "utf-8")
     folder.seal(board.folder)
-    told = board.passes("infer.py", "--cpu", board.folder / "samples" / "0.png", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
-    assert r"gr\xf6\xdfe" in told
+    output = board.passes("infer.py", "--cpu", board.folder / "samples" / "0.png", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert r"gr\xf6\xdfe" in output
 
 
 def test_video_is_classified_frame_by_frame(board, tmp_path):
@@ -195,8 +195,8 @@ def test_video_is_classified_frame_by_frame(board, tmp_path):
     for _ in range(3):
         writer.write(np.zeros((48, 64, 3), "uint8"))
     writer.release()
-    told = board.passes("infer.py", "--cpu", "--camera", tmp_path / "seen.avi").splitlines()
-    assert [line.split(":")[0] for line in told] == ["frame 0", "frame 1", "frame 2"]
+    lines = board.passes("infer.py", "--cpu", "--camera", tmp_path / "seen.avi").splitlines()
+    assert [line.split(":")[0] for line in lines] == ["frame 0", "frame 1", "frame 2"]
     seen = (tmp_path / "seen.avi").read_bytes()
     (tmp_path / "empty.avi").write_bytes(seen[: seen.index(b"movi") + 4])
     assert "gives no picture" in board.fails("infer.py", "--cpu", "--camera", tmp_path / "empty.avi")

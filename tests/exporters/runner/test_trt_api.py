@@ -19,10 +19,10 @@ _spec.loader.exec_module(reach)
 
 
 def asked(version, *sources):
-    found = reach.Reach(APIS[version])
+    visitor = reach.Reach(APIS[version])
     for source in sources:
-        found.visit(source)
-    return found
+        visitor.visit(source)
+    return visitor
 
 
 @pytest.mark.parametrize("version", APIS)
@@ -55,12 +55,12 @@ def test_older_names_are_used_without_the_newer_ones():
     }
     for kind, names in newer.items():
         api["classes"][kind] = [name for name in api["classes"][kind] if name not in names]
-    found = reach.Reach(api)
+    visitor = reach.Reach(api)
     for source in SOURCES:
-        found.visit(source)
-    assert found.missing == set()
+        visitor.visit(source)
+    assert visitor.missing == set()
     expected = {"IBuilderConfig.max_workspace_size", "Builder.build_engine", "OnnxParser.parse"}
-    assert expected | {"IExecutionContext.execute_async_v2", "ICudaEngine.get_binding_dtype"} <= found.asked
+    assert expected | {"IExecutionContext.execute_async_v2", "ICudaEngine.get_binding_dtype"} <= visitor.asked
 
 
 @pytest.mark.parametrize(

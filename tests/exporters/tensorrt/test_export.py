@@ -50,9 +50,9 @@ def nano(tmp_path_factory):
 def test_bundle_runs_without_the_project(nano, tmp_path):
     report, out = nano
     shutil.unpack_archive(report.archive, tmp_path, filter="data")
-    done = run(tmp_path / "b", "verify.py", "--cpu")
-    assert done.returncode == 0, done.stderr
-    assert "computes what the model computes: 41 pictures in batches of 1, 3, 64" in done.stdout
+    result = run(tmp_path / "b", "verify.py", "--cpu")
+    assert result.returncode == 0, result.stderr
+    assert "computes what the model computes: 41 pictures in batches of 1, 3, 64" in result.stdout
     for script in ("verify.py", "infer.py", "bench.py", "build_engine.py"):
         text = (out / script).read_text()
         assert "import zoo" not in text and "exporters" not in text
@@ -60,11 +60,11 @@ def test_bundle_runs_without_the_project(nano, tmp_path):
 
 def test_sample_scores_equal_those_of_keras(nano):
     _, out = nano
-    given, scores = np.load(out / "samples" / "pictures.npy"), np.load(out / "samples" / "scores.npy")
-    assert given.dtype == "uint8" and given.shape == (41, 28, 28, 1) and scores.dtype == "float32"
-    np.testing.assert_allclose(scores, zoo.load(NAME).predict_on_batch(given), rtol=1e-5, atol=1e-5)
+    images, scores = np.load(out / "samples" / "pictures.npy"), np.load(out / "samples" / "scores.npy")
+    assert images.dtype == "uint8" and images.shape == (41, 28, 28, 1) and scores.dtype == "float32"
+    np.testing.assert_allclose(scores, zoo.load(NAME).predict_on_batch(images), rtol=1e-5, atol=1e-5)
     shown = np.asarray(Image.open(out / "samples" / "0.png"))
-    np.testing.assert_array_equal(shown, given[0, ..., 0])
+    np.testing.assert_array_equal(shown, images[0, ..., 0])
 
 
 def test_bundle_matches_its_target(nano):
@@ -87,10 +87,10 @@ def test_bundle_matches_its_target(nano):
 def test_infer_predictions_equal_those_of_the_zoo(nano, digits):
     _, out = nano
     paths = sorted(digits.iterdir())[:5]
-    done = run(out, "infer.py", "--cpu", "--top", "1", *map(str, paths))
-    assert done.returncode == 0, done.stderr
+    result = run(out, "infer.py", "--cpu", "--top", "1", *map(str, paths))
+    assert result.returncode == 0, result.stderr
     classifier = zoo.load(NAME)
-    for path, line in zip(paths, [line for line in done.stdout.splitlines() if path_in(line, paths)], strict=True):
+    for path, line in zip(paths, [line for line in result.stdout.splitlines() if path_in(line, paths)], strict=True):
         scores = classifier.predict_on_batch(images.read(path, classifier.image_spec)[None])[0]
         assert str(path) in line and classifier.class_names[scores.argmax()] in line.replace(str(path), "")
 
@@ -116,11 +116,11 @@ def test_every_precision_passes_verification(target, precision, options, digits,
     calibration = digits if precision == "int8" else None
     report = exporters.to_tensorrt(NAME, tmp_path / "b", target, precision, calibration, **options)
     assert report.proof.passed and report.engine is None
-    done = run(tmp_path / "b", "verify.py", "--cpu")
-    assert done.returncode == 0, done.stderr
+    result = run(tmp_path / "b", "verify.py", "--cpu")
+    assert result.returncode == 0, result.stderr
     if calibration:  # the samples are of the folder that was given, which has those alone
-        given = {images.read(path, zoo.load(NAME).image_spec).tobytes() for path in digits.iterdir()}
-        assert all(each.tobytes() in given for each in np.load(tmp_path / "b" / "samples" / "pictures.npy")[:32])
+        originals = {images.read(path, zoo.load(NAME).image_spec).tobytes() for path in digits.iterdir()}
+        assert all(each.tobytes() in originals for each in np.load(tmp_path / "b" / "samples" / "pictures.npy")[:32])
     verified = exporters.verify(tmp_path / "b")
     assert verified.passed and verified.precision == ("fp32" if options.get("dla") else precision)
 
@@ -132,8 +132,8 @@ def test_bundle_for_dla_contains_a_calibration_table(digits, tmp_path):
     scales = {name: struct.unpack(">f", bytes.fromhex(scale))[0] for name, scale in (line.split(": ") for line in lines)}
     classifier = zoo.load(NAME)
     net = keras.Model(classifier.net.inputs, classifier.net.get_layer("c1").output)
-    given = np.stack([images.read(path, classifier.image_spec) for path in sorted(digits.iterdir())])
-    largest = np.abs(net.predict(classifier.preprocessing(given), verbose=0)).max()
+    calibration = np.stack([images.read(path, classifier.image_spec) for path in sorted(digits.iterdir())])
+    largest = np.abs(net.predict(classifier.preprocessing(calibration), verbose=0)).max()
     assert scales["c1"] * 127 == pytest.approx(largest, rel=1e-4)
 
 
@@ -151,7 +151,7 @@ def test_missing_gpu_is_reported(nano):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda b: (b / "model.onnx").write_bytes((b / "model.onnx").read_bytes()[:-1] + b"x"), "model.onnx has changed"),
         (lambda b: (b / "samples" / "scores.npy").unlink(), "samples/scores.npy is missing"),
@@ -161,19 +161,19 @@ def test_missing_gpu_is_reported(nano):
         (lambda b: (b / "board" / "gate.py").write_text("TOLERANCES = {}"), "board/gate.py has"),
     ],
 )
-def test_changed_bundle_is_an_error(change, said, nano, tmp_path):
+def test_changed_bundle_is_an_error(change, message, nano, tmp_path):
     _, out = nano
     shutil.copytree(out, tmp_path / "b")
     change(tmp_path / "b")
-    with pytest.raises(ZooError, match=said.replace(".", r"\.")):
+    with pytest.raises(ZooError, match=message.replace(".", r"\.")):
         exporters.verify(tmp_path / "b")
-    if "gate" not in said:  # of a program that was changed itself nothing can be promised
-        done = run(tmp_path / "b", "verify.py", "--cpu")
-        assert done.returncode == 1 and said in done.stderr, done.stderr
+    if "gate" not in message:  # of a program that was changed itself nothing can be promised
+        result = run(tmp_path / "b", "verify.py", "--cpu")
+        assert result.returncode == 1 and message in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (dict(target="orin-nanno"), "orin-nano"),
         (dict(target="orin-nano", precision="int8"), "--calibration FOLDER"),
@@ -184,8 +184,8 @@ def test_changed_bundle_is_an_error(change, said, nano, tmp_path):
         (dict(target="orin-nano", dla=True), "no DLA"),
     ],
 )
-def test_invalid_options_leave_no_files(options, said, tmp_path):
-    with pytest.raises(ZooError, match=said):
+def test_invalid_options_leave_no_files(options, message, tmp_path):
+    with pytest.raises(ZooError, match=message):
         exporters.to_tensorrt(NAME, tmp_path / "b", **options)
     assert not list(tmp_path.iterdir())
 

@@ -55,12 +55,12 @@ def built(request, shared_folder, tmp_path_factory):
     graphs = {"fp32": full, "int8": insert.quantize(full, ranges)}
     if name != TOO_LARGE:
         graphs["fp16"] = half.to_half(full)
-    made = {}
+    checks = {}
     for precision, graph in graphs.items():
         files.save(graph, path)
-        made[precision] = graph, rtx.check(path, None if batch else (1, 8, 64))
+        checks[precision] = graph, rtx.check(path, None if batch else (1, 8, 64))
         path.unlink()
-    return made
+    return checks
 
 
 def products(graph):
@@ -100,8 +100,8 @@ def test_int8_layers_multiply_int8(built):
     """But those of squares, and those with weights of their own at each place, which stay float32."""
     graph, check = built["int8"]
     expected = {node.name for node in products(graph) if has_weights(node)} - set(SQUARES)
-    found = [layer for layer in check.layers if layer.multiplies and layer.inputs[0] == layer.constants[0] == "Int8"]
-    assert {layer.nodes[0] for layer in found} == expected and len(found) == len(expected) > 0
+    quantized = [layer for layer in check.layers if layer.multiplies and layer.inputs[0] == layer.constants[0] == "Int8"]
+    assert {layer.nodes[0] for layer in quantized} == expected and len(quantized) == len(expected) > 0
 
 
 def has_weights(node):
@@ -133,9 +133,9 @@ def test_parser_supports_the_whole_graph(built):
 
 def test_float32_pixels_are_accepted(tmp_path):
     """As TensorRT wants them that knows no input in UINT8."""
-    found = source.find(zoo.load("lenet5"), pixels="float32")
-    full = convert.convert(found)
-    ranges = calibrate.ranges(full, insert.tensors(full), samples.shipped(found.classifier.image_spec)[:8], "minmax")
+    original = source.find(zoo.load("lenet5"), pixels="float32")
+    full = convert.convert(original)
+    ranges = calibrate.ranges(full, insert.tensors(full), samples.shipped(original.classifier.image_spec)[:8], "minmax")
     for graph, kind in ((full, "Float"), (half.to_half(full), "Half"), (insert.quantize(full, ranges), "Int8")):
         files.save(graph, tmp_path / "model.onnx")
         check = rtx.check(tmp_path / "model.onnx")
@@ -167,7 +167,7 @@ def rounded(*zero):
 
 
 @pytest.mark.parametrize(
-    ("nodes", "given", "said"),
+    ("nodes", "options", "message"),
     [
         pytest.param(
             (DENSE, helper.make_node("Folded", ["y"], ["z"], "strange", domain="own")), {}, "strange .Folded", id="unknown"
@@ -182,9 +182,9 @@ def rounded(*zero):
         pytest.param((DENSE,), {"opset": 25}, "opset 25; .* up to 24.* --opset 13", id="opset"),
     ],
 )
-def test_unsupported_nodes_are_errors_that_name_them(tmp_path, nodes, given, said):
-    path = write(tmp_path / "model.onnx", *nodes, scale=np.float32(0.1), **given)
-    with pytest.raises(ZooError, match=said):
+def test_unsupported_nodes_are_errors_that_name_them(tmp_path, nodes, options, message):
+    path = write(tmp_path / "model.onnx", *nodes, scale=np.float32(0.1), **options)
+    with pytest.raises(ZooError, match=message):
         rtx.check(path)
 
 
@@ -229,8 +229,8 @@ def test_builder_time_is_limited(tmp_path, monkeypatch):
     """It takes 300 layers of one product each some seconds."""
     tensors = ["x", *(f"t{number}" for number in range(599)), "y"]
     nodes = [
-        helper.make_node(*(("Gemm", [given, "w"]) if number % 2 else ("Tanh", [given])), [result], f"node{number}")
-        for number, (given, result) in enumerate(itertools.pairwise(tensors))
+        helper.make_node(*(("Gemm", [input, "w"]) if number % 2 else ("Tanh", [input])), [output], f"node{number}")
+        for number, (input, output) in enumerate(itertools.pairwise(tensors))
     ]
     path = write(tmp_path / "deep.onnx", *nodes)
     monkeypatch.setattr(rtx, "SECONDS", 1)

@@ -63,17 +63,17 @@ def test_damaged_bytes_are_rejected_or_read(bases, folder, data):
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, max(len(content) - 1, 0)) | st.integers(0, min(300, max(len(content) - 1, 0))))
         act = data.draw(st.sampled_from(["cut", "flip", "insert", "remove", "overwrite"]))
-        some = data.draw(st.binary(min_size=1, max_size=12))
+        insertion = data.draw(st.binary(min_size=1, max_size=12))
         if act == "cut":
             del content[place:]
         elif act == "flip" and content:
             content[place] ^= 1 << data.draw(st.integers(0, 7))
         elif act == "insert":
-            content[place:place] = some
+            content[place:place] = insertion
         elif act == "remove":
-            del content[place : place + len(some)]
+            del content[place : place + len(insertion)]
         else:
-            content[place : place + len(some)] = some
+            content[place : place + len(insertion)] = insertion
     (folder / "model.onnx").write_bytes(bytes(content))
     read_all(folder / "model.onnx")
 

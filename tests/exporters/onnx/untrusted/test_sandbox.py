@@ -51,8 +51,8 @@ print(sandbox.load(sys.argv[1]).graph.name)
 def test_lower_limits_of_the_user_are_respected(folder):
     path = folder / "model.onnx"
     path.write_bytes(add_weight(weight()).SerializeToString())
-    done = subprocess.run([sys.executable, "-c", BOUND, str(path)], capture_output=True, text=True)
-    assert done.stdout == "g\n", done.stderr
+    result = subprocess.run([sys.executable, "-c", BOUND, str(path)], capture_output=True, text=True)
+    assert result.stdout == "g\n", result.stderr
 
 
 CRASHING = """

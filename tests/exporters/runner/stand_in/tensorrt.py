@@ -185,17 +185,17 @@ class INetworkDefinition(Offered):
         self._flags, self._ranges = flags, {}
 
     def _take(self, model):
-        self._model, (given,) = model, model.graph.input
-        shape = tuple(each.dim_value or -1 for each in given.type.tensor_type.shape.dim)
-        self._input = ITensor(given.name, shape, self._ranges)
+        self._model, (input,) = model, model.graph.input
+        shape = tuple(each.dim_value or -1 for each in input.type.tensor_type.shape.dim)
+        self._input = ITensor(input.name, shape, self._ranges)
         inferred = onnx.shape_inference.infer_shapes(model).graph
         values = [*inferred.value_info, *inferred.input, *inferred.output]
         known = {each.name: each.type.tensor_type.elem_type for each in values}
         known |= {each.name: each.data_type for each in inferred.initializer}
 
         def tensors(names):
-            told = os.environ.get("STAND_IN_TYPES") != "none"
-            types = [getattr(DataType, TYPES.get(known.get(name), "INT32") if told else "FLOAT") for name in names]
+            typed = os.environ.get("STAND_IN_TYPES") != "none"
+            types = [getattr(DataType, TYPES.get(known.get(name), "INT32") if typed else "FLOAT") for name in names]
             return [
                 ITensor(name, (), self._ranges, dtype) if name else None for name, dtype in zip(names, types, strict=True)
             ]
@@ -211,8 +211,8 @@ class INetworkDefinition(Offered):
 
 
 class ParserError(Offered):
-    def __init__(self, number, node, said):
-        self._number, self._node, self._said = number, node, said
+    def __init__(self, number, node, message):
+        self._number, self._node, self._message = number, node, message
 
     def node(self):
         return self._number
@@ -224,7 +224,7 @@ class ParserError(Offered):
         return self._node.op_type if self._node else ""
 
     def desc(self):
-        return self._said
+        return self._message
 
 
 class OnnxParser(Offered):
@@ -323,11 +323,11 @@ class IExecutionContext(Offered):
 
     def _execute(self, addresses, stream):
         assert stream
-        given, scores = self._engine._ends
-        dtype = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}[given.type]
+        input, scores = self._engine._ends
+        dtype = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}[input.type]
         size = int(np.prod(self._shape)) * np.dtype(dtype).itemsize
-        pictures = np.frombuffer(ctypes.string_at(addresses[given.name], size), dtype).reshape(self._shape)
-        (found,) = self._engine._session.run([scores.name], {given.name: pictures})
-        found[:, 0] += float(os.environ.get("STAND_IN_ERROR", "0"))
-        ctypes.memmove(addresses[scores.name], np.ascontiguousarray(found).ctypes.data, found.nbytes)
+        pictures = np.frombuffer(ctypes.string_at(addresses[input.name], size), dtype).reshape(self._shape)
+        (output,) = self._engine._session.run([scores.name], {input.name: pictures})
+        output[:, 0] += float(os.environ.get("STAND_IN_ERROR", "0"))
+        ctypes.memmove(addresses[scores.name], np.ascontiguousarray(output).ctypes.data, output.nbytes)
         return True
