@@ -1,5 +1,5 @@
-"""The files that travel to a board: Python 3.6, NumPy and what JetPack ships; nothing of the zoo.
+"""The files that run on a board: Python 3.6, NumPy and the packages of JetPack, without the zoo.
 
-build_engine.py, verify.py, infer.py, bench.py   what a person starts there, from any folder
-board/                                           what they share; the workstation's gate is board/gate.py, too
+build_engine.py, verify.py, infer.py, bench.py   the scripts, which run from any folder
+board/                                           their shared modules; the workstation uses board/gate.py, too
 """

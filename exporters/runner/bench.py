@@ -8,7 +8,7 @@ import numpy as np
 from board import command, files, sidecar, typed
 from board.files import BundleError
 
-WARM_UP = 10  # runs; the first ones wait for memory and clocks
+WARM_UP = 10  # runs; the first ones are slower: memory is allocated and clocks rise
 
 
 def main():
@@ -18,39 +18,39 @@ def main():
     runner = command.loaded(arguments, bundle)
     batch = arguments.batch or runner.usual
     if runner.most and batch > runner.most:
-        raise BundleError(f"the engine takes batches of up to {runner.most}; build one with --max-batch {batch}")
-    pictures = np.resize(samples, (batch, *samples.shape[1:]))
+        raise BundleError(f"the engine supports batches of at most {runner.most}; build it again with --max-batch {batch}")
+    images = np.resize(samples, (batch, *samples.shape[1:]))
     times = []
     run = runner.run if arguments.cpu else functools.partial(runner.run, times=times)
     for _ in range(WARM_UP):
-        run(pictures)
+        run(images)
     del times[:]
-    seconds = _timed(run, pictures, arguments.seconds)
-    print(f"{bundle['model']} in {bundle['precision']} on {_where(arguments)}")
-    print(f"{batch * len(seconds) / sum(seconds):,.1f} images/s in batches of {batch}, {len(seconds)} of them, host to host")
-    _tell("latency of a batch, host to host", [1000 * each for each in seconds])
+    seconds = _timed(run, images, arguments.seconds)
+    print(f"{bundle['model']} in {bundle['precision']} on {_device(arguments)}")
+    print(f"{batch * len(seconds) / sum(seconds):,.1f} images/s in batches of {batch}, {len(seconds)} batches, host to host")
+    _print_percentiles("latency per batch, host to host", [1000 * each for each in seconds])
     if times:
-        _tell("latency of a batch, the GPU alone", times)
+        _print_percentiles("latency per batch, GPU only", times)
     print(f"next: {typed.told('infer.py', 'samples/0.png', engine=arguments.engine, cpu=arguments.cpu)}")
 
 
-def _timed(run, pictures, limit):
-    """Return the time of each run in seconds; repeat until `limit` seconds have passed."""
+def _timed(run, images, limit):
+    """Run repeatedly for `limit` seconds and return the seconds of each run."""
     seconds, end = [], time.perf_counter() + limit
     while not seconds or time.perf_counter() < end:
         start = time.perf_counter()
-        run(pictures)
+        run(images)
         seconds.append(time.perf_counter() - start)
     return seconds
 
 
-def _tell(what, milliseconds):
+def _print_percentiles(title, milliseconds):
     middle, slow, slowest = np.percentile(milliseconds, (50, 90, 99))
-    print(f"{what}: p50 {middle:.3f} ms, p90 {slow:.3f} ms, p99 {slowest:.3f} ms")
+    print(f"{title}: p50 {middle:.3f} ms, p90 {slow:.3f} ms, p99 {slowest:.3f} ms")
 
 
-def _where(arguments):
-    """Return the board and what runs the model on it, as text."""
+def _device(arguments):
+    """Return the board and the runtime as text."""
     board = sidecar.machine()
     if arguments.cpu:
         return f"{board}, the CPU"

@@ -1,4 +1,4 @@
-"""Build an engine from model.onnx for this board's GPU, run it once, and write it with a JSON file of its origin."""
+"""Build an engine from model.onnx for this board's GPU, run it once, and write it with a JSON file that describes it."""
 
 import argparse
 import os
@@ -13,30 +13,30 @@ def main():
     bundle = files.opened()
     files.check_free(arguments.out, sidecar.path_of(arguments.out))
     device = _device()
-    _tell(bundle, device)
+    _print_device(bundle, device)
     core = _dla_core(arguments, bundle)
     batches = arguments.min_batch, arguments.opt_batch, arguments.max_batch
     profile = engine.shapes(bundle, core is not None, *batches)
     workspace = arguments.workspace or bundle["workspace_mb"]
-    print(f"building for batches of {profile['min']} to {profile['max']}; this may take minutes", flush=True)
+    print(f"building for batches of {profile['min']} to {profile['max']}; this can take minutes", flush=True)
     with files.atomic(arguments.out) as temporary:
         try:
             version = apart.call(build, temporary, bundle, profile, workspace, core)
         except apart.Died as died:
-            raise BundleError(f"the build {died}; {_mend(died, workspace, profile)}") from None
+            raise BundleError(f"the build {died}; {_advice(died, workspace, profile)}") from None
     sidecar.write(arguments.out, bundle, version, device, core, profile)
-    print(f"{arguments.out}: TensorRT {version}, {os.path.getsize(arguments.out):,} bytes; it ran once")
+    print(f"{arguments.out}: TensorRT {version}, {os.path.getsize(arguments.out):,} bytes; one test run passed")
     print(f"next: {typed.told('verify.py', engine=arguments.out)}")
 
 
 def build(path, bundle, profile, workspace, core):
     """Write an engine, run it once, and return the TensorRT version; runs in a child process."""
     trt = engine.imported()
-    _tell_version(bundle, trt.__version__)
+    _warn_of_other_version(bundle, trt.__version__)
     ranges = files.calibration(bundle) if bundle["calibration"] else None
-    content = engine.build(trt, ONNX, bundle, profile, workspace, core, ranges, tell=_say)
-    pictures, _ = files.samples(bundle)
-    runtime.Runtime(trt, Cuda(), content, bundle, profile, core).run(pictures[: profile["max"]])
+    content = engine.build(trt, ONNX, bundle, profile, workspace, core, ranges, tell=_print)
+    images, _ = files.samples(bundle)
+    runtime.Runtime(trt, Cuda(), content, bundle, profile, core).run(images[: profile["max"]])
     with files.writing(path), open(path, "wb") as file:
         file.write(content)
     return trt.__version__
@@ -47,7 +47,7 @@ def _device():
         return apart.call(probe)
     except apart.Died as died:
         without = typed.told("verify.py", cpu=True)
-        raise BundleError(f"the search for a GPU {died}: the driver is broken; {without} needs none") from None
+        raise BundleError(f"the GPU test {died}: the driver does not work; {without} needs no GPU") from None
 
 
 def _dla_core(arguments, bundle):
@@ -56,47 +56,47 @@ def _dla_core(arguments, bundle):
     if core is None:
         return 0 if bundle["dla"] else None
     if core >= 0 and not bundle["dla"]:
-        raise BundleError("the model in this bundle is not one for DLA; export it with --dla, or leave --dla-core out")
+        raise BundleError("the model in this bundle is not for DLA; export it with --dla, or omit --dla-core")
     return core if core >= 0 else None
 
 
-def _tell(bundle, device):
+def _print_device(bundle, device):
     target = bundle["target"]
     print(f"{device.name}, compute capability {device.compute_capability}, {device.free_mb} of {device.total_mb} MB free")
     if device.compute_capability != target["compute_capability"]:
         print(
             f"warning: the bundle was made for {target['board']}, compute capability {target['compute_capability']}; the "
-            "engine will be one for this GPU"
+            "engine is built for this GPU"
         )
 
 
-def _tell_version(bundle, version):
-    made = bundle["target"]["tensorrt"]
-    if version.split(".")[:2] != made.split(".")[:2]:
-        _say(
-            f"warning: the bundle was made for TensorRT {made}, and this is {version}; where the build or verify.py fails, "
-            "export it for this version"
+def _warn_of_other_version(bundle, version):
+    expected = bundle["target"]["tensorrt"]
+    if version.split(".")[:2] != expected.split(".")[:2]:
+        _print(
+            f"warning: the bundle was made for TensorRT {expected}, and this is {version}; if the build or verify.py fails, "
+            "export the model for this version"
         )
 
 
-def _say(line):
+def _print(line):
     print(line, flush=True)
 
 
-def _mend(died, workspace, profile):
+def _advice(died, workspace, profile):
     if died.killed:
         return (
-            f"memory was short: close other programs, or give a smaller --workspace than {workspace} or a smaller "
+            f"not enough memory: close other programs, or give a smaller --workspace than {workspace} or a smaller "
             f"--max-batch than {profile['max']}"
         )
-    return "what is above is all that it said"
+    return "the output above is all that is known"
 
 
 def _arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", default=files.ENGINE, help="engine file to write (default: model.engine in this folder)")
     parser.add_argument(
-        "--workspace", type=command.positive, metavar="MB", help="workspace of the builder: memory that one layer may use"
+        "--workspace", type=command.positive, metavar="MB", help="workspace of the builder: the most memory for one layer"
     )
     parser.add_argument(
         "--dla-core", type=int, choices=(-1, 0, 1), help="DLA core for the layers that it supports, or -1 for none"

@@ -7,7 +7,7 @@ import numpy as np
 from board import command, files, pictures, typed
 from board.files import BundleError
 
-# NVIDIA's GStreamer source for cameras at the CSI connector; OpenCV reads the newest frame.
+# NVIDIA's GStreamer source for cameras on the CSI connector; old frames are dropped.
 CSI = (
     "nvarguscamerasrc ! video/x-raw(memory:NVMM), width=1280, height=720, framerate=30/1 ! nvvidconv ! "
     "video/x-raw, format=BGRx ! videoconvert ! video/x-raw, format=BGR ! appsink drop=true max-buffers=1"
@@ -20,19 +20,19 @@ def main():
     labels = files.labels(bundle)
     runner = command.loaded(arguments, bundle)
 
-    def tell(name, pixels):
+    def classify(name, pixels):
         scores = runner.run(pixels[None])[0]
         best = np.argsort(-scores, kind="mergesort")[: arguments.top]
         print(f"{name}: {', '.join(f'{labels[place]} {scores[place]:.4g}' for place in best)}", flush=True)
 
     if arguments.camera is not None:
         for number, frame in enumerate(_frames(arguments.camera)):
-            tell(f"frame {number}", pictures.of_frame(frame, bundle["picture"]))
+            classify(f"frame {number}", pictures.of_frame(frame, bundle["picture"]))
         return
     problems = 0
-    for path in arguments.pictures:
+    for path in arguments.images:
         try:
-            tell(path, pictures.read(path, bundle["picture"]))
+            classify(path, pictures.read(path, bundle["picture"]))
         except pictures.PictureError as error:
             problems += 1
             print(f"error: {error}", file=sys.stderr)
@@ -47,35 +47,35 @@ def _frames(camera):
         import cv2
     except ImportError as error:
         raise BundleError(
-            f"a camera is read with cv2, which cannot be imported ({error}); install JetPack's OpenCV"
+            f"reading a camera needs cv2, which cannot be imported ({error}); install JetPack's OpenCV"
         ) from None
     if camera == "csi":
-        opened = cv2.VideoCapture(CSI, cv2.CAP_GSTREAMER)
+        capture = cv2.VideoCapture(CSI, cv2.CAP_GSTREAMER)
     else:
-        opened = cv2.VideoCapture(int(camera) if camera.isdigit() else camera)
-    if not opened.isOpened():
-        raise BundleError(f"OpenCV cannot open the camera {camera}; v4l2-ctl --list-devices lists those that there are")
+        capture = cv2.VideoCapture(int(camera) if camera.isdigit() else camera)
+    if not capture.isOpened():
+        raise BundleError(f"OpenCV cannot open the camera {camera}; v4l2-ctl --list-devices lists the cameras")
     try:
-        worked, frame = opened.read()
-        if not worked:
-            raise BundleError(f"OpenCV opens the camera {camera}, which gives no picture; does another program use it?")
-        while worked:
+        success, frame = capture.read()
+        if not success:
+            raise BundleError(f"the camera {camera} gives no image; does another program use it?")
+        while success:
             yield frame
-            worked, frame = opened.read()
+            success, frame = capture.read()
     finally:
-        opened.release()
+        capture.release()
 
 
 def _arguments():
     parser = command.parser(__doc__)
-    parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="image file, such as PNG or JPEG")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image file, such as PNG or JPEG")
     parser.add_argument(
         "--camera", help="number of a USB camera, csi, or a video or stream that OpenCV opens; stop with Ctrl-C"
     )
     parser.add_argument("--top", type=command.positive, default=5, help="number of classes to print (default: 5)")
     arguments = parser.parse_args()
-    if bool(arguments.pictures) == (arguments.camera is not None):
-        parser.error("give pictures or --camera")
+    if bool(arguments.images) == (arguments.camera is not None):
+        parser.error("give images or --camera")
     return arguments
 
 

@@ -1,4 +1,4 @@
-// Reads raw pictures from .npy files and, with OpenCV, from PNG and JPEG files.
+// Reads raw images from .npy files and, with OpenCV, from PNG and JPEG files.
 #pragma once
 
 #include <algorithm>
@@ -12,40 +12,40 @@
 #include "model.h"
 #include "sidecar.h"
 
-struct Pictures {
+struct Images {
     std::vector<std::string> names;
-    std::vector<std::uint8_t> pixels;  // (pictures, height, width, channels)
+    std::vector<std::uint8_t> pixels;  // (images, height, width, channels)
 };
 
-// Adds the pictures of a .npy file, (n, height, width, channels) uint8.
-inline void add_npy(const std::string& path, Pictures& pictures) {
+// Appends the images of a .npy file, (n, height, width, channels) uint8.
+inline void add_npy(const std::string& path, Images& images) {
     const std::string file = read_file(path);
     const auto byte = [&](std::size_t i) { return static_cast<std::size_t>(static_cast<std::uint8_t>(file[i])); };
-    if (file.size() < 12 || file.compare(0, 6, "\x93NUMPY") != 0) throw std::runtime_error(path + " is no .npy file");
-    // The header's length takes two bytes in version 1 of the format and four in later ones.
+    if (file.size() < 12 || file.compare(0, 6, "\x93NUMPY") != 0) throw std::runtime_error(path + " is not a .npy file");
+    // The length of the header has two bytes in version 1 of the format and four bytes in later versions.
     const std::size_t start = byte(6) == 1 ? 10 : 12;
     const std::size_t length = byte(8) + (byte(9) << 8) + (start == 12 ? (byte(10) << 16) + (byte(11) << 24) : 0);
-    if (length > file.size() - start) throw std::runtime_error(path + " is cut short");
+    if (length > file.size() - start) throw std::runtime_error(path + " is truncated");
     const std::string header = file.substr(start, length);
     const auto shape = header.find("'shape': (");
     if (header.find("'descr': '|u1'") == std::string::npos || header.find("'fortran_order': False") == std::string::npos ||
         shape == std::string::npos)
-        throw std::runtime_error(path + " holds no uint8 pictures in C order; its header is " + header);
+        throw std::runtime_error(path + " must contain uint8 images in C order; its header is " + header);
     const std::string sizes = header.substr(shape + 10, header.find(')', shape) - shape - 10);
     const std::string expected =
         std::to_string(model::kHeight) + ", " + std::to_string(model::kWidth) + ", " + std::to_string(model::kChannels);
     const auto comma = sizes.find(", ");
     if (comma == std::string::npos || sizes.substr(comma + 2) != expected)
-        throw std::runtime_error(path + " holds (" + sizes + "); expected (n, " + expected + ")");
-    // The number of pictures follows from the size of the file; the header must say the same.
+        throw std::runtime_error(path + " contains (" + sizes + "); expected (n, " + expected + ")");
+    // The number of images follows from the file size, and the header must agree.
     const std::size_t size = std::size_t{1} * model::kHeight * model::kWidth * model::kChannels,
                       bytes = file.size() - start - length;
     const std::size_t number = bytes / size;
     if (number == 0 || bytes % size || sizes.substr(0, comma) != std::to_string(number))
-        throw std::runtime_error(path + " says (" + sizes + ") and holds " + std::to_string(bytes) +
+        throw std::runtime_error(path + " has shape (" + sizes + ") but " + std::to_string(bytes) +
                                  " bytes of pixels; it is damaged");
-    pictures.pixels.insert(pictures.pixels.end(), file.end() - static_cast<std::ptrdiff_t>(bytes), file.end());
-    for (std::size_t i = 0; i < number; ++i) pictures.names.push_back(path + "[" + std::to_string(i) + "]");
+    images.pixels.insert(images.pixels.end(), file.end() - static_cast<std::ptrdiff_t>(bytes), file.end());
+    for (std::size_t i = 0; i < number; ++i) images.names.push_back(path + "[" + std::to_string(i) + "]");
 }
 
 struct Image {
@@ -62,8 +62,8 @@ struct Weights {
     std::vector<int> of;  // in units of 2^-22
 };
 
-// Returns what each of `size` new pixels takes of the pixels between `from` and `to`, of `length` that there are: a triangle
-// as wide as the new pixel, in the fixed point that Pillow uses, so that a picture comes out as in training, to the bit.
+// Returns the weights of `length` old pixels for each of `size` new pixels, which span `from` to `to`: a triangle filter as
+// wide as a new pixel, in Pillow's fixed-point arithmetic. The result is bit-identical to preprocessing in training.
 inline std::vector<Weights> triangles(int length, float from, float to, int size) {
     const double scale = static_cast<double>(to - from) / size, support = std::max(scale, 1.0);
     std::vector<Weights> all;
@@ -87,24 +87,24 @@ inline std::vector<Weights> triangles(int length, float from, float to, int size
 
 inline Image resample(const Image& image, const std::vector<Weights>& weights, bool columns) {
     const int size = static_cast<int>(weights.size());
-    Image made(columns ? image.height : size, columns ? size : image.width, image.channels);
-    for (int y = 0; y < made.height; ++y)
-        for (int x = 0; x < made.width; ++x)
-            for (int c = 0; c < made.channels; ++c) {
+    Image result(columns ? image.height : size, columns ? size : image.width, image.channels);
+    for (int y = 0; y < result.height; ++y)
+        for (int x = 0; x < result.width; ++x)
+            for (int c = 0; c < result.channels; ++c) {
                 const Weights& taken = weights[columns ? x : y];
                 int sum = 1 << 21;
                 for (int k = 0; k < static_cast<int>(taken.of.size()); ++k)
                     sum += taken.of[k] * (columns ? image.at(y, taken.first + k, c) : image.at(taken.first + k, x, c));
-                made.at(y, x, c) = static_cast<std::uint8_t>(std::min(std::max(sum >> 22, 0), 255));
+                result.at(y, x, c) = static_cast<std::uint8_t>(std::min(std::max(sum >> 22, 0), 255));
             }
-    return made;
+    return result;
 }
 
 inline Image resize(Image image, int height, int width, float top, float left, float bottom, float right) {
     const bool columns = width != image.width || left != 0 || right != width;
     const bool rows = height != image.height || top != 0 || bottom != height;
     const auto across = triangles(image.width, left, right, width), down = triangles(image.height, top, bottom, height);
-    // Each pass rounds, so their order shows: Pillow 13 takes the rows first where their number shrinks far more.
+    // Each pass rounds, so the order matters: Pillow 13 resizes the rows first if they shrink much more than the columns.
     const bool rows_first = image.height > height && image.height - height > 2 * (image.width - width);
     if (rows && rows_first) image = resample(image, down, false);
     if (columns) image = resample(image, across, true);
@@ -116,22 +116,22 @@ inline Image resize(const Image& image, int height, int width) {
     return resize(image, height, width, 0, 0, static_cast<float>(image.height), static_cast<float>(image.width));
 }
 
-// Copies the middle of a picture, or a picture into the middle of black.
+// Crops an image at its center, or pads it with black around the center.
 inline Image middle(const Image& image, int height, int width) {
-    Image made(height, width, image.channels);
-    const auto border = [](int outer, int inner) {  // of an odd border: as training cuts, and as Pillow pads (half to even)
+    Image result(height, width, image.channels);
+    const auto border = [](int outer, int inner) {  // odd borders: crop as training does, pad as Pillow does (half to even)
         return outer < inner ? (outer - inner) / 2 : -static_cast<int>(std::nearbyint((outer - inner) * 0.5));
     };
     const int top = height <= image.height ? (image.height - height) / 2 : border(height, image.height);
     const int left = width <= image.width ? (image.width - width) / 2 : border(width, image.width);
     for (int y = std::max(0, -top); y < std::min(height, image.height - top); ++y)
         for (int x = std::max(0, -left); x < std::min(width, image.width - left); ++x)
-            for (int c = 0; c < image.channels; ++c) made.at(y, x, c) = image.at(y + top, x + left, c);
-    return made;
+            for (int c = 0; c < image.channels; ++c) result.at(y, x, c) = image.at(y + top, x + left, c);
+    return result;
 }
 
-// Brings a picture of any size to the model's, as training does: "pad" keeps all of it between black bars, "crop" its
-// middle, "stretch" all of it and not its proportions; of a larger square the middle is cut out.
+// Resizes an image to the model's input size as training does: "pad" adds black bars, "crop" crops the center, and "stretch"
+// changes the aspect ratio. With kCropFrom, it resizes to that size and then crops the center.
 inline Image conform(Image image) {
     const int height = model::kCropFrom ? model::kCropFrom : model::kHeight,
               width = model::kCropFrom ? model::kCropFrom : model::kWidth;
@@ -161,29 +161,29 @@ inline Image conform(Image image) {
 #ifdef ZOO_OPENCV
 #include <opencv2/imgcodecs.hpp>
 
-// Adds a picture file. A JPEG may come out one step of 255 apart from training, where OpenCV brings another decoder of them.
-inline void add_file(const std::string& path, Pictures& pictures) {
+// Appends an image file. Pixels of a JPEG can differ from training by 1 of 255 if OpenCV uses another JPEG decoder.
+inline void add_file(const std::string& path, Images& images) {
     const cv::Mat any = cv::imread(path, cv::IMREAD_UNCHANGED);
-    if (any.empty()) throw std::runtime_error(path + " is missing, damaged, or no picture");
+    if (any.empty()) throw std::runtime_error(path + " is missing, damaged, or not an image");
     if (any.channels() == 2 || any.channels() == 4)
-        throw std::runtime_error(path + " is partly transparent; infer.py reads it");
-    const cv::Mat bgr = cv::imread(path, cv::IMREAD_COLOR);  // turned as EXIF says, of eight bits
+        throw std::runtime_error(path + " has transparency; use infer.py");
+    const cv::Mat bgr = cv::imread(path, cv::IMREAD_COLOR);  // 8 bits, rotated according to EXIF
     Image image(bgr.rows, bgr.cols, model::kChannels);
     for (int y = 0; y < bgr.rows; ++y)
         for (int x = 0; x < bgr.cols; ++x) {
             const std::uint8_t* pixel = bgr.ptr(y, x);
-            if (model::kChannels == 1)  // ITU-R 601 in the fixed point that Pillow uses
+            if (model::kChannels == 1)  // ITU-R 601 in Pillow's fixed-point arithmetic
                 image.at(y, x, 0) =
                     static_cast<std::uint8_t>((pixel[2] * 19595 + pixel[1] * 38470 + pixel[0] * 7471 + 0x8000) >> 16);
             else
                 for (int c = 0; c < model::kChannels; ++c) image.at(y, x, c) = pixel[2 - c];
         }
     image = conform(image);
-    pictures.pixels.insert(pictures.pixels.end(), image.pixels.begin(), image.pixels.end());
-    pictures.names.push_back(path);
+    images.pixels.insert(images.pixels.end(), image.pixels.begin(), image.pixels.end());
+    images.names.push_back(path);
 }
 #else
-inline void add_file(const std::string& path, Pictures&) {
+inline void add_file(const std::string& path, Images&) {
     throw std::runtime_error(path +
                              " is no .npy file, and infer was built without OpenCV; use infer.py, or build it with OpenCV");
 }

@@ -1,7 +1,7 @@
-// What build_engine.py wrote of an engine, model.engine.json, and the hash that says whether it is this engine.
+// Reads model.engine.json, in which build_engine.py describes an engine, and computes the hash that identifies the engine.
 //
-// TensorRT runs what an engine holds, and not every version refuses what it cannot read: some crash. So nothing is given to
-// it that build_engine.py did not write on a board like this one.
+// An engine contains code that TensorRT runs, and some versions crash on an engine that they cannot read. So only engines
+// that build_engine.py wrote on a board like this one are loaded.
 #pragma once
 
 #include <array>
@@ -22,7 +22,7 @@ inline std::string read_file(const std::string& path) {
     return content;
 }
 
-// Returns the values of a sidecar by their keys, one `"key": value` a line; strings without their quotes.
+// Returns the values of a sidecar by key, from lines `"key": value`; strings without their quotes.
 inline std::map<std::string, std::string> read_sidecar(const std::string& path) {
     std::map<std::string, std::string> values;
     std::istringstream lines(read_file(path));
@@ -40,7 +40,7 @@ inline std::map<std::string, std::string> read_sidecar(const std::string& path) 
     return values;
 }
 
-// Returns the SHA-256 of bytes in hexadecimal digits. FIPS 180-4, section 6.2.
+// Returns the SHA-256 of bytes as hexadecimal digits (FIPS 180-4, section 6.2).
 inline std::string sha256(const std::string& bytes) {
     static const std::uint32_t constants[64] = {
         0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,

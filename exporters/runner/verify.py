@@ -9,19 +9,19 @@ from board.files import BundleError
 def main():
     arguments = _arguments()
     bundle = files.opened()
-    pictures, scores = files.samples(bundle)
+    images, scores = files.samples(bundle)
     runner = command.loaded(arguments, bundle)
     batches = sorted({min(size, runner.most or size) for size in gate.BATCHES})
-    order = gate.filled(len(pictures), batches)
+    order = gate.filled(len(images), batches)
     precision = "fp32" if arguments.cpu and bundle["calibration"] else bundle["precision"]
     comparison = gate.Comparison(scores[order], order, precision, bundle["output"]["dtype"], bundle["real"])
-    problems = comparison.ask(runner.run, pictures, batches, arguments.most) + comparison.flips()
-    what = "model.onnx" if arguments.cpu else os.path.basename(arguments.engine)
+    problems = comparison.ask(runner.run, images, batches, arguments.most) + comparison.flips()
+    name = "model.onnx" if arguments.cpu else os.path.basename(arguments.engine)
     if problems:
-        raise BundleError(f"{what} does not compute what the model computes: {'; '.join(problems)}")
+        raise BundleError(f"{name} does not compute what the model computes: {'; '.join(problems)}")
     difference, agreement = comparison.largest_difference, comparison.agreement()
-    asked = [size for size in batches if size <= (arguments.most or size)]
-    print(f"{what} {gate.summary(len(comparison.labelled), asked, difference, agreement, comparison.noise)}")
+    compared = [size for size in batches if size <= (arguments.most or size)]
+    print(f"{name} {gate.summary(len(comparison.labelled), compared, difference, agreement, comparison.noise)}")
     print(f"next: {typed.told('bench.py', engine=arguments.engine, cpu=arguments.cpu)}")
 
 

@@ -24,7 +24,7 @@ def reason(target: Target) -> str | None:
     try:
         device = apart.call(cuda.probe)
     except apart.Died as died:
-        return f"the search for a GPU {died}"
+        return f"the GPU test {died}"
     except BundleError as error:
         return str(error)
     if device.compute_capability != target.compute_capability:

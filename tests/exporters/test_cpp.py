@@ -101,7 +101,7 @@ def test_scores_and_labels_equal_those_of_numpy(version, write_engine, tmp_path)
         assert (picture, label) == (f"{tmp_path / 'pictures.npy'}[{number}]", LABELS[of.argmax()])
         assert float(score) == pytest.approx(of.max(), rel=1e-5)
     assert len(lines) == 12
-    assert re.fullmatch(r"11 pictures, 4 at a time: [\d.]+ images/s, with the copies to the GPU and back", lines[-1])
+    assert re.fullmatch(r"11 images in batches of 4: [\d.]+ images/s, including the copies to the GPU and back", lines[-1])
 
 
 @pytest.mark.skipif(not shutil.which(CROSS), reason=f"needs {CROSS}: apt-get install g++-aarch64-linux-gnu")
@@ -114,7 +114,7 @@ def test_code_compiles_for_arm(version, tmp_path):
 
 
 def test_uint8_pixels_before_tensorrt_85_do_not_compile(tmp_path):
-    with pytest.raises(AssertionError, match=r"TensorRT before 8\.5 takes no uint8 pixels"):
+    with pytest.raises(AssertionError, match=r"TensorRT before 8\.5 does not support uint8 pixels"):
         compile_cpp(tmp_path, "8.2", facts("uint8"))
 
 
@@ -131,7 +131,7 @@ def test_code_with_opencv_compiles(version, tmp_path):
         ({"tensorrt": ""}, "was built by TensorRT , and this is 10.3.0"),
         ({"capability": "5.3"}, "is for compute capability 5.3, and this GPU has 8.7"),
         ({"gpu": 'an "Orin",'}, r"was built for an \"Orin\",, and this is none"),
-        ({"precision": "int8"}, "is int8, and model.h says fp16"),
+        ({"precision": "int8"}, "is int8, and model.h expects fp16"),
     ],
 )
 def test_engine_of_another_board_is_rejected(built, changed, words, write_engine, tmp_path):
@@ -159,21 +159,24 @@ DAMAGED = {
     "no engine": (lambda folder: (folder / "model.engine").unlink(), "model.engine cannot be opened"),
     "a byte of the engine": (rewrite("model.engine", b"4 3 2 3 1 2 8"), "is not the engine that its .json describes"),
     "no labels": (lambda folder: (folder / "labels.txt").unlink(), "labels.txt cannot be opened"),
-    "a label too few": (rewrite("labels.txt", b"a\nb\n"), "has 2 lines; expected a class a line, 3"),
+    "a label too few": (rewrite("labels.txt", b"a\nb\n"), "has 2 lines; expected one class per line, 3"),
     "no pictures": (lambda folder: (folder / "pictures.npy").unlink(), "pictures.npy cannot be opened"),
-    "no npy": (rewrite("pictures.npy", b"PK\x03\x04" + bytes(99)), "is no .npy file"),
-    "the head alone": (rewrite("pictures.npy", b"\x93NUMPY\x01\x00\x76\x00"), "is no .npy file"),
-    "a long header": (rewrite("pictures.npy", npy("(11, 2, 3, 3)", length=65535)), "is cut short"),
-    "a longer header": (rewrite("pictures.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(99)), "is cut short"),
+    "no npy": (rewrite("pictures.npy", b"PK\x03\x04" + bytes(99)), "is not a .npy file"),
+    "the head alone": (rewrite("pictures.npy", b"\x93NUMPY\x01\x00\x76\x00"), "is not a .npy file"),
+    "a long header": (rewrite("pictures.npy", npy("(11, 2, 3, 3)", length=65535)), "is truncated"),
+    "a longer header": (rewrite("pictures.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(99)), "is truncated"),
     "a byte too few": (rewrite("pictures.npy", npy("(11, 2, 3, 3)", pixels=197)), "is damaged"),
     "a picture too few": (rewrite("pictures.npy", npy("(11, 2, 3, 3)", pixels=180)), "is damaged"),
     "far too many": (rewrite("pictures.npy", npy("(99999999999999999999, 2, 3, 3)")), "is damaged"),
     "none": (rewrite("pictures.npy", npy("(0, 2, 3, 3)", pixels=0)), "is damaged"),
     "a negative number": (rewrite("pictures.npy", npy("(-11, 2, 3, 3)")), "is damaged"),
     "an open shape": (rewrite("pictures.npy", npy("(11, 2, 3, 3")), "expected (n, 2, 3, 3)"),
-    "other pictures": (rewrite("pictures.npy", npy("(11, 3, 2, 3)")), "holds (11, 3, 2, 3); expected (n, 2, 3, 3)"),
-    "floats": (rewrite("pictures.npy", npy("(11, 2, 3, 3)", dtype="<f4")), "holds no uint8 pictures in C order"),
-    "columns first": (rewrite("pictures.npy", npy("(11, 2, 3, 3)", order="True")), "holds no uint8 pictures in C order"),
+    "other pictures": (rewrite("pictures.npy", npy("(11, 3, 2, 3)")), "contains (11, 3, 2, 3); expected (n, 2, 3, 3)"),
+    "floats": (rewrite("pictures.npy", npy("(11, 2, 3, 3)", dtype="<f4")), "must contain uint8 images in C order"),
+    "columns first": (
+        rewrite("pictures.npy", npy("(11, 2, 3, 3)", order="True")),
+        "must contain uint8 images in C order",
+    ),
 }
 
 
@@ -191,10 +194,10 @@ def test_error_names_the_damaged_file(built, case, write_engine, tmp_path):
 @pytest.mark.parametrize(
     ("engine", "words"),
     [
-        ("10 3 2 3 1 2 8", "has other inputs or outputs than model.h says"),
-        ("3 3 2 3 0 2 8", "has other inputs or outputs than model.h says"),
-        ("3 1 2 3 1 2 8", "has other inputs or outputs than model.h says"),
-        ("plan", "is refused by TensorRT"),
+        ("10 3 2 3 1 2 8", "has other inputs or outputs than model.h"),
+        ("3 3 2 3 0 2 8", "has other inputs or outputs than model.h"),
+        ("3 1 2 3 1 2 8", "has other inputs or outputs than model.h"),
+        ("plan", "cannot be loaded by TensorRT"),
     ],
 )
 def test_engine_of_another_model_is_rejected(built, engine, words, write_engine, tmp_path):
@@ -208,7 +211,7 @@ def test_missing_requirements_are_reported(built, write_engine, tmp_path):
     write_engine()
     engine = tmp_path / "model.engine"
     for words, variables, expected in [
-        ([engine], {}, "usage: infer ENGINE PICTURES..."),
+        ([engine], {}, "usage: infer ENGINE IMAGES..."),
         ([engine, tmp_path / "pictures.npy"], {"NO_GPU": "1"}, "no GPU: no CUDA-capable device is detected"),
         ([engine, tmp_path / "0.png"], {}, "infer was built without OpenCV; use infer.py"),
     ]:
@@ -307,4 +310,4 @@ def test_cmake_builds_or_reports_missing_tensorrt(write_engine, tmp_path):
         result = subprocess.run(words, cwd=build, capture_output=True, text=True)
         assert result.returncode == 0, result.stdout + result.stderr
     write_engine()
-    assert "11 pictures" in run(build / "infer", tmp_path / "model.engine", tmp_path / "pictures.npy").stdout
+    assert "11 images" in run(build / "infer", tmp_path / "model.engine", tmp_path / "pictures.npy").stdout

@@ -40,8 +40,8 @@ def test_scripts_run_with_each_version(board, options):
         r"model.engine computes what the model computes: 41 pictures in batches of 1, 3, 16, 100.00% of real", verified
     )
     timed = board.passes("bench.py", "--seconds", "0.1")
-    assert re.search(r"images/s in batches of 8, \d+ of them", timed)
-    assert "the GPU alone: p50 0.125 ms, p90 0.125 ms, p99 0.125 ms" in timed
+    assert re.search(r"images/s in batches of 8, \d+ batches", timed)
+    assert "GPU only: p50 0.125 ms, p90 0.125 ms, p99 0.125 ms" in timed
     pictures = [board.folder / "samples" / f"{number}.png" for number in range(3)]
     lines = board.passes("infer.py", "--top", "2", *pictures).splitlines()
     scores = np.load(board.folder / "samples" / "scores.npy")[:3]
@@ -199,5 +199,5 @@ def test_video_is_classified_frame_by_frame(board, tmp_path):
     assert [line.split(":")[0] for line in lines] == ["frame 0", "frame 1", "frame 2"]
     seen = (tmp_path / "seen.avi").read_bytes()
     (tmp_path / "empty.avi").write_bytes(seen[: seen.index(b"movi") + 4])
-    assert "gives no picture" in board.fails("infer.py", "--cpu", "--camera", tmp_path / "empty.avi")
+    assert "gives no image" in board.fails("infer.py", "--cpu", "--camera", tmp_path / "empty.avi")
     assert "cannot open the camera 99" in board.fails("infer.py", "--cpu", "--camera", "99")
