@@ -3,7 +3,7 @@
 # make test-slow the tests that `make test` skips; each states the reason in its mark
 # make test-all  both
 # make test-arm  the folder for a board on an emulated ARM processor; fetches QEMU and Python for arm64 into .arm/ first
-# make bench     speed beside PyTorch's, scikit-learn's and Keras': training, nearest neighbour, import, export, exported files
+# make bench     speed beside PyTorch's, scikit-learn's and Keras': training, nearest neighbor, import, export, exported files
 # make docs      the documentation as a site in build/site; its images are drawn from the shipped weights
 # make models    writes the tables of models in README.md and docs/models.md from the cards
 

@@ -239,7 +239,7 @@ class QuantizeOptions(CalibrationOptions):
 
     Attributes:
         max_drop: percentage points of accuracy that INT8 may lose; as few layers as necessary stay float32.
-        data: labelled images to measure accuracy on: a folder with one subfolder per class, name of a TFDS data set, or
+        data: labeled images to measure accuracy on: a folder with one subfolder per class, name of a TFDS data set, or
             (images, labels).
         scores: data type of the scores of a float16 file, `Scores`.
         runtime: as in `ExportOptions`; not for an .onnx file.

@@ -18,7 +18,7 @@ from zoo import registry
 # pads by 3) every convolution and pooling divides its map as at full size, and the last map has one pixel instead of six.
 RELATIVES = ("alexnet-asrun", "alexnet-bvlc", "caffenet", "alexnet-owt")
 FEWER_PIXELS = 160
-CAPACITY = 600  # images that the untrained nearest-neighbour classifier has room for, instead of 60,000
+CAPACITY = 600  # images that the untrained nearest-neighbor classifier has room for, instead of 60,000
 
 
 def load(name):

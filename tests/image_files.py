@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-GREY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
+GRAY = {"height": 6, "width": 5, "channels": 1, "resize": "pad"}
 
 
 def write_noise(path, seed):

@@ -90,7 +90,7 @@ def test_the_commands_are_entry_points(wheel):
     expected |= {"import", "doctor", "export", "verify", "quantize", "report", "targets", "plan"}
     assert expected <= set(points["zoo.commands"])
     assert dict(points["zoo.weights"]) == {"fit": "training.engine.fitted_weights:fit_weights"}
-    assert dict(points["zoo.data"]) == {"labelled": "training.data:labelled"}
+    assert dict(points["zoo.data"]) == {"labeled": "training.data:labeled"}
     assert dict(points["zoo.info"]) == {".onnx": "exporters.onnx.info:print_info"}
 
 

@@ -26,7 +26,7 @@ from zoo.errors import ZooError
 from zoo.files import atomic, read_toml, sha256
 
 HOME = Path(zoo.__file__).parent
-LICENCE = "Apache-2.0"
+LICENSE = "Apache-2.0"
 
 
 def publish(
@@ -96,7 +96,7 @@ def _weights(source, recipe, classifier, best, evaluated):
     """
     return {
         **source,
-        "licence": LICENCE,
+        "licence": LICENSE,
         "classes": lists.matching(classifier.class_names) or classifier.class_names,
         "recipe": recipe,
         **({"options": classifier.options} if classifier.options else {}),

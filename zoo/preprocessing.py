@@ -18,14 +18,14 @@ class Preprocessing(keras.layers.Layer):
 
     Args:
         scale: factor of the raw pixel, or a list with one factor per channel.
-        shift: added after scaling, or a list with one value per channel. If a net was trained on centred images, it is minus
-            the mean.
+        shift: added after scaling, or a list with one value per channel. If a network was trained on centered images, it is
+            minus the mean.
         padding: width of the border on each side, in pixels. The border has the value of a raw 0.
         deskew: deskew the image first, see `zoo.layers.Deskew`.
 
     References:
         LeCun et al. (1998), section II.B: 28x28 in a field of 32x32; background -0.1, foreground 1.175. Krizhevsky et al.
-        (2012), section 2: raw values, centred.
+        (2012), section 2: raw values, centered.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The weight store: find the file of pretrained weights, download or compute it if needed, and check it.
 
 A weight file is packaged with the zoo or with another package, or it is downloaded into the cache. Weights that consist of
-the training data, as those of a nearest neighbour classifier, have neither file nor URL: a package that registers in the
+the training data, as those of a nearest neighbor classifier, have neither file nor URL: a package that registers in the
 entry-point group `zoo.weights` computes them once. Files of Caffe and PyTorch are downloaded and converted once.
 """
 

@@ -138,7 +138,7 @@ def _input_lines(about: metadata.About) -> Iterator[str]:
 
 
 def _weight_lines(about: metadata.About) -> Iterator[str]:
-    """Yield what a file says about the training, results and licence of its weights."""
+    """Yield what a file says about the training, results and license of its weights."""
     in_float32 = "" if about.precision == Precision.FP32 else " in float32"
     if about.weights.recipe:
         yield f"trained by the recipe {about.weights.recipe}"
@@ -147,4 +147,4 @@ def _weight_lines(about: metadata.About) -> Iterator[str]:
     for each in about.weights.published:
         yield f"{each.result} {each.value:g} {each.unit}, published for {each.dataset}: {each.source}"
     if about.licence:
-        yield "licence: " + ", ".join(f"{what} {name or 'not stated'}" for what, name in about.licence.items())
+        yield "license: " + ", ".join(f"{what} {name or 'not stated'}" for what, name in about.licence.items())

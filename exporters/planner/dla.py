@@ -5,7 +5,7 @@ about 8.4, as translated in NVIDIA's blog (TensorRT and DLA, developer.nvidia.co
 Guide 8.5; and the documentation of TensorRT 11.4, whose predecessors refer to that chapter for earlier releases with a DLA.
 The guides of 8.2 and 10.3 were not available. A layer that none of the sources lists is reported as unsupported.
 
-A supported layer may still run on the GPU: the builder also considers the memory of the board and the neighbouring layers,
+A supported layer may still run on the GPU: the builder also considers the memory of the board and the neighboring layers,
 and a view between layers, as before a matrix product, may need the GPU. targets.toml lists which TensorRT versions support a
 DLA.
 """

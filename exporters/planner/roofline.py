@@ -1,7 +1,7 @@
 """Roofline model: a lower bound for the time of a network on a board, from its peak compute rate and memory bandwidth.
 
 A layer takes as long as its arithmetic at the peak rate of its precision, or as its memory traffic at the peak bandwidth,
-whichever is longer. Weights are read once per batch. Kernel launches, caches and format conversions are not modelled, so a
+whichever is longer. Weights are read once per batch. Kernel launches, caches and format conversions are not modeled, so a
 board is slower than this bound; much slower for a small network, whose kernels wait for their launches.
 
 References:

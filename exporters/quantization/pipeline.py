@@ -14,7 +14,7 @@ from exporters.onnx import convert, export, files, half, metadata
 from exporters.onnx import origin as origins
 from exporters.options import QuantizeKeywords, QuantizeOptions
 from exporters.precision import QUANTIZED, Precision
-from exporters.quantization import accuracy, cache, calibrate, insert, labelled, run, sensitivity
+from exporters.quantization import accuracy, cache, calibrate, insert, labeled, run, sensitivity
 from exporters.targets import OPSET
 from zoo import console
 from zoo.errors import ZooError
@@ -32,7 +32,7 @@ class Report:
         precision: `Precision.INT8` or `Precision.FP16`.
         calibration: `cache.Calibration`; None for FP16.
         excluded: names of the layers that stayed float32.
-        comparison: `accuracy.Comparison`; None without labelled images.
+        comparison: `accuracy.Comparison`; None without labeled images.
         proof: `exporters.parity.Report` of the comparison with the model in every runtime.
     """
 
@@ -113,8 +113,8 @@ def rank_layers(
     with console.progress() as bars:
         images = _calibration_images(calibration, full.about, bars)
         ranges = _calibrated(full.graph, images, method, bars).ranges
-        labelled_images = (images, None) if data is None else _labelled_images(data, full.about, bars)
-        return _ranked(full.graph, ranges, *labelled_images, bars)
+        labeled_images = (images, None) if data is None else _labeled_images(data, full.about, bars)
+        return _ranked(full.graph, ranges, *labeled_images, bars)
 
 
 def table(full: ir.Model, calibration: str | Path | np.ndarray, method: str | None = None) -> dict[str, float]:
@@ -152,7 +152,7 @@ def _check(path, precision, options):
             "float16 needs no calibration and excludes no layer: --calibration, --max-drop, --exclude are for int8"
         )
     if options.max_drop is not None and options.data is None:
-        raise ZooError("--max-drop needs labelled images to measure accuracy on; give them with --data FOLDER")
+        raise ZooError("--max-drop needs labeled images to measure accuracy on; give them with --data FOLDER")
     if options.max_drop is not None and not 0 <= options.max_drop <= 100:
         raise ZooError(f"accuracy may drop by 0 to 100 percentage points; given was {options.max_drop}")
 
@@ -190,7 +190,7 @@ def _quantize(full, path, precision, options, folder):
     """Write a model in lower precision with checked options; `folder` has the images of the comparison."""
     calibration, excluded = None, options.exclude
     with console.progress() as bars:
-        measured = None if options.data is None else _labelled_images(options.data, full.about, bars)
+        measured = None if options.data is None else _labeled_images(options.data, full.about, bars)
         if precision == Precision.INT8:
             images = _calibration_images(options.calibration, full.about, bars)
             calibration = _calibrated(full.graph, images, options.method, bars)
@@ -216,15 +216,15 @@ def _describe(made, about, precision, calibration, excluded):
 def _calibration_images(calibration, about, bars):
     if isinstance(calibration, np.ndarray):
         return calibration
-    with console.counting(bars, "reading images", labelled.MAX_IMAGES) as advance:
-        return labelled.load_calibration_images(calibration, about["picture"], lambda: advance(1))
+    with console.counting(bars, "reading images", labeled.MAX_IMAGES) as advance:
+        return labeled.load_calibration_images(calibration, about["picture"], lambda: advance(1))
 
 
-def _labelled_images(data, about, bars):
+def _labeled_images(data, about, bars):
     if isinstance(data, tuple):
         return data
-    with console.counting(bars, "reading labelled images", None) as advance:
-        return labelled.load_labelled_images(data, about, lambda: advance(1))
+    with console.counting(bars, "reading labeled images", None) as advance:
+        return labeled.load_labeled_images(data, about, lambda: advance(1))
 
 
 def _calibrated(full, images, method, bars, tensors=None):

@@ -109,15 +109,15 @@ def test_grouped_convolution_is_one_operator(tmp_path):
     card = zoo.card("linear")
 
     class Four(keras.layers.Layer):
-        """Four maps of one grey channel."""
+        """Four maps of one gray channel."""
 
         def call(self, x):
             return keras.ops.concatenate([x, 2 * x, x + 30, x * x / 100], axis=-1)
 
-    grey = keras.Input((12, 12, 1))
+    gray = keras.Input((12, 12, 1))
     picture = card.picture.model_copy(update={"height": 12, "width": 12})
     about = card.model_copy(update={"picture": picture})
-    classifier = registry.wrap(keras.Model(grey, net(Four()(grey))), about, range(10))
+    classifier = registry.wrap(keras.Model(gray, net(Four()(gray))), about, range(10))
     assert exporters.to_onnx(classifier, tmp_path / "grouped.onnx").passed
     nodes = onnx.load(tmp_path / "grouped.onnx").graph.node
     assert [group_of(node) for node in nodes if node.op_type == "Conv"] == [4]

@@ -18,7 +18,7 @@ from zoo.files import PART
 
 EXPORTS = {"model.tflite": keras_formats.to_tflite, "model": keras_formats.to_savedmodel}
 # With what they differ in: the classes of a user, subsampling and a table, maps normalized and kernels not shared, a
-# picture that is deskewed, a vote of neighbours, colours.
+# picture that is deskewed, a vote of neighbors, colors.
 MODELS = ("linear", "lenet5.mnist", "alexnet-cifar", "linear.mnist-deskewed", "neocognitron", "mlp")
 
 

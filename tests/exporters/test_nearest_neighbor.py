@@ -1,4 +1,4 @@
-"""Weights that are too large for tf2onnx go around it: the nearest neighbour's memory, and large kernels."""
+"""Weights that are too large for tf2onnx go around it: the nearest neighbor's memory, and large kernels."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ from zoo import registry, rules
 
 
 def filled(capacity=300, **options):
-    """A nearest neighbour that has memorised random pictures."""
+    """A nearest neighbor that has memorized random pictures."""
     net = zoo.build("nearest-neighbor", capacity=capacity, **options)
     classifier = registry.wrap(net, zoo.card("nearest-neighbor"), range(10))
     generator = np.random.default_rng(1)

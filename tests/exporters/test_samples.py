@@ -7,11 +7,11 @@ from exporters import samples, source
 from zoo import images
 from zoo.errors import ZooError
 
-GREY = {"height": 28, "width": 28, "channels": 1, "resize": "pad"}
-COLOUR = {"height": 20, "width": 30, "channels": 3, "resize": "crop"}
+GRAY = {"height": 28, "width": 28, "channels": 1, "resize": "pad"}
+COLOR = {"height": 20, "width": 30, "channels": 3, "resize": "crop"}
 
 
-@pytest.mark.parametrize("picture", [GREY, COLOUR])
+@pytest.mark.parametrize("picture", [GRAY, COLOR])
 def test_shipped_images_are_real_distinct_and_constant(picture):
     shipped = samples.shipped(picture)
     assert shipped.shape == (256, picture["height"], picture["width"], picture["channels"]) and shipped.dtype == np.uint8
@@ -22,8 +22,8 @@ def test_shipped_images_are_real_distinct_and_constant(picture):
 
 def test_fewer_large_images_are_used():
     """256 as long as four million values hold them, 32 at least."""
-    square = {**COLOUR, "height": 96, "width": 96}
-    assert [samples.count(each) for each in (GREY, square, {**square, "height": 227, "width": 227})] == [256, 151, 32]
+    square = {**COLOR, "height": 96, "width": 96}
+    assert [samples.count(each) for each in (GRAY, square, {**square, "height": 227, "width": 227})] == [256, 151, 32]
     assert len(samples.shipped(square)) == 151
 
 
@@ -36,10 +36,10 @@ def test_gray_images_are_the_scanned_digits():
 
 
 def test_images_of_a_folder_are_evenly_spaced(digits):
-    result = samples.read(digits, GREY)
+    result = samples.read(digits, GRAY)
     assert result.shape == (256, 28, 28, 1)
     paths = sorted(digits.rglob("*.png"))
-    place = {images.read(path, GREY).tobytes(): index for index, path in enumerate(paths)}
+    place = {images.read(path, GRAY).tobytes(): index for index, path in enumerate(paths)}
     places = [place[picture.tobytes()] for picture in result]
     assert places[0] == 0 and places[-1] == len(paths) - 1
     assert min(np.diff(places)) >= 6 and max(np.diff(places)) <= 8  # 1,797 / 256 is 7
@@ -49,21 +49,21 @@ def test_small_folder_is_used_entirely_and_unreadable_files_are_skipped(tmp_path
     for number in range(5):
         Image.fromarray(np.full((28, 28), 50 * number, "uint8")).save(tmp_path / f"{number}.png")
     (tmp_path / "2.png").write_text("I am a text")
-    result = samples.read(tmp_path, GREY)
+    result = samples.read(tmp_path, GRAY)
     assert result[:, 0, 0, 0].tolist() == [0, 50, 150, 200]
 
 
 def test_folder_without_readable_images_is_an_error(tmp_path):
     with pytest.raises(ZooError, match="no folder"):
-        samples.read(tmp_path / "missing", GREY)
+        samples.read(tmp_path / "missing", GRAY)
     with pytest.raises(ZooError, match="has no images"):
-        samples.read(tmp_path, GREY)
+        samples.read(tmp_path, GRAY)
     (tmp_path / "text.png").write_text("I am a text")
     with pytest.raises(ZooError, match=r"no image in .* can be read; the first: .*text\.png"):
-        samples.read(tmp_path, GREY)
+        samples.read(tmp_path, GRAY)
 
 
-@pytest.mark.parametrize("picture", [GREY, COLOUR, {**COLOUR, "resize": "stretch"}, {**GREY, "height": 20, "crop_from": 40}])
+@pytest.mark.parametrize("picture", [GRAY, COLOR, {**COLOR, "resize": "stretch"}, {**GRAY, "height": 20, "crop_from": 40}])
 def test_adversarial_images_contain_extreme_values(picture):
     result = samples.adversarial(picture)
     height, width, channels = picture["height"], picture["width"], picture["channels"]
@@ -79,7 +79,7 @@ def test_adversarial_images_contain_extreme_values(picture):
 
 
 def test_extreme_sizes_are_stretched_or_padded():
-    *_, dot, column, rows = samples.adversarial({**COLOUR, "resize": "pad", "width": 20})
+    *_, dot, column, rows = samples.adversarial({**COLOR, "resize": "pad", "width": 20})
     assert (dot == dot[0, 0]).all()
     assert column[:, :9].max() == 0 and column[:, 11:].max() == 0 and column.any()
     assert rows[:9].max() == 0 and rows[11:].max() == 0 and rows.any()

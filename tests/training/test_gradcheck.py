@@ -60,7 +60,7 @@ LAYERS = {
 }
 NO_GRADIENT = {
     "AssociationUnits": "fires or does not, and its wiring does not learn",
-    "NearestNeighbors": "the votes of neighbours are counted",
+    "NearestNeighbors": "the votes of neighbors are counted",
     "Signum": "a threshold",
     "Step": "a threshold",
 }

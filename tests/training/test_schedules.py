@@ -42,11 +42,11 @@ def test_recipes_of_2012(name, bias_rate):
             if name == "alexnet-asrun-2012":
                 assert float(optimizer.rates["conv1"](epoch * EPOCH + step)) == pytest.approx(first[epoch], rel=1e-6)
     assert set(optimizer.rates) == ({"conv1"} if name == "alexnet-asrun-2012" else set())
-    crop, flip, colour = found.augmentation
+    crop, flip, color = found.augmentation
     assert (crop.class_name, flip.config["mode"]) == ("training>RandomCrop", "horizontal")
     assert crop.config["size"] == found.picture.height == (224 if name == "alexnet-asrun-2012" else 227)
     assert found.picture.crop_from == 256
-    assert colour.config.get("until") == (67 if name == "alexnet-asrun-2012" else None)
+    assert color.config.get("until") == (67 if name == "alexnet-asrun-2012" else None)
 
 
 def test_without_boundaries_the_rate_is_constant():

@@ -34,8 +34,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.pieces, self.left = 0, threading.Event()
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
-    def url(self, behaviour="good"):
-        return f"http://127.0.0.1:{self.server_port}/{behaviour}/weights.h5"
+    def url(self, behavior="good"):
+        return f"http://127.0.0.1:{self.server_port}/{behavior}/weights.h5"
 
     def stop(self):
         self.shutdown()
@@ -46,38 +46,36 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.answered += 1
         self.server.ranges.append(self.headers.get("Range"))
-        behaviour = self.path.split("/")[1]
+        behavior = self.path.split("/")[1]
         content = self.server.content
-        content = {"flipped": b"\0" + content[1:], "longer": content + b"\0", "shorter": content[:-1]}.get(
-            behaviour, content
-        )
-        if behaviour == "missing":
+        content = {"flipped": b"\0" + content[1:], "longer": content + b"\0", "shorter": content[:-1]}.get(behavior, content)
+        if behavior == "missing":
             return self.send_error(404)
-        if behaviour == "together":
+        if behavior == "together":
             self.server.both.wait()  # no client gets a byte before the test allows it
         start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
-        if start and behaviour not in ("no-ranges", "cut-chunks", "endless"):
+        if start and behavior not in ("no-ranges", "cut-chunks", "endless"):
             if start >= len(content):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(content)}")
                 self.send_header("Content-Length", "0")
                 return self.end_headers()
             self.send_response(206)
-            sent = start + 5 if behaviour == "other-part" else start
+            sent = start + 5 if behavior == "other-part" else start
             self.send_header("Content-Range", f"bytes {sent}-{len(content) - 1}/{len(content)}")
             content = content[start:]
         else:
             self.send_response(200)
-        if behaviour == "cut-chunks":
+        if behavior == "cut-chunks":
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             return self.wfile.write(b"100000\r\n" + content[:1000])
-        if behaviour == "endless":
+        if behavior == "endless":
             self.end_headers()
             return self.send_without_end()
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        content = content[: len(content) // 2] if behaviour == "cut" else content
+        content = content[: len(content) // 2] if behavior == "cut" else content
         self.server.sent += len(content)
         self.wfile.write(content)
 
@@ -145,7 +143,7 @@ def test_other_content_has_another_name(server, cache):
 
 
 @pytest.mark.parametrize(
-    "behaviour, message",
+    "behavior, message",
     [
         ("flipped", "whose sha256 is not that of the card"),
         ("longer", f"more than the {len(CONTENT):,} bytes"),
@@ -153,10 +151,10 @@ def test_other_content_has_another_name(server, cache):
         ("missing", "could not be downloaded.*Not Found"),
     ],
 )
-def test_bad_answer_leaves_nothing(server, cache, behaviour, message):
+def test_bad_answer_leaves_nothing(server, cache, behavior, message):
     with pytest.raises(zoo.ZooError, match=message) as caught:
-        find(url=server.url(behaviour))
-    assert server.url(behaviour) in str(caught.value)
+        find(url=server.url(behavior))
+    assert server.url(behavior) in str(caught.value)
     assert files(cache) == []
     assert find(url=server.url()).read_bytes() == CONTENT
 
@@ -297,13 +295,13 @@ def part(cache):
     return path
 
 
-@pytest.mark.parametrize("behaviour, kept", [("cut", len(CONTENT) // 2), ("cut-chunks", 1000)])
-def test_resumed_after_a_lost_connection(server, cache, behaviour, kept):
+@pytest.mark.parametrize("behavior, kept", [("cut", len(CONTENT) // 2), ("cut-chunks", 1000)])
+def test_resumed_after_a_lost_connection(server, cache, behavior, kept):
     """The next call requests only the missing bytes; no byte is sent twice."""
     with pytest.raises(
         zoo.ZooError, match=f"could not be downloaded.* {kept:,} bytes are saved: run the same command again"
     ):
-        find(url=server.url(behaviour))
+        find(url=server.url(behavior))
     assert part(cache).read_bytes() == CONTENT[:kept]
     server.sent = kept
     path = find(url=server.url())

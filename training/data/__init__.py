@@ -1,4 +1,4 @@
-"""Data sets of labelled images, decoded once to raw uint8 pixels in the input size of the model.
+"""Data sets of labeled images, decoded once to raw uint8 pixels in the input size of the model.
 
 A source is the name of a TFDS data set, a synthetic data set ("drawn:NAME"), a folder with one subfolder per class
 (optionally inside train, validation and test), a folder in the layout of COCO or PASCAL VOC, or a list: a CSV file of
@@ -27,7 +27,7 @@ __all__ = [
     "class_imbalance",
     "describe_changes",
     "duplicates_across_splits",
-    "labelled",
+    "labeled",
     "load",
     "location",
     "split",
@@ -66,7 +66,7 @@ def load(name: str, image_spec: dict, strict: bool = False) -> Source:
     return tfds.load(name, image_spec)
 
 
-def labelled(name: str, image_spec: dict, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+def labeled(name: str, image_spec: dict, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Return one split of a data set as arrays. Other packages call it through the entry point group `zoo.data`.
 
     Args:

@@ -50,8 +50,8 @@ def _lists(folder):
 
 def find(path: Path) -> Listing:
     """List the images of a JSON file; see `find_in`."""
-    root, labelled, problems = _read(path)
-    return Listing(path, root, {"all": labelled}, problems)
+    root, labeled, problems = _read(path)
+    return Listing(path, root, {"all": labeled}, problems)
 
 
 def find_in(folder: Path) -> Listing:
@@ -82,9 +82,9 @@ def find_in(folder: Path) -> Listing:
         paths[split] = path
     splits, problems = {}, []
     for split in sorted(paths, key=SPLITS.index):
-        root, labelled, split_problems = _read(paths[split])
+        root, labeled, split_problems = _read(paths[split])
         relative = Path(os.path.relpath(root, folder))
-        splits[split] = [((relative / name).as_posix(), label) for name, label in labelled]
+        splits[split] = [((relative / name).as_posix(), label) for name, label in labeled]
         problems += split_problems
     return Listing(folder, folder, splits, problems)
 
@@ -114,8 +114,8 @@ def _read(path):
         if image not in names or category not in categories:
             raise ZooError(f"{path}: an annotation has image {image} and category {category}; one of them is not listed")
         classes[names[image]].add(categories[category])
-    labelled = [(name, *labels) for name, labels in classes.items() if len(labels) == 1]
-    return _image_folder(path, classes), labelled, skipped(path, classes)
+    labeled = [(name, *labels) for name, labels in classes.items() if len(labels) == 1]
+    return _image_folder(path, classes), labeled, skipped(path, classes)
 
 
 def _by_id(path, kind, entries):

@@ -1,4 +1,4 @@
-"""Lists of labelled image files, and the one function that decodes them for every kind of source."""
+"""Lists of labeled image files, and the one function that decodes them for every kind of source."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

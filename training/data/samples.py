@@ -1,4 +1,4 @@
-"""Labelled images in memory or memory-mapped: the types that every data source returns."""
+"""Labeled images in memory or memory-mapped: the types that every data source returns."""
 
 import concurrent.futures
 import hashlib
@@ -17,7 +17,7 @@ HASH_CHUNK = 256  # images hashed per task of the thread pool
 
 @dataclass(frozen=True)
 class Samples:
-    """Labelled images.
+    """Labeled images.
 
     Attributes:
         images: (n, height, width, channels) uint8 array, or a `MemmapSubset` of one.
@@ -108,7 +108,7 @@ def image_digests(images: "np.ndarray | MemmapSubset") -> np.ndarray:
 
 @dataclass(frozen=True)
 class Source:
-    """A labelled data set with its splits.
+    """A labeled data set with its splits.
 
     Attributes:
         class_names: tuple of str.

@@ -1,4 +1,4 @@
-"""Evaluates a classifier on labelled images."""
+"""Evaluates a classifier on labeled images."""
 
 import functools
 import time
@@ -22,7 +22,7 @@ VIEWS = (1, 10)  # views that can be averaged: the image itself, or the crops of
 
 @dataclass(frozen=True)
 class Evaluation(ClassificationMetrics):
-    """The scores of a classifier on labelled images, and the metrics computed from them.
+    """The scores of a classifier on labeled images, and the metrics computed from them.
 
     Attributes:
         class_names: tuple of str.

@@ -123,7 +123,7 @@ def _draw(result, drawn, path):
     for (dots, *fields), (name, found) in zip(axes, drawn.items(), strict=True):
         values = result[name]["accuracy"]
         dots.plot(values, np.zeros(len(values)), "o", alpha=0.5)
-        dots.axvline(float(result[name]["published"].lstrip("> ")), color="grey", linestyle=":")
+        dots.axvline(float(result[name]["published"].lstrip("> ")), color="gray", linestyle=":")
         dots.set(xlim=(50, 101), yticks=[], xlabel="accuracy, %; dotted: published", title=name)
         for field, (title, template) in zip(fields, found.items(), strict=True):
             limit = np.abs(template).max() or 1

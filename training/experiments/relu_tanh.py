@@ -148,7 +148,7 @@ def _draw(result, path):
         for number, curve in enumerate(row["errors"]):
             label = f"{activation}, rate {row['rate']:g}" if number == 0 else None
             axis.plot(range(1, len(curve) + 1), [error / 100 for error in curve], f"k{line}", label=label)
-    axis.axhline(GOAL / 100, color="grey", linestyle=":")
+    axis.axhline(GOAL / 100, color="gray", linestyle=":")
     axis.set(xlabel="epochs", ylabel="training error rate", ylim=(0, 0.8), xlim=(0, None))
     axis.legend()
     report.save_figure(figure, path)

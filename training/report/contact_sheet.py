@@ -28,7 +28,7 @@ AUGMENTED = 6  # augmented versions of each image
 TILE = 112  # side of a tile in pixels
 GAP = 8
 DPI = 110
-GREY = 235  # background of a tile: different from black padding and from the white page
+GRAY = 235  # background of a tile: different from black padding and from the white page
 
 
 def draw(
@@ -179,7 +179,7 @@ def _tile(pixels):
         pixels = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
     image = Image.fromarray(pixels)
     image.thumbnail((TILE, TILE), Image.Resampling.BOX)
-    tile = Image.new("RGB", (TILE, TILE), (GREY,) * 3)
+    tile = Image.new("RGB", (TILE, TILE), (GRAY,) * 3)
     tile.paste(image, ((TILE - image.width) // 2, (TILE - image.height) // 2))
     return np.asarray(tile)
 

@@ -200,9 +200,9 @@ def plot_mistakes(evaluation: Evaluation, samples: Samples, path: Path) -> None:
         axis.axis("off")
     for axis, index in zip(axes.flat, shown, strict=False):
         image = samples.images[index]
-        grey = image.shape[-1] == 1
+        gray = image.shape[-1] == 1
         pixels = "nearest" if max(image.shape[:2]) <= 64 else "antialiased"
-        axis.imshow(image.squeeze(-1) if grey else image, cmap="gray", vmin=0, vmax=255, interpolation=pixels)
+        axis.imshow(image.squeeze(-1) if gray else image, cmap="gray", vmin=0, vmax=255, interpolation=pixels)
         label, predicted = names[evaluation.labels[index]], names[evaluation.predictions[index]]
         line = "" if len(label + predicted) <= MAX_NAME else "\n"
         axis.set_title(f"{label} {line}→ {predicted}", loc="center", pad=4)

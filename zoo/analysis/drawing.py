@@ -240,14 +240,14 @@ def _bars(axis: "Axes", values: np.ndarray, unit: int | None, names: Sequence[st
         names: names of the units.
     """
     numbers = np.arange(1, len(values) + 1)
-    colours = ["tab:red" if number == unit else "tab:blue" for number in numbers]
+    colors = ["tab:red" if number == unit else "tab:blue" for number in numbers]
     if len(values) <= NAMED:
-        axis.bar(numbers, values, color=colours)
+        axis.bar(numbers, values, color=colors)
         axis.set_xticks(numbers, [printable(name)[:20] for name in names], rotation=0 if max(map(len, names)) < 4 else 60)
         for label in axis.get_xticklabels():
             label.set_parse_math(False)
     else:
-        axis.vlines(numbers, 0, values, colors=colours, linewidth=max(0.3, min(3.0, 400 / len(values))))
+        axis.vlines(numbers, 0, values, colors=colors, linewidth=max(0.3, min(3.0, 400 / len(values))))
         largest = np.argsort(-values, kind="stable")[:5]
         labels = ", ".join(f"{printable(names[place])[:20]}: {values[place]:.3g}" for place in largest)
         axis.set_title(f"the largest are {labels}", fontsize=8, parse_math=False)

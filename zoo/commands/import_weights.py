@@ -31,7 +31,7 @@ def import_weights(
     out = out or Path(f"{file.stem}.keras")
     if out.suffix != ".keras":
         raise ZooError(f"--out must be a .keras file, not {out}")
-    form = converters.recognise(file)
+    form = converters.recognize(file)
     card = _card(architecture, form)
     count, names = converters.read_head(file, card.imports[form], form)
     if count < 2:

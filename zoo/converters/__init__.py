@@ -28,7 +28,7 @@ SUFFIXES = {"caffe": ".caffemodel", "torch": ".pth"}
 FEW = 16  # layers that a message lists at most
 
 
-def recognise(path: str | os.PathLike) -> str:
+def recognize(path: str | os.PathLike) -> str:
     """Return the format of a file, "caffe" or "torch", by its first bytes.
 
     Raises:
@@ -134,7 +134,7 @@ def read_head(path: str | os.PathLike, names: dict[str, str], format: str) -> tu
 
 
 def _check_format(path: str | os.PathLike, format: str) -> None:
-    found = recognise(path)
+    found = recognize(path)
     if found != format:
         raise ZooError(f"{path} is not a {SUFFIXES[format]} file of {format}, but seems to be one of {found}")
 

@@ -17,7 +17,7 @@ class CCells(keras.layers.Layer):
 
     Args:
         window: side of the square window of S-cells that one cell sees, in cells.
-        stride: distance between the windows of neighbouring cells, in cells.
+        stride: distance between the windows of neighboring cells, in cells.
         padding: (before, after), width of the border of zeros at the top and left, and at the bottom and right, in cells.
         alpha: the input at which ψ is one half, positive.
         decay: the weight d falls as decay**distance from the middle of the window. It is a reconstruction, as `scale` is.

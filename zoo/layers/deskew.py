@@ -11,17 +11,17 @@ ONE_ROW = 1e-6
 
 @keras.saving.register_keras_serializable("zoo")
 class Deskew(keras.layers.Layer):
-    """Deskew handwriting: shear each row to remove the slant of the image, and move the centre of mass to the centre.
+    """Deskew handwriting: shear each row to remove the slant of the image, and move the center of mass to the center.
 
     The slant is the covariance of column and row divided by the variance of the row, both weighted by the ink: the slope of
-    the regression of the column on the row. The centre of the image is (size - 1)/2, counted from the centre of the first
+    the regression of the column on the row. The center of the image is (size - 1)/2, counted from the center of the first
     pixel. Pixels from beyond the border are 0. An image without ink is unchanged.
 
     Input and output shape: (batch, height, width, channels). Pixels must not be negative; 0 means no ink.
 
     References:
         LeCun et al. (1998), section III.C; the moments are a reconstruction. With them the test errors of 1, 3 and 5 nearest
-        neighbours on MNIST are 1.65, 1.50 and 1.48 %; with the centre at size/2 they are 1.56, 1.63 and 1.57 %.
+        neighbors on MNIST are 1.65, 1.50 and 1.48 %; with the center at size/2 they are 1.56, 1.63 and 1.57 %.
     """
 
     traits = Traits(keep_float32=True)  # moments in half precision would be off by pixels

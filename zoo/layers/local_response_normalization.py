@@ -31,7 +31,7 @@ def inverse_power(x: Tensor, exponent: float) -> Tensor:
 
 @keras.saving.register_keras_serializable("zoo")
 class LocalResponseNormalization(keras.layers.Layer):
-    """Normalization across neighbouring maps: b_i = a_i / (k + alpha · sum_j a_j²)^beta, with j within size/2 of i.
+    """Normalization across neighboring maps: b_i = a_i / (k + alpha · sum_j a_j²)^beta, with j within size/2 of i.
 
     Implementations of this formula differ: with the same numbers the paper's text, the authors' code and Caffe give three
     results. In this layer alpha multiplies each square; `of` converts the numbers of other conventions.

@@ -11,10 +11,10 @@ LARGEST_K = 1000
 
 @keras.saving.register_keras_serializable("zoo")
 class NearestNeighbors(keras.layers.Layer):
-    """k-nearest-neighbour classifier: the k memorized patterns nearest to the input vote for their classes.
+    """k-nearest-neighbor classifier: the k memorized patterns nearest to the input vote for their classes.
 
-    The score of a class is its number of votes plus a term below 1 that breaks ties in favour of the class with the nearest
-    neighbour: (k - r)/(k + 1), where r is the rank of its nearest neighbour, from 0. Of patterns at the same distance the
+    The score of a class is its number of votes plus a term below 1 that breaks ties in favor of the class with the nearest
+    neighbor: (k - r)/(k + 1), where r is the rank of its nearest neighbor, from 0. Of patterns at the same distance the
     one memorized first ranks first. Empty places of the memory never vote.
 
     A memorized pattern b is a column of `memory`, as the weights of a unit are a column of a dense kernel. The squared
@@ -24,7 +24,7 @@ class NearestNeighbors(keras.layers.Layer):
 
     Args:
         classes: number of classes.
-        k: number of neighbours that vote, at most 1,000.
+        k: number of neighbors that vote, at most 1,000.
         metric: "l2", the Euclidean distance, or "l1", the sum of absolute differences. With l2 the distances of a batch are
             one matrix product; with l1 they are a loop of `capacity` steps of batch x features differences.
         capacity: number of patterns that the memory can hold.
@@ -48,7 +48,7 @@ class NearestNeighbors(keras.layers.Layer):
             raise ValueError(f"{self.name}: k must be between 1 and capacity={capacity}. Received: k={k}")
         if k > LARGEST_K:
             raise ValueError(
-                f"{self.name}: k must be at most {LARGEST_K}: float32 cannot rank more neighbours. Received: k={k}"
+                f"{self.name}: k must be at most {LARGEST_K}: float32 cannot rank more neighbors. Received: k={k}"
             )
         self.classes = classes
         self.k = k
@@ -72,7 +72,7 @@ class NearestNeighbors(keras.layers.Layer):
 
         Args:
             x: (batch, features) patterns.
-            k: number of neighbours.
+            k: number of neighbors.
 
         Returns:
             (batch, k) int32.
@@ -85,7 +85,7 @@ class NearestNeighbors(keras.layers.Layer):
         return ops.top_k(closeness + self.offset, k)[1]
 
     def vote(self, nearest: Tensor) -> Tensor:
-        """Return the (batch, classes) scores of the votes of neighbours.
+        """Return the (batch, classes) scores of the votes of neighbors.
 
         Args:
             nearest: (batch, k) int places in the memory, nearest first.

@@ -1,4 +1,4 @@
-"""The nearest-neighbour rule, which memorizes the training images."""
+"""The nearest-neighbor rule, which memorizes the training images."""
 
 import keras
 
@@ -12,19 +12,19 @@ def nearest_neighbor(
     capacity: int = 60000,
     input_shape: tuple[int, int, int] = (28, 28, 1),
 ) -> keras.Model:
-    """k-nearest-neighbour rule: input_shape -> (classes,). It has no trainable parameters.
+    """k-nearest-neighbor rule: input_shape -> (classes,). It has no trainable parameters.
 
     It is trained by `zoo.rules.Memorize`.
 
     Args:
         classes: number of classes.
-        k: number of neighbours that vote.
+        k: number of neighbors that vote.
         metric: "l2", the Euclidean distance, or "l1", the sum of absolute differences.
         capacity: number of images that it can memorize.
         input_shape: (height, width, channels) of an image.
 
     Returns:
-        A functional Keras model whose scores are the votes of the neighbours.
+        A functional Keras model whose scores are the votes of the neighbors.
 
     References:
         Cover, Hart (1967), Nearest neighbor pattern classification; LeCun et al. (1998), section III.C.3.

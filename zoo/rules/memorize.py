@@ -44,4 +44,4 @@ class Memorize(Rule):
         known = ops.one_hot(ops.cast(labels, "int32"), layer.classes, dtype="float32")
         patterns = ops.cast(ops.reshape(x, (-1, layer.memory.shape[0])), "float32")
         layer.memorize(patterns, known)
-        return known  # a memorized pattern is its own nearest neighbour
+        return known  # a memorized pattern is its own nearest neighbor

@@ -1,4 +1,4 @@
-"""Affine folding: constant scales and offsets move into the weights of a neighbouring convolution or dense layer.
+"""Affine folding: constant scales and offsets move into the weights of a neighboring convolution or dense layer.
 
 A scaling x·a, an offset x + b and a batch normalization are constants per channel. After a Conv or Gemm they change its
 weights and bias. Before one, too, except that an offset cannot cross zero padding. Every rule applies only where it is

@@ -19,7 +19,7 @@ from exporters.onnx import activations, export, files, half, metadata, runtimes
 from exporters.quantization import calibrate, insert
 from zoo.errors import CheckFailed, ZooError
 
-# One memory of 190 MB is enough: those with more neighbours and deskewed pictures differ in what test_nearest_neighbor.py
+# One memory of 190 MB is enough: those with more neighbors and deskewed pictures differ in what test_nearest_neighbor.py
 # and linear.mnist-deskewed show.
 LEFT_OUT = ("nearest-neighbor.mnist-k3", "nearest-neighbor.mnist-k5", "nearest-neighbor.mnist-deskewed")
 # Each has the operators of a model that is not in this list: of alexnet, lenet5.mnist, mlp.mnist-300 and so on.
@@ -352,8 +352,8 @@ def test_channels_last_input_is_transposed_once(linear, tmp_path):
     np.testing.assert_allclose(output, run(folder / "mine.onnx", pictures), rtol=1e-5, atol=1e-5)
     assert exporters.verify(tmp_path / "last.onnx", classifier).passed
     classifier = zoo.load("alexnet-cifar")
-    assert exporters.to_onnx(classifier, tmp_path / "colour.onnx", layout="nhwc").passed
-    operators = [node.op_type for node in onnx.load(tmp_path / "colour.onnx").graph.node]
+    assert exporters.to_onnx(classifier, tmp_path / "color.onnx", layout="nhwc").passed
+    operators = [node.op_type for node in onnx.load(tmp_path / "color.onnx").graph.node]
     assert operators.count("Transpose") == 1 and operators.index("Transpose") < operators.index("Conv")
     with pytest.raises(ZooError, match="nchw or nhwc; given was 'hwc'"):
         exporters.to_onnx(classifier, tmp_path / "other.onnx", layout="hwc")

@@ -11,7 +11,7 @@ import rich.console
 import zoo
 from exporters import quantization, source
 from exporters.onnx import convert, files, metadata
-from exporters.quantization import labelled, pipeline, run
+from exporters.quantization import labeled, pipeline, run
 from zoo.classifier import Classifier
 from zoo.errors import ZooError
 
@@ -38,7 +38,7 @@ def scores(path, pictures):
 def test_folders_for_calibration_and_measurement(full, digits, about, tmp_path):
     report = quantization.quantize(full, tmp_path / "int8.onnx", calibration=digits, data=digits)
     onnx.checker.check_model(report.file, full_check=True)
-    assert (report.precision, report.excluded, report.calibration.pictures) == ("int8", (), labelled.MAX_IMAGES)
+    assert (report.precision, report.excluded, report.calibration.pictures) == ("int8", (), labeled.MAX_IMAGES)
     assert [each.precision for each in report.comparison.files] == ["fp32", "fp16", "int8"]
     sizes = [each.size for each in report.comparison.files]
     assert sizes[0] * 0.55 > sizes[1] > sizes[2]
@@ -50,7 +50,7 @@ def test_folders_for_calibration_and_measurement(full, digits, about, tmp_path):
     assert data["precision"] == "int8"
     assert data["quantization"] == {
         "method": "percentile",
-        "pictures": labelled.MAX_IMAGES,
+        "pictures": labeled.MAX_IMAGES,
         "calibration": report.calibration.key,
         "excluded": [],
     }
@@ -169,24 +169,24 @@ def test_only_float32_files_of_the_zoo_are_accepted(full, digits, tmp_path):
 
 
 def test_labels_are_indices_of_class_names_or_ids(digits, about, tmp_path):
-    images, labels = labelled.load_labelled_images(digits, about)
+    images, labels = labeled.load_labeled_images(digits, about)
     assert images.shape == (1797, 28, 28, 1)
     assert np.bincount(labels).tolist() == [len(list((digits / str(digit)).iterdir())) for digit in range(10)]
     names = [f"n{digit}" for digit in range(9, -1, -1)]
     ids = {**about, "class_names": names, "class_ids": [str(digit) for digit in range(9, -1, -1)]}
-    _, others = labelled.load_labelled_images(str(digits), ids)
+    _, others = labeled.load_labeled_images(str(digits), ids)
     np.testing.assert_array_equal(others, 9 - labels)
     (tmp_path / "zero").mkdir()
     with pytest.raises(ZooError, match="a class 'zero' that the model lacks; did you mean 'zeros'"):
-        labelled.load_labelled_images(tmp_path, {**about, "class_names": ["zeros", "ones"]})
+        labeled.load_labeled_images(tmp_path, {**about, "class_names": ["zeros", "ones"]})
     with pytest.raises(ZooError, match="no class folders; expected"):
-        labelled.load_labelled_images(tmp_path / "zero", about)
+        labeled.load_labeled_images(tmp_path / "zero", about)
 
 
 def test_calibration_images_are_evenly_spaced(digits, about):
     paths = zoo.images.find(digits)
-    images = labelled.load_calibration_images(digits, about["picture"])
-    assert len(images) == labelled.MAX_IMAGES
+    images = labeled.load_calibration_images(digits, about["picture"])
+    assert len(images) == labeled.MAX_IMAGES
     for place, index in ((0, 0), (-1, -1)):
         np.testing.assert_array_equal(images[place], zoo.images.read(paths[index], about["picture"]))
 
@@ -196,14 +196,14 @@ def test_named_data_set_is_calibrated_with_its_training_split(about):
     import training.data
 
     parts = training.data.load("mnist", about["picture"]).splits
-    pictures, labels = labelled.load_labelled_images("mnist", about)
+    pictures, labels = labeled.load_labeled_images("mnist", about)
     np.testing.assert_array_equal(pictures, parts["test"].images)
     np.testing.assert_array_equal(labels, parts["test"].labels)
-    images = labelled.load_calibration_images("mnist", about["picture"])
-    assert len(images) == labelled.MAX_IMAGES
+    images = labeled.load_calibration_images("mnist", about["picture"])
+    assert len(images) == labeled.MAX_IMAGES
     np.testing.assert_array_equal(images[[0, -1]], parts["train"].images[[0, -1]])
     with pytest.raises(ZooError, match="'minst'; did you mean 'mnist'"):
-        labelled.load_labelled_images("minst", about)
+        labeled.load_labeled_images("minst", about)
 
 
 @pytest.mark.mnist

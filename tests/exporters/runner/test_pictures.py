@@ -60,26 +60,26 @@ def files(folder):
     from sklearn.datasets import load_sample_images
 
     photograph = Image.fromarray(load_sample_images().images[0]).resize((120, 80))
-    grey, colours = photograph.convert("L"), noise(40, 30, 4)
-    deep = (np.asarray(grey).astype("uint16") << 8) + 77
-    clear = Image.fromarray(colours)
+    gray, colors = photograph.convert("L"), noise(40, 30, 4)
+    deep = (np.asarray(gray).astype("uint16") << 8) + 77
+    clear = Image.fromarray(colors)
     palette = photograph.quantize(16)
     images = {
-        "colour.png": (photograph, {}),
-        "grey.png": (grey, {}),
-        "black and white.png": (grey.convert("1"), {}),
+        "color.png": (photograph, {}),
+        "gray.png": (gray, {}),
+        "black and white.png": (gray.convert("1"), {}),
         "16 bits.png": (Image.fromarray(deep), {}),
         "transparent.png": (clear, {}),
-        "transparent grey.png": (clear.convert("LA"), {}),
+        "transparent gray.png": (clear.convert("LA"), {}),
         "palette.png": (palette, {}),
         "palette with one transparent.png": (palette, {"transparency": 3}),
-        "colour.jpg": (photograph, {"quality": 90}),
+        "color.jpg": (photograph, {"quality": 90}),
         "fine.jpg": (photograph, {"quality": 95, "subsampling": 0}),
         "progressive.jpg": (photograph, {"quality": 80, "progressive": True}),
-        "grey.jpg": (grey, {"quality": 80}),
-        "colour.bmp": (photograph, {}),
-        "colour.ppm": (photograph, {}),
-        "colour.webp": (photograph, {"lossless": True}),
+        "gray.jpg": (gray, {"quality": 80}),
+        "color.bmp": (photograph, {}),
+        "color.ppm": (photograph, {}),
+        "color.webp": (photograph, {"lossless": True}),
     }
     for turn in range(1, 9):
         exif = Image.Exif()
@@ -120,7 +120,7 @@ def test_error_names_the_damaged_file(paths, tmp_path, decode, monkeypatch):
     monkeypatch.setattr(board, "decoder", lambda: decode)
     picture = {"height": 8, "width": 8, "channels": 1, "resize": "pad"}
     path = tmp_path / "some.png"
-    for content in (b"", b"text", paths["colour.png"].read_bytes()[:70]):
+    for content in (b"", b"text", paths["color.png"].read_bytes()[:70]):
         path.write_bytes(content)
         with pytest.raises(board.PictureError, match=r"some\.png is no picture, or damaged"):
             board.read(path, picture)

@@ -31,11 +31,11 @@ def sample(image, x, y):
 def distorted(image, matrix, shift):
     """A loop that reads each pixel at the point given by the matrix, about the center, and the shift."""
     height, width = image.shape
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    center = np.array([(width - 1) / 2, (height - 1) / 2])
     result = np.empty_like(image)
     for row in range(height):
         for column in range(width):
-            x, y = matrix @ (np.array([column, row]) - centre) + centre + shift
+            x, y = matrix @ (np.array([column, row]) - center) + center + shift
             result[row, column] = sample(image, x, y)
     return result
 
@@ -47,7 +47,7 @@ def test_zero_amounts_change_nothing(images):
     np.testing.assert_allclose(AffineDistortion(**NONE, seed=1)(images, training=True), images, atol=1e-3)
 
 
-def make_colours(seed):
+def make_colors(seed):
     layer = PCAColour(seed=seed)
     layer.adapt(np.random.default_rng(0).uniform(0, 255, (8, 12, 10, 1)).astype("float32"))  # the fixture's
     return layer
@@ -57,10 +57,10 @@ def make_crops(seed):
     return RandomCrop(7, seed=seed)
 
 
-MAKERS = [AffineDistortion, BatchShift, make_crops, make_colours]
+MAKERS = [AffineDistortion, BatchShift, make_crops, make_colors]
 
 
-@pytest.mark.parametrize("make", [AffineDistortion, BatchShift, make_colours])
+@pytest.mark.parametrize("make", [AffineDistortion, BatchShift, make_colors])
 def test_layers_do_nothing_outside_of_training(make, images):
     layer = make(seed=1)
     np.testing.assert_array_equal(layer(images), images)
@@ -107,10 +107,10 @@ def test_a_shear_moves_rows_sideways_in_proportion_to_their_height():
     bar[:, :, 10] = 255  # an upright bar
     sheared = np.asarray(AffineDistortion(**{**NONE, "shearing": 0.3}, seed=2)(bar, training=True))[..., 0]
     mass = sheared.sum(axis=2)
-    centre = (sheared * np.arange(21)).sum(axis=2) / mass  # of each row
-    slopes = (centre[:, -1] - centre[:, 0]) / 20
-    assert np.abs(centre[:, 10] - 10).max() < 1e-3  # the middle row stays
-    np.testing.assert_allclose(centre - 10, slopes[:, None] * (np.arange(21) - 10), atol=1e-2)
+    center = (sheared * np.arange(21)).sum(axis=2) / mass  # of each row
+    slopes = (center[:, -1] - center[:, 0]) / 20
+    assert np.abs(center[:, 10] - 10).max() < 1e-3  # the middle row stays
+    np.testing.assert_allclose(center - 10, slopes[:, None] * (np.arange(21) - 10), atol=1e-2)
     assert slopes.min() < -0.2 and slopes.max() > 0.2 and np.abs(slopes).max() <= 0.3 + 1e-3
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 import zoo
-from image_files import GREY
+from image_files import GRAY
 from training import data, fit, recipe
 from training.data import MemmapSubset, Samples, decoding
 from training.engine import fused_steps
@@ -39,11 +39,11 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_memory_mapped_images_equal_those_in_memory(photos, cache, monkeypatch):
-    mapped = data.load(photos, GREY)
+    mapped = data.load(photos, GRAY)
     splits = data.split(mapped, 0.2, 0.3, seed=1)
     assert isinstance(mapped.splits["all"].images, np.memmap) and list(cache.iterdir()) == []  # the file has no name
     monkeypatch.setattr(decoding, "MEMORY_FRACTION", 1)
-    plain = data.load(photos, GREY)
+    plain = data.load(photos, GRAY)
     assert not isinstance(plain.splits["all"].images, np.memmap)
     assert mapped.fingerprint() == plain.fingerprint() and mapped.problems == plain.problems
     np.testing.assert_array_equal(mapped.splits["all"].images, plain.splits["all"].images)

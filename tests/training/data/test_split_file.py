@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from image_files import GREY, write_uniform
+from image_files import GRAY, write_uniform
 from training import data
 
 
@@ -14,7 +14,7 @@ def run(tmp_path):
     photos = tmp_path / "photos"
     for number in range(20):
         write_uniform(photos / "ab"[number % 2] / f"{number}.png", number)
-    source = data.load(str(photos), GREY)
+    source = data.load(str(photos), GRAY)
     data.write_split(tmp_path / "run" / "split.csv", source, *data.split(source, 0.2, 0.2, seed=1))
     return photos, source, tmp_path / "run" / "split.csv"
 
@@ -36,7 +36,7 @@ def test_a_run_directory_behind_a_symbolic_link(run, tmp_path):
     (tmp_path / "elsewhere" / "link").symlink_to(path.parent, target_is_directory=True)
     linked = tmp_path / "elsewhere" / "link" / "split.csv"
     data.write_split(linked, source, *data.split(source, 0.2, 0, seed=1))
-    assert len(data.load(str(linked), GREY, strict=True).splits["train"]) == 16
+    assert len(data.load(str(linked), GRAY, strict=True).splits["train"]) == 16
 
 
 def test_changed_images_are_described(run):
@@ -47,7 +47,7 @@ def test_changed_images_are_described(run):
     (photos / "a" / "2.png").rename(photos / "a" / "two.png")
     for number in range(4):
         write_uniform(photos / "b" / f"new{number}.png", 100 + number)
-    described = data.describe_changes(path, data.load(str(photos), GREY))
+    described = data.describe_changes(path, data.load(str(photos), GRAY))
     assert described.split("; ") == [
         "5 images added (a/two.png, b/new0.png, b/new1.png and 2 more)",
         "2 images removed (a/2.png, b/1.png)",
@@ -61,11 +61,11 @@ def test_an_image_with_another_class_in_a_list(tmp_path):
     lines = [f"{number}.png,{'xy'[number % 2]}" for number in range(8)]
     listed = tmp_path / "list.csv"
     listed.write_text("\n".join(["path,label", *lines]))
-    source = data.load(str(listed), GREY)
+    source = data.load(str(listed), GRAY)
     data.write_split(tmp_path / "split.csv", source, *data.split(source, 0.25, 0, seed=1))
     listed.write_text("\n".join(["path,label", "0.png,y", *lines[1:]]))
-    changed = data.load(str(listed), GREY)
+    changed = data.load(str(listed), GRAY)
     assert data.describe_changes(tmp_path / "split.csv", changed) == "1 image with another class (0.png)"
     by_hand = tmp_path / "by_hand.csv"  # that has no digests
     by_hand.write_text("\n".join(["path,label", *lines]))
-    assert data.describe_changes(by_hand, data.load(str(listed), GREY)) == "1 image with another class (0.png)"
+    assert data.describe_changes(by_hand, data.load(str(listed), GRAY)) == "1 image with another class (0.png)"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from image_files import GREY, write_uniform
+from image_files import GRAY, write_uniform
 from training import data
 from training.data import Samples, Source
 from zoo.errors import ZooError
@@ -117,7 +117,7 @@ def test_duplicates_across_splits_are_named(tmp_path):
     write_uniform(tmp_path / "test" / "a" / "0.bmp", 0)
     write_uniform(tmp_path / "test" / "b" / "new.png", 77)
     write_uniform(tmp_path / "val" / "a" / "4.png", 4)
-    splits = data.load(str(tmp_path), GREY).splits
+    splits = data.load(str(tmp_path), GRAY).splits
     messages = data.duplicates_across_splits(splits["train"], splits["validation"], splits["test"])
     assert len(messages) == 2
     assert "1 image of validation with the same pixels in an earlier split" in messages[0]

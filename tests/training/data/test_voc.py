@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from image_files import GREY
+from image_files import GRAY
 from training import data
 from zoo.errors import ZooError
 
@@ -32,7 +32,7 @@ def voc(tmp_path):
 
 
 def test_a_folder_in_the_layout_of_voc(voc):
-    source = data.load(str(voc), GREY)
+    source = data.load(str(voc), GRAY)
     assert source.class_names == ("bolt", "train") and list(source.splits) == ["train", "validation"]
     assert {split: samples.names.tolist() for split, samples in source.splits.items()} == {
         "train": ["JPEGImages/2008_0.PNG", "JPEGImages/2008_1.jpg"],
@@ -48,7 +48,7 @@ def test_a_folder_in_the_layout_of_voc(voc):
 
 def test_a_missing_image_is_named(voc):
     (voc / "JPEGImages" / "2008_5.jpg").unlink()
-    source = data.load(str(voc), GREY)
+    source = data.load(str(voc), GRAY)
     assert f"{voc}, split validation: no image 2008_5 in {voc / 'JPEGImages'}" in source.problems
     assert len(source.splits["validation"]) == 1
 
@@ -58,11 +58,11 @@ def test_an_invalid_line_is_refused_with_its_number(voc, line):
     path = voc / "ImageSets" / "Main" / "bolt_train.txt"
     path.write_text(f"2008_1 1\n\n{line}\n")
     with pytest.raises(ZooError, match=rf"bolt_train\.txt line 3 is '{line}'; expected the name of an image and 1,"):
-        data.load(str(voc), GREY)
+        data.load(str(voc), GRAY)
 
 
 def test_a_folder_without_class_lists_is_refused(voc):
     for name in LISTS:
         (voc / "ImageSets" / "Main" / f"{name}.txt").unlink()
     with pytest.raises(ZooError, match=r"has no class lists; expected files such as bolt_train\.txt"):
-        data.load(str(voc), GREY)
+        data.load(str(voc), GRAY)

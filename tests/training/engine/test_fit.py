@@ -235,7 +235,7 @@ def test_weights_that_explode_in_the_last_step_of_an_epoch_are_not_saved(few, tm
     assert len(rows_of(tmp_path / "run")) == 1 and all_finite(tmp_path / "run")
 
 
-# The training of 2012: random crops, mirror images, colour changes, learning rates in epochs.
+# The training of 2012: random crops, mirror images, color changes, learning rates in epochs.
 
 CUTTING = """
 model = "linear"
@@ -251,7 +251,7 @@ channels = 3
 resize = "crop"
 crop_from = 12
 [data]
-name = "colours"
+name = "colors"
 validation = 0
 [optimizer]
 class_name = "zoo>MomentumWithDecay"
@@ -273,8 +273,8 @@ config = { until = 4 }
 """
 
 
-def colours(seed, rows, misleading=135):
-    """Noisy images of 12x12: the central 8x8 has the colour of the class, the border that of the next one."""
+def colors(seed, rows, misleading=135):
+    """Noisy images of 12x12: the central 8x8 has the color of the class, the border that of the next one."""
     generator = np.random.default_rng(seed)
     labels = np.arange(rows, dtype="int32") % 3
     images = generator.integers(0, 120, (rows, 12, 12, 3), "uint8")
@@ -285,18 +285,18 @@ def colours(seed, rows, misleading=135):
     return Samples(images, labels)
 
 
-TRAIN = colours(1, 70, misleading=0)
+TRAIN = colors(1, 70, misleading=0)
 
 
-def coloured(**parts):
-    made = {"train": TRAIN, "validation": colours(2, 30), "test": colours(3, 30), **parts}
+def colored(**parts):
+    made = {"train": TRAIN, "validation": colors(2, 30), "test": colors(3, 30), **parts}
     return Source(("red", "green", "blue"), made)
 
 
-def fit_colours(folder, resume=False, source=None, **changes):
+def fit_colors(folder, resume=False, source=None, **changes):
     path = folder.parent / "cutting.toml"
     path.write_text(CUTTING)
-    return training.fit(recipe.load(path, **changes), folder, resume=resume, source=source or coloured(), console=QUIET)
+    return training.fit(recipe.load(path, **changes), folder, resume=resume, source=source or colored(), console=QUIET)
 
 
 @pytest.fixture(params=[fused_steps.TensorFlowResidentTrainer, Trainer], ids=["one graph per epoch", "one step at a time"])
@@ -306,8 +306,8 @@ def either_trainer(request, monkeypatch):
 
 
 def test_larger_images_are_cropped_at_random_and_evaluated_at_the_center(either_trainer, tmp_path):
-    metrics = fit_colours(tmp_path / "run")
-    rows, best, source = rows_of(tmp_path / "run"), zoo.load(tmp_path / "run" / "best.keras"), coloured()
+    metrics = fit_colors(tmp_path / "run")
+    rows, best, source = rows_of(tmp_path / "run"), zoo.load(tmp_path / "run" / "best.keras"), colored()
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
     assert best.image_spec == {"height": 8, "width": 8, "channels": 3, "resize": "crop", "crop_from": 12}
     wrong = {}
@@ -321,8 +321,8 @@ def test_larger_images_are_cropped_at_random_and_evaluated_at_the_center(either_
     assert float(rows[metrics["best_epoch"] - 1]["val_error"]) == pytest.approx(metrics["validation_error"], abs=1e-3)
 
 
-def test_an_interrupted_run_with_crops_flips_and_colours_ends_bit_identical(either_trainer, tmp_path, monkeypatch):
-    fit_colours(tmp_path / "whole")
+def test_an_interrupted_run_with_crops_flips_and_colors_ends_bit_identical(either_trainer, tmp_path, monkeypatch):
+    fit_colors(tmp_path / "whole")
     save, saved = checkpoint.save, []
 
     def save_twice(*what):
@@ -334,28 +334,28 @@ def test_an_interrupted_run_with_crops_flips_and_colours_ends_bit_identical(eith
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save", save_twice)
         with pytest.raises(KeyboardInterrupt):
-            fit_colours(tmp_path / "parts")
+            fit_colors(tmp_path / "parts")
     assert len(rows_of(tmp_path / "parts")) == 2
-    fit_colours(tmp_path / "parts", resume=True)
+    fit_colors(tmp_path / "parts", resume=True)
     assert_bit_equal(left(tmp_path / "parts"), left(tmp_path / "whole"))
 
 
 def axes_of(out):
-    """The principal axes of the colours and their deviations in a run's checkpoint."""
+    """The principal axes of the colors and their deviations in a run's checkpoint."""
     found = [array for name, array in left(out)[0].items() if name.endswith(("/axes", "/deviations"))]
     assert [array.shape for array in found] == [(3, 3), (3,)]
     return found
 
 
-def test_colours_are_fitted_to_the_training_split_only(tmp_path):
-    fit_colours(tmp_path / "plain", epochs=1)
-    fit_colours(tmp_path / "others", epochs=1, source=coloured(validation=colours(4, 60), test=colours(5, 9)))
+def test_colors_are_fitted_to_the_training_split_only(tmp_path):
+    fit_colors(tmp_path / "plain", epochs=1)
+    fit_colors(tmp_path / "others", epochs=1, source=colored(validation=colors(4, 60), test=colors(5, 9)))
     for one, other in zip(axes_of(tmp_path / "plain"), axes_of(tmp_path / "others"), strict=True):
         np.testing.assert_array_equal(one, other)
     axes, deviations = axes_of(tmp_path / "plain")
     expected = np.cov(TRAIN.images.reshape(-1, 3).T.astype("float64"), bias=True)
     np.testing.assert_allclose(axes @ np.diag(deviations**2) @ axes.T, expected, rtol=1e-4, atol=1e-2)
-    fit_colours(tmp_path / "fewer", epochs=1, source=coloured(train=TRAIN[np.arange(60)]))
+    fit_colors(tmp_path / "fewer", epochs=1, source=colored(train=TRAIN[np.arange(60)]))
     assert not np.array_equal(axes_of(tmp_path / "fewer")[1], deviations)
 
 
@@ -369,14 +369,14 @@ def test_colours_are_fitted_to_the_training_split_only(tmp_path):
 def test_a_crop_of_the_wrong_size_is_reported_before_the_first_epoch(tmp_path, size, message):
     crop = {"class_name": "training>RandomCrop", "config": {"size": size}}
     with pytest.raises(ZooError, match=message):
-        fit_colours(tmp_path / "run", augmentation=[crop])
+        fit_colors(tmp_path / "run", augmentation=[crop])
     assert not (tmp_path / "run" / "history.csv").exists()
 
 
 @pytest.mark.parametrize("table", ["rates", "decays"])
 def test_a_rate_for_a_missing_layer_is_reported_before_the_first_epoch(tmp_path, table):
     with pytest.raises(ZooError, match=f"{table} names 'score'.*did you mean 'scores'"):
-        fit_colours(tmp_path / "run", **{f"optimizer.config.{table}": {"score": 0.1}})
+        fit_colors(tmp_path / "run", **{f"optimizer.config.{table}": {"score": 0.1}})
     assert not (tmp_path / "run" / "history.csv").exists()
 
 

@@ -1,4 +1,4 @@
-"""Training of the nearest-neighbour classifier, compared with scikit-learn."""
+"""Training of the nearest-neighbor classifier, compared with scikit-learn."""
 
 import keras
 import numpy as np
@@ -54,7 +54,7 @@ def test_nothing_is_memorized_twice(change, tmp_path, digits):
 
 
 def test_a_run_on_scanned_digits(tmp_path, digits):
-    """Three neighbours reach an error of 1.0 % on these digits."""
+    """Three neighbors reach an error of 1.0 % on these digits."""
     from rich.console import Console
 
     chosen = recipe.load("nearest-neighbor-mnist-k3", **{"data.name": str(digits), "data.test": 300})
@@ -82,7 +82,7 @@ def test_recipes(name, k, deskew):
 @pytest.mark.mnist
 @pytest.mark.parametrize(("deskew", "errors"), [(False, {1: 309, 3: 283, 5: 307}), (True, {1: 165, 3: 150, 5: 148})])
 def test_mnist(deskew, errors):
-    """Wrong of 10,000 with 1, 3 and 5 neighbours, of which the five are looked for once."""
+    """Wrong of 10,000 with 1, 3 and 5 neighbors, of which the five are looked for once."""
     import tensorflow_datasets as tfds
 
     (known, labels), (asked, truth) = (

@@ -168,7 +168,7 @@ def test_experiment(tmp_path, monkeypatch):
 @pytest.mark.slow("trains on MNIST")
 @pytest.mark.mnist
 def test_mnist(tmp_path):
-    """A tenth of the unlabelled images and one epoch for the readout reach most of the accuracy."""
+    """A tenth of the unlabeled images and one epoch for the readout reach most of the accuracy."""
     changes = {"rule.config.presentations": 1000, "epochs": 1}
     metrics = training.fit(recipe.load("neocognitron-mnist", **changes), tmp_path / "run", console=QUIET)
     assert metrics["test_error"] < 12

@@ -54,7 +54,7 @@ def test_each_row_shows_an_image_as_read_in_evaluation_and_in_training(samples, 
         inner = np.s_[8:104, 8:104]  # 24 pixels of four, in a tile of 28
         evaluated = tile(tmp_path / "seen.png", row, 1)
         np.testing.assert_array_equal(evaluated[inner], enlarged(samples.images[first][2:26, 2:26]))
-        assert (evaluated[:8] == contact_sheet.GREY).all()
+        assert (evaluated[:8] == contact_sheet.GRAY).all()
         for column, batch in enumerate(following):
             shown = tile(tmp_path / "seen.png", row, 2 + column)[inner]
             np.testing.assert_array_equal(shown, enlarged(batch[2 - row].astype("uint8")))
@@ -116,7 +116,7 @@ def test_the_first_column_shows_the_files_of_a_folder(folder, tmp_path, zoo_in_p
     originals = [np.asarray(Image.open(path)) for path in sorted((folder / "nut").iterdir())]
     matches = [np.array_equal(wide[8:48, 16:96], each.repeat(2, axis=0).repeat(2, axis=1)) for each in originals]
     assert sum(matches) == 1
-    assert (first[:20] == contact_sheet.GREY).all()
+    assert (first[:20] == contact_sheet.GRAY).all()
 
 
 def test_the_seed_changes_the_augmentation_and_a_run_directory_is_a_recipe(folder, tmp_path):

@@ -265,10 +265,10 @@ def test_many_kernels_are_a_grid_in_color_on_one_scale(tmp_path):
     pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"), "int32")
     black = (pixels < 10).all(axis=-1)
     red = (np.abs(pixels - [255, 127, 127]) < 4).all(axis=-1)
-    grey = (np.abs(pixels - 127) < 4).all(axis=-1)
-    rows, columns = (np.flatnonzero(grey.sum(axis=axis) > 200) for axis in (1, 0))
+    gray = (np.abs(pixels - 127) < 4).all(axis=-1)
+    rows, columns = (np.flatnonzero(gray.sum(axis=axis) > 200) for axis in (1, 0))
     tile = red.sum()
-    assert 60**2 < tile < 100**2 and grey.sum() == pytest.approx(93 * tile, rel=0.03)
+    assert 60**2 < tile < 100**2 and gray.sum() == pytest.approx(93 * tile, rel=0.03)
     assert tile <= black.sum() < 1.3 * tile  # plus black letters
     assert rows.size > 8 * 60 and columns.size > 12 * 60
 

@@ -253,10 +253,10 @@ def test_values_are_kept_to_the_bit(model):
 def test_gray_images_have_no_channels_to_reverse(model):
     """The net of Caffe's MNIST example has one channel."""
     image = keras.Input((5, 5, 1))
-    grey = keras.Model(image, keras.layers.Dense(2, name="ip1")(keras.layers.Flatten()(image)))
+    gray = keras.Model(image, keras.layers.Dense(2, name="ip1")(keras.layers.Flatten()(image)))
     weights = arrays({"ip1": [(2, 25), (2,)]})
-    converters.convert(grey, model(weights), {"ip1": "ip1"}, "caffe")
-    np.testing.assert_array_equal(grey.get_layer("ip1").kernel.numpy().T, weights["ip1"][0])
+    converters.convert(gray, model(weights), {"ip1": "ip1"}, "caffe")
+    np.testing.assert_array_equal(gray.get_layer("ip1").kernel.numpy().T, weights["ip1"][0])
 
 
 def test_dense_layer_on_an_rgb_image(model):

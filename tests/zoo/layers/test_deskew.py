@@ -16,7 +16,7 @@ def deskew(images):
 
 
 def moments(image):
-    """Row and column of the centre of mass, and covariance over variance of the row, of one (height, width) image."""
+    """Row and column of the center of mass, and covariance over variance of the row, of one (height, width) image."""
     total = row = column = variance = covariance = 0.0
     for (i, j), ink in np.ndenumerate(image):
         total, row, column = total + ink, row + ink * i, column + ink * j
@@ -55,7 +55,7 @@ def test_same_result_as_scipy(seed):
 
 
 @pytest.mark.parametrize("slant", [-0.6, -0.2, 0, 0.35, 0.7])
-def test_slanted_bar_becomes_upright_and_centred(slant):
+def test_slanted_bar_becomes_upright_and_centered(slant):
     images = np.stack([bar(slant), bar(slant, row=1.3, column=-2.2)])[..., None]
     for image in deskew(images)[..., 0]:
         row, column, rest = moments(image)
@@ -88,11 +88,11 @@ def test_empty_image_is_unchanged_and_one_row_has_no_slant():
 
 
 def test_channels_have_one_transform():
-    grey = bar(0.4)
-    colour = np.stack([grey, 0 * grey, grey / 2], axis=-1)[None]
-    expected = upright(grey)
+    gray = bar(0.4)
+    color = np.stack([gray, 0 * gray, gray / 2], axis=-1)[None]
+    expected = upright(gray)
     for channel, share in enumerate((1, 0, 0.5)):
-        np.testing.assert_allclose(deskew(colour)[0, ..., channel], share * expected, atol=0.05)
+        np.testing.assert_allclose(deskew(color)[0, ..., channel], share * expected, atol=0.05)
 
 
 def test_preprocessing_deskews_first():

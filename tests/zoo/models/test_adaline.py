@@ -216,7 +216,7 @@ def test_two_hundred_presentations(demonstration):
     np.testing.assert_allclose(knobs(other), knobs(net), rtol=1e-3, atol=1e-3)
 
 
-# Convergence. Steepest descent on all patterns at once is the mean behaviour of mu-LMS.
+# Convergence. Steepest descent on all patterns at once is the mean behavior of mu-LMS.
 
 
 def squared_error(net, x, labels):

@@ -104,7 +104,7 @@ def awake(net, seed=1):
 
 
 def pictures(side, count=2):
-    """Random centred images of patches, (count, side, side, 3) float32, with noise, so that no two positions are equal."""
+    """Random centered images of patches, (count, side, side, 3) float32, with noise, so that no two positions are equal."""
     generator = np.random.default_rng(7)
     coarse = generator.normal(0, 60, (count, side // 8 + 1, side // 8 + 1, 3))
     patches = np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2)[:, :side, :side]

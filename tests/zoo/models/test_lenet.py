@@ -77,10 +77,10 @@ def test_c3_table_is_table_1():
 def test_c3_table_agrees_with_the_text():
     """Six maps see three adjacent maps, six see four, three see four that are not all adjacent, one sees all."""
 
-    def neighbours(seen):
+    def neighbors(seen):
         return any(set(seen) == {(start + step) % 6 for step in range(len(seen))} for start in range(6))
 
-    assert [(len(seen), neighbours(seen)) for seen in C3_TABLE] == [(3, True)] * 6 + [(4, True)] * 6 + [(4, False)] * 3 + [
+    assert [(len(seen), neighbors(seen)) for seen in C3_TABLE] == [(3, True)] * 6 + [(4, True)] * 6 + [(4, False)] * 3 + [
         (6, True)
     ]
     assert len({frozenset(seen) for seen in C3_TABLE}) == 16

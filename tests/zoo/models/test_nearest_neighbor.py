@@ -46,7 +46,7 @@ def run(net, pictures):
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), k=st.integers(1, 7), high=st.sampled_from([2, 4, 256]))
 def test_votes(metric, seed, k, high):
-    """Few grey levels give all kinds of ties; five places are empty."""
+    """Few gray levels give all kinds of ties; five places are empty."""
     generator = np.random.default_rng(seed)
     known, asked = generator.integers(0, high, (10, FEATURES)), generator.integers(0, high, (6, FEATURES))
     labels = generator.integers(0, CLASSES, 10)
@@ -66,8 +66,8 @@ def test_of_equal_distances_the_first_memorized_ranks_first():
 
 
 @pytest.mark.parametrize("classes", [[0, 1] * 500, [1, 0] * 500, [0] + [1] * 500 + [0] * 499, [0] * 499 + [1] * 501])
-def test_ties_of_a_thousand_neighbours_are_broken(classes):
-    """500 votes each, where the nearest neighbour is one rank or many ranks ahead; the last case is not a tie."""
+def test_ties_of_a_thousand_neighbors_are_broken(classes):
+    """500 votes each, where the nearest neighbor is one rank or many ranks ahead; the last case is not a tie."""
     known = np.zeros((1000, FEATURES), int)
     known[:, 0] = 1 + np.arange(1000)
     labels = np.array(classes)
@@ -85,7 +85,7 @@ def test_an_empty_place_never_votes():
 
 
 def test_integer_pixels_are_compared_exactly():
-    """One grey level in one of 784 pixels decides, also between white images, whose products are the largest."""
+    """One gray level in one of 784 pixels decides, also between white images, whose products are the largest."""
     generator = np.random.default_rng(4)
     white = generator.integers(250, 256, (1, 28, 28, 1), "uint8")
     known = np.concatenate([white] * 3)

@@ -1,4 +1,4 @@
-"""Affine folding: scales, offsets and batch normalizations in the weights of neighbouring layers."""
+"""Affine folding: scales, offsets and batch normalizations in the weights of neighboring layers."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def test_scale_and_offset_after_convolution_are_folded(simplify):
     assert operators == ["Conv"]
 
 
-def test_batch_normalization_is_folded_into_the_neighbouring_convolution(simplify):
+def test_batch_normalization_is_folded_into_the_neighboring_convolution(simplify):
     weights = "s = {1.5, 2, -1}, float[3] b = {0, 1, 2}, float[3] m = {3, 1, 2}, float[3] v = {1, 2, 0.5}"
     before = f"""(float[N,3,6,6] x) => (float[N,4,4,4] y) <float[4,3,3,3] w, float[3] {weights}> {{
         n = BatchNormalization(x, s, b, m, v)  y = Conv(n, w) }}"""

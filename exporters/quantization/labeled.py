@@ -1,4 +1,4 @@
-"""Images for calibration and labelled images for measuring accuracy, from folders or named data sets."""
+"""Images for calibration and labeled images for measuring accuracy, from folders or named data sets."""
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -42,7 +42,7 @@ def load_calibration_images(
     return loaded
 
 
-def load_labelled_images(
+def load_labeled_images(
     name: str | Path, about: dict[str, Any], advance: Callable[[], object] = lambda: None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Load images and their class indices in a model's class names.
@@ -86,7 +86,7 @@ def _class_indices(names, about):
 
 def _load_data_set(name, image_spec, split):
     """Return (images, labels, class names) of a split of a data set, from the package that provides data sets."""
-    loaders = list(entry_points(group="zoo.data", name="labelled"))
+    loaders = list(entry_points(group="zoo.data", name="labeled"))
     if not loaders:
         raise ZooError(f"no folder {name}, and no package that provides data sets by name is installed")
     return loaders[0].load()(name, image_spec, split)
