@@ -2,7 +2,7 @@
 
 zoo.list_models()           names of the models
 zoo.card("lenet5")          facts about a model
-zoo.build("lenet5")         its net with random weights
+zoo.build("lenet5")         its network with random weights
 zoo.load("lenet5.mnist")    a pretrained classifier, raw 0-255 images -> scores
 """
 

@@ -1,4 +1,4 @@
-"""The classifier: a net with its preprocessing and its class names."""
+"""The classifier: a network with its preprocessing and its class names."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,14 +15,14 @@ from zoo.weights import fingerprint
 
 @keras.saving.register_keras_serializable("zoo")
 class Classifier(keras.Model):
-    """A net with its preprocessing and class names, saved as one `.keras` file.
+    """A network with its preprocessing and class names, saved as one `.keras` file.
 
     Args:
         net: Keras model, preprocessed images -> (batch, classes) scores; the largest is the prediction.
         preprocessing: `zoo.preprocessing.Preprocessing`, applied to the raw images.
         image_spec: dict of height, width, channels (1 or 3), resize and crop_from, as `zoo.images.read` takes it.
         class_names: one name per class.
-        card: name of the card that describes the net.
+        card: name of the card that describes the network.
         weights: name of the pretrained weights it was loaded with or fine-tuned from, or None.
         options: dict of the builder's options besides the number of classes.
         class_ids: one id per class, such as "n01440764", as data sets use them, or None.

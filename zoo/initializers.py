@@ -15,7 +15,7 @@ from zoo.types import Config, Shape, Tensor
 
 @keras.saving.register_keras_serializable("zoo")
 class FanInUniform(keras.initializers.Initializer):
-    """Uniform initialization within ±gain/F, where F is the fan-in, as in the nets of the 1990s.
+    """Uniform initialization within ±gain/F, where F is the fan-in, as in the networks of the 1990s.
 
     Keras' fan-in initializers divide by the square root of F; this one divides by F, as in the paper.
 

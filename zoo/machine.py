@@ -19,7 +19,7 @@ BOARD_RELEASE = Path("/etc/nv_tegra_release")
 TRTEXEC = Path("/usr/src/tensorrt/bin/trtexec")  # NVIDIA's packages install it here, outside of the PATH
 
 QUERY = ("name", "memory.total", "driver_version", "compute_cap")
-# Instruction sets of x86 and ARM that make nets faster, by their names in Linux.
+# Instruction sets of x86 and ARM that make networks faster, by their names in Linux.
 FAST = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "amx_fp16")
 FAST += ("asimd", "asimddp", "fphp", "bf16", "i8mm", "sve")
 

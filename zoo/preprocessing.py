@@ -12,7 +12,7 @@ from zoo.types import Config, Shape, Tensor
 class Preprocessing(keras.layers.Layer):
     """Preprocessing of raw 0-255 pixels: optional deskewing, a border, then x·scale + shift.
 
-    It is part of every exported model, so that no client can use another preprocessing than the net was trained with.
+    It is part of every exported model, so that no client can use another preprocessing than the network was trained with.
 
     Input shape: (batch, height, width, channels), raw pixels of any dtype. Output shape: the same with the border, float.
 

@@ -82,7 +82,7 @@ def _card(arch: str) -> "Card":
 
 
 def build(name: str, **options: Any) -> "keras.Model":
-    """Build the net of a model with random weights.
+    """Build the network of a model with random weights.
 
     Args:
         name: an architecture, such as "lenet5".
@@ -107,7 +107,7 @@ def build(name: str, **options: Any) -> "keras.Model":
 
 
 def _builder(arch: str) -> Callable:
-    """Import the function that builds the net of an architecture."""
+    """Import the function that builds the network of an architecture."""
     name = _card(arch).builder
     path, _, function = name.partition(":")
     source = cards.source_of(arch)
@@ -129,7 +129,7 @@ def load(
 
     Args:
         name_or_path: `arch.tag` for pretrained weights, `arch` for random ones, or the path of a `.keras` file.
-        preprocessing: False for the net alone, which takes preprocessed images.
+        preprocessing: False for the network alone, which takes preprocessed images.
         classes: class names for random weights. Pretrained weights have their own.
 
     Returns:
@@ -167,7 +167,7 @@ def load(
 
 
 def _filled(about: "Card", weights: "Weights", file: Path) -> "keras.Model":
-    """Return a net with the weights of a file, which is either the zoo's own or written by `_convert`."""
+    """Return a network with the weights of a file, which is either the zoo's own or written by `_convert`."""
     from zoo import initializers
 
     options = {"classes": len(weights.class_names), **weights.options}
@@ -181,10 +181,10 @@ def _filled(about: "Card", weights: "Weights", file: Path) -> "keras.Model":
 
 
 def _convert(about: "Card", weights: "Weights", foreign: Path, path: Path) -> None:
-    """Convert the weights of a foreign file for the net of a card, and write them to an HDF5 file as layer/name.
+    """Convert the weights of a foreign file for the network of a card, and write them to an HDF5 file as layer/name.
 
-    Keras' own `.weights.h5` format is not used: it can only be loaded into a net that already has weights, which needs twice
-    the memory.
+    Keras' own `.weights.h5` format is not used: it can only be loaded into a network that already has weights, which needs
+    twice the memory.
     """
     import h5py
 
@@ -208,7 +208,7 @@ def wrap(
     tag: str | None = None,
     class_ids: Sequence[str] | None = None,
 ) -> "Classifier":
-    """Return a net of a card as a classifier.
+    """Return a network of a card as a classifier.
 
     Args:
         net: the Keras model.

@@ -20,7 +20,7 @@ def layer_paths(model: keras.Model) -> dict[int, str]:
     """Return the names by which a file identifies the layers of a model.
 
     A path is the names of the enclosing layers and of the layer itself, joined by "/". The model's own name is not part of
-    it, nor is the name of the net in a `Classifier`.
+    it, nor is the name of the network in a `Classifier`.
 
     Args:
         model: built model.

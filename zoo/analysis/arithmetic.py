@@ -85,10 +85,10 @@ class Row:
 
 
 def table(model: keras.Model) -> list[Row]:
-    """Return one row per layer of a net, in order. Nested nets are replaced by their layers.
+    """Return one row per layer of a network, in order. Nested networks are replaced by their layers.
 
     Args:
-        model: a built Keras model, or a `zoo.classifier.Classifier`, whose net is counted.
+        model: a built Keras model, or a `zoo.classifier.Classifier`, whose network is counted.
 
     Raises:
         ZooError: if there is no rule to count the connections of a layer with weights.

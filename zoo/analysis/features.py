@@ -21,7 +21,7 @@ LARGEST = 4 * 2**30  # bytes of the vectors of a folder, at most
 
 
 def layer_of(classifier: "Classifier", name: str | None = None) -> keras.layers.Layer:
-    """Return a layer of a classifier's net by its name.
+    """Return a layer of a classifier's network by its name.
 
     Args:
         classifier: the classifier.

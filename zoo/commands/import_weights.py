@@ -55,13 +55,13 @@ def import_weights(
 
 
 def _converted(card: "Card", known: "Weights | None", file: Path, names: dict[str, str], form: str, count: int):
-    """Return the net of a card with the weights of a file.
+    """Return the network of a card with the weights of a file.
 
     Args:
         card: of the architecture.
         known: weights of the card in the same format, whose builder options are used, or None.
         file: the weight file.
-        names: name of each layer in the net -> its name in the file.
+        names: name of each layer in the network -> its name in the file.
         form: "caffe" or "torch".
         count: number of classes.
     """
@@ -104,7 +104,7 @@ def _lines(path: Path, count: int) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ZooError(f"{path} cannot be read ({error}); give a text file with one class name per line") from error
     if len(names) != count:
-        raise ZooError(f"{path} has {len(names):,} class names, but the net has {count:,} classes")
+        raise ZooError(f"{path} has {len(names):,} class names, but the network has {count:,} classes")
     if repeated := {name for name in names if names.count(name) > 1}:
         raise ZooError(f"{path} has the class name '{min(repeated)}' more than once")
     return names

@@ -49,21 +49,21 @@ def recognize(path: str | os.PathLike) -> str:
 
 
 def convert(net: "keras.Model", path: str | os.PathLike, names: dict[str, str], format: str) -> None:
-    """Set the weights of a net from a foreign file.
+    """Set the weights of a network from a foreign file.
 
     Convolution kernels are transposed from (out, in / groups, height, width) to (height, width, in / groups, out), and
     matrices from (out, in) to (in, out). The rows of a matrix after a Flatten are reordered from (channels, height, width)
-    to (height, width, channels). Nets of Caffe take BGR: the channels of the first kernel are reversed, so that the net
-    takes RGB. All shapes are compared before any weight is set. After any other error, the weights of the net are undefined.
+    to (height, width, channels). Networks of Caffe take BGR: the channels of the first kernel are reversed, so that the
+    network takes RGB. All shapes are compared before any weight is set. After any other error, the weights are undefined.
 
     Args:
         net: functional or Sequential Keras model, in which only convolutions and dense layers have weights.
         path: the file.
-        names: name of each layer with weights in the net -> its name in the file.
+        names: name of each layer with weights in the network -> its name in the file.
         format: "caffe" or "torch".
 
     Raises:
-        ZooError: if the file is damaged, belongs to another net, or contains values that are not finite.
+        ZooError: if the file is damaged, belongs to another network, or contains values that are not finite.
     """
     path = os.fspath(path)
     found, layers = check(net, path, names, format)
@@ -85,35 +85,36 @@ def convert(net: "keras.Model", path: str | os.PathLike, names: dict[str, str], 
 def check(
     net: "keras.Model", path: str | os.PathLike, names: dict[str, str], format: str
 ) -> "tuple[dict[str, list], list[keras.layers.Layer]]":
-    """Compare the layers and shapes of a foreign file with those of a net, whose weights need not be allocated yet.
+    """Compare the layers and shapes of a foreign file with those of a network, whose weights need not be allocated yet.
 
     Args:
         net, path, names, format: as for `convert`.
 
     Returns:
-        (name of each layer in the file -> its arrays, not loaded yet; layers of the net with weights)
+        (name of each layer in the file -> its arrays, not loaded yet; layers of the network with weights)
 
     Raises:
-        ZooError: if the file is damaged or belongs to another net.
+        ZooError: if the file is damaged or belongs to another network.
     """
     path = os.fspath(path)
     _check_format(path, format)
     found = _layers(path, format)
     layers = [layer for layer in net.layers if layer.weights]
     if unknown := {layer.name for layer in layers} ^ set(names):
-        raise ZooError(f"the net {net.name} and its [imports.{format}] differ in the layers {', '.join(sorted(unknown))}")
+        layer_names = ", ".join(sorted(unknown))
+        raise ZooError(f"the network {net.name} and its [imports.{format}] differ in the layers {layer_names}")
     _check_layers(net, path, found, layers, names)
     return found, layers
 
 
 def read_head(path: str | os.PathLike, names: dict[str, str], format: str) -> tuple[int, dict[str, str]]:
-    """Return the number of classes of the net in a file, and the layer names with that of its last layer.
+    """Return the number of classes of the network in a file, and the layer names with that of its last layer.
 
-    The last layer of a fine-tuned net often has another name. If exactly one layer of the file is unknown, it is taken as
+    The last layer of a fine-tuned network often has another name. If exactly one layer of the file is unknown, it is used as
     the last one.
 
     Args:
-        path, names, format: as for `convert`; `names` in the order of the net.
+        path, names, format: as for `convert`; `names` in the order of the network.
 
     Returns:
         (number of classes, `names` with the name of the last layer in the file).
@@ -155,7 +156,7 @@ def _layers(path: str | os.PathLike, format: str) -> dict[str, list]:
 
 
 def _check_layers(net: "keras.Model", path: str, found: dict[str, list], layers: list, names: dict[str, str]) -> None:
-    """Refuse a file whose layers or shapes differ from those of the net."""
+    """Refuse a file whose layers or shapes differ from those of the network."""
     for layer in layers:
         name = names[layer.name]
         if name not in found:
@@ -169,11 +170,11 @@ def _check_layers(net: "keras.Model", path: str, found: dict[str, list], layers:
         if not same or any(_stripped(*pair) != pair[1] for pair in zip(shapes, expected, strict=True)):
             raise ZooError(
                 f"layer {name} of {path} has {_written(shapes)}, and {net.name} expects {_written(expected)}; the file "
-                f"belongs to another net. Its layers: {_listed(found)}"
+                f"belongs to another network. Its layers: {_listed(found)}"
             )
     if others := set(found) - set(names.values()):
         raise ZooError(
-            f"{path} has layers that {net.name} lacks, {', '.join(sorted(others)[:FEW])}; it belongs to another net. "
+            f"{path} has layers that {net.name} lacks, {', '.join(sorted(others)[:FEW])}; it belongs to another network. "
             f"Its layers: {_listed(found)}"
         )
 

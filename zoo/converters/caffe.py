@@ -19,13 +19,13 @@ from zoo.errors import ZooError
 
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5  # wire types
 FIXED = {EIGHT_BYTES: 8, FOUR_BYTES: 4}
-# Layer formats: field number of a layer in the net, and field numbers of name and blobs in the layer.
+# Layer formats: field number of a layer in the network, and field numbers of name and blobs in the layer.
 V2, V1 = 100, 2
 NAME, BLOBS = {V2: 1, V1: 4}, {V2: 7, V1: 6}
 V0 = 1  # field in a V1 layer: a layer in the format before 2013
 OLD_SHAPE, DATA, SHAPE, DOUBLE_DATA = (1, 2, 3, 4), 5, 7, 8  # in a blob
 VALUES = {DATA: np.dtype("<f4"), DOUBLE_DATA: np.dtype("<f8")}
-# Limits for untrusted files: AlexNet has 16 blobs, the largest nets of Caffe about a thousand.
+# Limits for untrusted files: AlexNet has 16 blobs, the largest networks of Caffe about a thousand.
 MOST_RUNS, LONGEST_NAME, MOST_AXES = 2**14, 1024, 32
 CHUNK = 2**20  # values
 
@@ -96,7 +96,7 @@ def read(path: str | os.PathLike) -> dict[str, list[Blob]]:
 
 
 class _Net:
-    """Reader of the nested fields of a file: net, layers, blobs, shapes."""
+    """Reader of the nested fields of a file: network, layers, blobs, shapes."""
 
     def __init__(self, path, file):
         self.path, self.file = path, file

@@ -29,7 +29,7 @@ class Traits:
         pointwise: each output unit depends only on the inputs at its own position, of any channel. The layer does not
             change the receptive field.
         keep_float32: the layer computes in float32 even in mixed precision, because rounding would spoil its result.
-        fast_under_xla: a training step of a net of such layers is faster when XLA compiles it than with TensorFlow's own
+        fast_under_xla: a training step of a network of such layers is faster when XLA compiles it than with TensorFlow's own
             kernels, measured on a CPU.
     """
 

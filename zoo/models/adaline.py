@@ -1,4 +1,4 @@
-"""Widrow's machines: Adaline, the adaptive linear neuron, and Madaline, a net of many Adalines."""
+"""Widrow's machines: Adaline, the adaptive linear neuron, and Madaline, a network of many Adalines."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""AlexNet of the paper, of its authors' code, of Caffe and of torchvision, and a smaller net for CIFAR-10.
+"""AlexNet of the paper, of its authors' code, of Caffe and of torchvision, and a smaller network for CIFAR-10.
 
 Read them side by side: they differ in the order of normalization, pooling and ReLU, in the parameters of the normalization,
 and in the initialization. The layers have the names that Caffe made common, conv1 to conv5 and fc6 to fc8.
@@ -22,7 +22,7 @@ def alexnet(classes: int = 1000, size: int = 227, dropout: float = 0.5, include_
         classes: number of classes.
         size: side of the square images, in pixels. The paper says 224, which its first layer does not fit.
         dropout: share of the units of fc6 and fc7 that are dropped in training.
-        include_top: whether to include the fully connected layers; without them the net ends at the last pooling.
+        include_top: whether to include the fully connected layers; without them the network ends at the last pooling.
 
     Returns:
         A functional Keras model whose scores are logits.
@@ -140,9 +140,9 @@ def caffenet(classes: int = 1000, size: int = 227, dropout: float = 0.5, include
 
 
 def alexnet_owt(classes: int = 1000, size: int = 224, dropout: float = 0.5, include_top: bool = True) -> keras.Model:
-    """The net of 2014 that torchvision calls alexnet: one tower, no normalization, 61,100,840 parameters.
+    """The network of 2014 that torchvision calls alexnet: one tower, no normalization, 61,100,840 parameters.
 
-    torchvision averages the last maps to 6x6. At 224 pixels they already are 6x6, so this net omits it.
+    torchvision averages the last maps to 6x6. At 224 pixels they already are 6x6, so this network omits it.
 
     Args:
         classes, size, include_top: as for `alexnet`.
@@ -176,7 +176,7 @@ def alexnet_owt(classes: int = 1000, size: int = 224, dropout: float = 0.5, incl
 
 
 def alexnet_cifar(classes: int = 10, size: int = 24, normalization: bool = True, activation: str = "relu") -> keras.Model:
-    """The four-layer net of the paper's experiments on CIFAR-10: two convolutions and two locally connected layers.
+    """The four-layer network of the paper's experiments on CIFAR-10: two convolutions and two locally connected layers.
 
     Args:
         classes: number of classes.
@@ -188,8 +188,8 @@ def alexnet_cifar(classes: int = 10, size: int = 24, normalization: bool = True,
         A functional Keras model whose scores are logits.
 
     References:
-        Krizhevsky, Sutskever, Hinton (2012), fig. 1 and section 3.3, which refers to the code cuda-convnet for the net. Its
-        files are layers-conv-local-11pct.cfg and, without normalization, layers-conv-local-13pct.cfg.
+        Krizhevsky, Sutskever, Hinton (2012), fig. 1 and section 3.3, which refers to the code cuda-convnet for the network.
+        Its files are layers-conv-local-11pct.cfg and, without normalization, layers-conv-local-13pct.cfg.
     """
 
     def normalized(name, x):

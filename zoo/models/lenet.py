@@ -1,4 +1,4 @@
-"""LeNet-5 as it was in 1998, and two later nets that are also called LeNet.
+"""LeNet-5 as it was in 1998, and two later networks that are also called LeNet.
 
 Read them side by side: they differ in every part that is trained.
 """
@@ -73,7 +73,7 @@ def prototypes(classes: int) -> np.ndarray:
 
 
 def lenet5_modern(classes: int = 10) -> keras.Model:
-    """The net that most of today's code calls LeNet-5: (32, 32, 1) -> (classes,). 61,706 trainable parameters.
+    """The network that most of today's code calls LeNet-5: (32, 32, 1) -> (classes,). 61,706 trainable parameters.
 
     The layers have the sizes of LeNet-5, but C3 sees all maps, sub-sampling is max pooling without parameters, the
     activation is ReLU, and the output is a trained layer for softmax instead of distances to bitmaps.
@@ -102,7 +102,7 @@ def lenet5_modern(classes: int = 10) -> keras.Model:
 
 
 def lenet_caffe(classes: int = 10) -> keras.Model:
-    """The net that Caffe ships as LeNet, 20-50-500: (28, 28, 1) -> (classes,). 431,080 trainable parameters.
+    """The network that Caffe ships as LeNet, 20-50-500: (28, 28, 1) -> (classes,). 431,080 trainable parameters.
 
     Its convolutions have no activation; the only ReLU is that of the 500 units.
 

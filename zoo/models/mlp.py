@@ -1,6 +1,6 @@
-"""Multi-layer perceptrons: the logistic nets of 1986, which learned what a perceptron cannot, and the nets of 1998.
+"""Multi-layer perceptrons: the logistic networks of 1986, which learned what a perceptron cannot, and the networks of 1998.
 
-All end in fixed targets: in the nets of 1986 two classes share one output unit, and more classes have one unit each.
+All end in fixed targets: in the networks of 1986 two classes share one output unit, and more classes have one unit each.
 """
 
 from collections.abc import Sequence
@@ -44,8 +44,8 @@ def xor(classes: int = 2, hidden: int | None = None) -> keras.Model:
 
     Args:
         classes: number of classes.
-        hidden: None for the net of 1986 with direct connections, or the number H of hidden units of a 2-H-1 net without
-            them.
+        hidden: None for the network of 1986 with direct connections, or the number H of hidden units of a 2-H-1 network
+            without them.
 
     Returns:
         A functional Keras model whose scores are minus the squared distances of its output to the targets 0 and 1.
@@ -60,7 +60,7 @@ def xor(classes: int = 2, hidden: int | None = None) -> keras.Model:
 
 
 def symmetry(classes: int = 2) -> keras.Model:
-    """Mirror symmetry of six bits: (1, 6, 1) -> (classes,). A 6-2-1 net, 17 trainable parameters.
+    """Mirror symmetry of six bits: (1, 6, 1) -> (classes,). A 6-2-1 network, 17 trainable parameters.
 
     Args:
         classes: number of classes.
@@ -75,7 +75,7 @@ def symmetry(classes: int = 2) -> keras.Model:
 
 
 def parity(classes: int = 2) -> keras.Model:
-    """Parity of four bits: (1, 4, 1) -> (classes,). A 4-4-1 net, 25 trainable parameters.
+    """Parity of four bits: (1, 4, 1) -> (classes,). A 4-4-1 network, 25 trainable parameters.
 
     Args:
         classes: number of classes.
@@ -91,7 +91,7 @@ def parity(classes: int = 2) -> keras.Model:
 
 
 def encoder(classes: int = 8) -> keras.Model:
-    """Encoder of eight patterns in three hidden units: (1, 8, 1) -> (classes,). An 8-3-8 net, 59 trainable parameters.
+    """Encoder of eight patterns in three hidden units: (1, 8, 1) -> (classes,). An 8-3-8 network, 59 trainable parameters.
 
     Args:
         classes: number of classes.
@@ -108,10 +108,10 @@ def encoder(classes: int = 8) -> keras.Model:
 
 
 def _logistic(name, inputs, hidden, classes, start=0.3, direct=False):
-    """Return a net of 1986: logistic units, one hidden layer and, optionally, direct connections from input to output.
+    """Return a network of 1986: logistic units, one hidden layer and, optionally, direct connections from input to output.
 
-    The initialization U(±0.3) is that of the symmetry net; those of the others are not known. Where most nets do not solve
-    the task from it within thousands of sweeps, it is U(±1), a reconstruction.
+    The initialization U(±0.3) is that of the symmetry net; those of the others are not known. Where most networks do not
+    solve the task from it within thousands of sweeps, it is U(±1), a reconstruction.
     """
 
     def layer(units, name):

@@ -1,4 +1,4 @@
-"""The Neocognitron of 1980: the first convolutional net, trained by self-organization instead of gradients."""
+"""The Neocognitron of 1980: the first convolutional network, trained by self-organization instead of gradients."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def neocognitron(
 
     Args:
         classes: number of classes of the linear read-out, which is not in the paper.
-        planes: number of planes in each pair of layers; with two pairs the net ends at C2.
+        planes: number of planes in each pair of layers; with two pairs the network ends at C2.
         r: inhibition of each S-layer, see `zoo.layers.SCells`.
 
     Returns:

@@ -36,14 +36,14 @@ class AdalineRule(Rule):
         """Return the layers of the machine.
 
         Raises:
-            zoo.ZooError: if the net is another machine.
+            zoo.ZooError: if the network is another machine.
         """
         around = (keras.layers.InputLayer, keras.layers.Flatten, RBFOutput)
         found = [layer for layer in net.layers if not isinstance(layer, around)]
         if [type(layer) for layer in found] != list(self.machine) or not all(map(_is_linear, found)):
             expected, given = (", ".join(each) for each in (_names(self.machine), _names(map(type, found))))
             raise ZooError(
-                f"{type(self).__name__} trains a net of {expected}, with biases and without activations; {net.name} "
+                f"{type(self).__name__} trains a network of {expected}, with biases and without activations; {net.name} "
                 f"has {given}"
             )
         return found

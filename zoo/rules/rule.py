@@ -14,7 +14,7 @@ class Rule:
     """
 
     def options(self, rows: int) -> dict[str, Any]:
-        """Return arguments for the builder of the net that depend on the data. Options of a recipe override them.
+        """Return arguments for the builder of the network that depend on the data. Options of a recipe override them.
 
         Args:
             rows: number of images in the training split.
@@ -22,7 +22,7 @@ class Rule:
         return {}
 
     def prepare(self, net: keras.Model, rows: int, presentations: int) -> None:
-        """Check before training that this rule can train a net.
+        """Check before training that this rule can train a network.
 
         Args:
             net: built Keras model.
@@ -34,7 +34,7 @@ class Rule:
         """
 
     def train_on_batch(self, net: keras.Model, x: Tensor, labels: Tensor) -> Tensor:
-        """Train a net on a batch. Rules of machines that learned online process one row after the other.
+        """Train a network on a batch. Rules of machines that learned online process one row after the other.
 
         Args:
             net: Keras model; its weights are changed.
@@ -42,7 +42,7 @@ class Rule:
             labels: (batch,) int class indices.
 
         Returns:
-            (batch, classes) scores of the net before it was trained on them.
+            (batch, classes) scores of the network before it was trained on them.
         """
         raise NotImplementedError
 

@@ -45,7 +45,7 @@ class SeedCells(Rule):
         found = len(self._planes(net))
         if found != len(self.q) or not isinstance(net.layers[-1], keras.layers.Dense):
             raise ZooError(
-                f"SeedCells with {len(self.q)} values of q trains a net of as many SCells layers and a Dense read-out; "
+                f"SeedCells with {len(self.q)} values of q trains a network of as many SCells layers and a Dense read-out; "
                 f"{net.name} has {found} SCells layers and ends in a {type(net.layers[-1]).__name__}"
             )
         if presentations < self.presentations:

@@ -279,7 +279,7 @@ def test_file_of_another_net(model):
         model(missing), "has no layer 'fc6', which little needs; did you mean .*'fc6_new'.*Its layers: conv1 4x3x3x3"
     )
     assert "fc7 7x5" in message
-    refused(model(arrays(SHAPES | {"conv9": [(4, 4)]})), "layers that little lacks, conv9; it belongs to another net")
+    refused(model(arrays(SHAPES | {"conv9": [(4, 4)]})), "layers that little lacks, conv9; it belongs to another network")
     wide = SHAPES | {"conv2": [(6, 4, 3, 3), (6,)]}
     refused(model(arrays(wide)), "layer conv2 of .* has 6x4x3x3 and 6, and little expects 6x2x3x3 and 6")
     refused(model(arrays(SHAPES | {"fc7": [(7, 5)]})), "layer fc7 of .* has 7x5, and little expects 7x5 and 7")
@@ -518,7 +518,7 @@ def test_import_of_a_fine_tuned_file(model, tmp_path, zoo_in_process):
     assert done.returncode == 0, done.stderr
     assert zoo.load(out).class_names == ["cat", "dog", "frog"]
     for lines, problem in (
-        ("cat\ndog", "has 2 class names, but the net has 3 classes"),
+        ("cat\ndog", "has 2 class names, but the network has 3 classes"),
         ("cat\ncat\ndog", "'cat' more than once"),
     ):
         (tmp_path / "names.txt").write_text(lines)
@@ -550,7 +550,7 @@ def test_import_of_a_file_that_claims_many_classes(model, classes, tmp_path, zoo
     shapes = {name: [(1,) * len(LENET[name][0]), (1,)] for name in LENET} | {"ip2": [(classes, 1), (classes,)]}
     weights = {name: [np.zeros(shape, "float32") for shape in listed] for name, listed in shapes.items()}
     done = zoo_command("import", model(weights), "--as", "lenet-caffe", "--out", tmp_path / "x.keras", preexec_fn=_small)
-    assert done.returncode == 2 and "belongs to another net" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "belongs to another network" in done.stderr and "Traceback" not in done.stderr
 
 
 def _small():

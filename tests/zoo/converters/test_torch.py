@@ -204,7 +204,7 @@ def test_file_of_another_net(saved):
     refused(
         saved(without), "has no layer 'classifier.1', which little needs; did you mean 'classifier.4'.*features.0 4x3x3x3"
     )
-    refused(saved({**state, "bn.weight": torch.ones(4)}), "layers that little lacks, bn; it belongs to another net")
+    refused(saved({**state, "bn.weight": torch.ones(4)}), "layers that little lacks, bn; it belongs to another network")
     wrong = {**state, "features.3.weight": torch.ones(6, 4, 3, 3)}
     refused(saved(wrong), "layer features.3 of .* has 6x4x3x3 and 6, and little expects 6x2x3x3 and 6")
     refused(saved({**state, "features.3.running": torch.ones(6)}), "has 6x2x3x3 and 6 and 6, and little expects")

@@ -140,7 +140,7 @@ def test_rule_config():
 
 
 def test_rule_requires_its_machine():
-    with pytest.raises(ZooError, match=r"AlphaLMS trains a net of Dense, .*lenet5 has Conv2D, ScaledTanh"):
+    with pytest.raises(ZooError, match=r"AlphaLMS trains a network of Dense, .*lenet5 has Conv2D, ScaledTanh"):
         rules.AlphaLMS(0.5).prepare(zoo.build("lenet5"), 1, 1)
     softmax = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
     with pytest.raises(ZooError, match="without activations"):

@@ -309,7 +309,7 @@ def test_rule_config(rule):
     described = json.loads(json.dumps(keras.saving.serialize_keras_object(rule)))
     copy = rules.get(described)
     assert type(copy) is type(rule) and copy.get_config() == rule.get_config()
-    with pytest.raises(ZooError, match=r"trains a net of .*linear has Dense"):
+    with pytest.raises(ZooError, match=r"trains a network of .*linear has Dense"):
         copy.prepare(zoo.build("linear"), 1, 1)
 
 
