@@ -111,7 +111,7 @@ def _builder(arch: str) -> Callable:
     name = _card(arch).builder
     path, _, function = name.partition(":")
     source = cards.source_of(arch)
-    fix = "" if source == cards.ZOO else f"; mend or remove its package: pip uninstall {source.distribution}"
+    fix = "" if source == cards.ZOO else f"; fix or remove its package: pip uninstall {source.distribution}"
     try:
         module = importlib.import_module(path)
     except ImportError as error:

@@ -203,7 +203,7 @@ def test_builders_that_cannot_be_imported(change, message, zoo_command, tmp_path
     for model in ("tiny", tmp_path / "linear.keras"):
         child = zoo_command("info", model, env=environment)
         assert child.returncode == 2 and message in child.stderr and len(child.stderr.splitlines()) == 1
-        assert child.stderr.endswith("; mend or remove its package: pip uninstall mynets-dist\n")
+        assert child.stderr.endswith("; fix or remove its package: pip uninstall mynets-dist\n")
 
 
 def test_packages_that_cannot_be_imported(zoo_command, tmp_path):

@@ -134,7 +134,7 @@ def run_resumably(train: Callable[[], dict | None], out: Path, is_chief: bool = 
         os._exit(1)
     except OSError:  # such as a full disk
         if (out / "last.npz").exists():
-            print(f"The run directory still has the last checkpoint. To resume after mending the error: {resume_command}")
+            print(f"The run directory still has the last checkpoint. To resume after fixing the error: {resume_command}")
         raise
 
 

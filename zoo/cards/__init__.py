@@ -52,11 +52,11 @@ class Source:
         except ImportError as error:
             raise ZooError(
                 f"{self.distribution} has models for the zoo in the package {self.package}, which cannot be imported "
-                f"({error}); mend or remove it: pip uninstall {self.distribution}"
+                f"({error}); fix or remove it: pip uninstall {self.distribution}"
             ) from error
         except OSError as error:
             raise ZooError(
-                f"{self.distribution} has no folder {self.package}/cards; mend or remove it: "
+                f"{self.distribution} has no folder {self.package}/cards; fix or remove it: "
                 f"pip uninstall {self.distribution}"
             ) from error
         for file in files:

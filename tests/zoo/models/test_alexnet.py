@@ -103,7 +103,7 @@ def awake(net, seed=1):
     return net
 
 
-def pictures(side, count=2):
+def images(side, count=2):
     """Random centered images of patches, (count, side, side, 3) float32, with noise, so that no two positions are equal."""
     generator = np.random.default_rng(7)
     coarse = generator.normal(0, 60, (count, side // 8 + 1, side // 8 + 1, 3))
@@ -116,7 +116,7 @@ def pictures(side, count=2):
 def test_same_results_as_in_pytorch(name):
     """Scores to 1e-4, and the gradient of every weight."""
     net = awake(zoo.build(name, dropout=0.0))
-    x, labels = pictures(net.input_shape[1]), np.array([3, 977])
+    x, labels = images(net.input_shape[1]), np.array([3, 977])
     with tf.GradientTape() as tape:
         scores = net(x, training=True)
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores))
@@ -265,13 +265,13 @@ def test_bvlc_nets_agree_with_loops(name, side):
     weights = {
         layer.name: [value.astype("float64") for value in layer.get_weights()] for layer in net.layers if layer.weights
     }
-    (picture,) = pictures(side, 1)
+    (image,) = images(side, 1)
 
     def convolution(name, x, *how):
         return np.maximum(caffe_convolution(x, *weights[name], *how), 0)
 
     steps = [caffe_normalization, caffe_pooling] if name == "alexnet-bvlc" else [caffe_pooling, caffe_normalization]
-    x = convolution("conv1", picture.astype("float64").transpose(2, 0, 1), 4, 0, 1)
+    x = convolution("conv1", image.astype("float64").transpose(2, 0, 1), 4, 0, 1)
     for step in steps:
         x = step(x)
     x = convolution("conv2", x, 1, 2, 2)
@@ -284,7 +284,7 @@ def test_bvlc_nets_agree_with_loops(name, side):
         kernel, bias = weights[layer]
         x = np.maximum(x @ kernel + bias, 0)
     expected = x @ weights["fc8"][0] + weights["fc8"][1]
-    np.testing.assert_allclose(net(picture[None])[0], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(net(image[None])[0], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
 STEP = """

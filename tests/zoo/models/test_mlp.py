@@ -88,7 +88,7 @@ def reference_of(net):
     return Net1986(net.get_weights(), direct=any(isinstance(layer, keras.layers.Concatenate) for layer in net.layers))
 
 
-def pictures(table):
+def images(table):
     return np.array(table, "float32")[:, None, :, None]
 
 
@@ -101,7 +101,7 @@ def test_scores_of_1986(task):
     expected = [
         [-sum((y - d) ** 2 for y, d in zip(reference.forward(x)[2], t, strict=True)) for t in classes] for x in table
     ]
-    found = keras.ops.convert_to_numpy(net(pictures(table)))
+    found = keras.ops.convert_to_numpy(net(images(table)))
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -112,7 +112,7 @@ def test_sgd_is_the_rule_of_1986(task, on_line):
     reference = reference_of(net)
     start = net.get_weights()
     rows = 1 if on_line else len(table)
-    x, labels = pictures(table), np.array(labels)
+    x, labels = images(table), np.array(labels)
     net.compile(keras.optimizers.SGD(eps / 2, momentum=0.9), MinimumDistance(reduction="sum"))
     for _ in range(4):
         for first in range(0, len(table), rows):
@@ -164,8 +164,8 @@ def test_mlp_is_layers_of_scaled_tanh_and_distances_to_plus_and_minus_one():
     x = np.random.default_rng(2).normal(size=(4, 2, 3, 1)).astype("float32")
     expected = []
     weights = net.get_weights()
-    for picture in x:
-        a = picture.ravel()
+    for image in x:
+        a = image.ravel()
         for kernel, bias in zip(weights[::2], weights[1::2], strict=True):
             a = 1.7159 * np.tanh(2 / 3 * (a @ kernel + bias))
         expected.append([-sum((a[j] - (1 if j == c else -1)) ** 2 for j in range(3)) for c in range(3)])

@@ -15,10 +15,10 @@ from zoo.schema import KerasObject
 SHAPE, FEATURES, CLASSES = (3, 4, 1), 12, 3
 
 
-def vote(known, labels, picture, k, metric):
+def vote(known, labels, image, k, metric):
     """The winner and the scores, pair by pair: sort by distance, then by age, then count votes."""
     power = {"l1": 1, "l2": 2}[metric]
-    apart = [sum(abs(float(a) - float(b)) ** power for a, b in zip(picture, each, strict=True)) for each in known]
+    apart = [sum(abs(float(a) - float(b)) ** power for a, b in zip(image, each, strict=True)) for each in known]
     nearest = sorted(range(len(known)), key=lambda place: (apart[place], place))[:k]
     scores = [0.0] * CLASSES
     for rank, place in enumerate(nearest):
@@ -38,8 +38,8 @@ def taught(known, labels, capacity, k=1, metric="l2", batch=4):
     return net
 
 
-def run(net, pictures):
-    return keras.ops.convert_to_numpy(net(pictures.reshape(-1, *SHAPE).astype("float32")))
+def run(net, images):
+    return keras.ops.convert_to_numpy(net(images.reshape(-1, *SHAPE).astype("float32")))
 
 
 @pytest.mark.parametrize("metric", ["l1", "l2"])
@@ -51,8 +51,8 @@ def test_votes(metric, seed, k, high):
     known, asked = generator.integers(0, high, (10, FEATURES)), generator.integers(0, high, (6, FEATURES))
     labels = generator.integers(0, CLASSES, 10)
     scores = run(taught(known, labels, 15, k, metric), asked)
-    for picture, given_scores in zip(asked, scores, strict=True):
-        winner, expected = vote(known, labels, picture, k, metric)
+    for image, given_scores in zip(asked, scores, strict=True):
+        winner, expected = vote(known, labels, image, k, metric)
         np.testing.assert_allclose(given_scores, expected, rtol=1e-6)
         assert given_scores.argmax() == winner
 

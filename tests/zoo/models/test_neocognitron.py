@@ -232,9 +232,9 @@ def test_wrong_arguments(make, message):
 
 def test_images_are_of_the_first_layer_only():
     net = neocognitron(planes=(3, 2), r=(4.0, 1.5))
-    pictures = net.get_layer("s1").images()
-    assert [title for title, _ in pictures] == ["s1 plane 0", "s1 plane 1", "s1 plane 2"]
-    np.testing.assert_array_equal(pictures[1][1], array(net.get_layer("s1").a)[:, :, 0, 1])
+    planes = net.get_layer("s1").images()
+    assert [title for title, _ in planes] == ["s1 plane 0", "s1 plane 1", "s1 plane 2"]
+    np.testing.assert_array_equal(planes[1][1], array(net.get_layer("s1").a)[:, :, 0, 1])
     assert net.get_layer("s2").images() == []
 
 
@@ -283,8 +283,8 @@ def test_seed_cells_agree_with_loops(rng):
     rule.prepare(net, 7, 14)
     for rows in (slice(0, 5), slice(5, 7)):
         rule.train_on_batch(net, x[rows], np.zeros(len(x[rows]), "int32"))
-    for picture in x:
-        present(net.layers[1:-2], connections, picture, rule.q, rule.column)
+    for image in x:
+        present(net.layers[1:-2], connections, image, rule.q, rule.column)
     for layer, (a, b), first in zip(s_layers(net), connections, start, strict=True):
         assert (np.abs(a - first).max(axis=(0, 1, 2)) > 0.01).sum() >= 2
         np.testing.assert_allclose(array(layer.a), a, rtol=1e-5, atol=1e-5)
@@ -300,9 +300,9 @@ def test_the_smallest_case_by_hand():
     start = np.full((3, 3, 1, 1), 0.1)
     start[1, 1] = 0.2
     layer.set_weights([start, np.zeros(1), np.int32(0)])
-    picture = np.zeros((1, 3, 3, 1), "float32")
-    picture[0, 2, 0] = 0.5
-    SeedCells(q=(8.0,), column=3).train_on_batch(net, picture, np.zeros(1, "int32"))
+    batch = np.zeros((1, 3, 3, 1), "float32")
+    batch[0, 2, 0] = 0.5
+    SeedCells(q=(8.0,), column=3).train_on_batch(net, batch, np.zeros(1, "int32"))
     middle = c_of(3, 0.9, 1)[1][1]
     start[1, 1] += 8 * middle * 0.5
     np.testing.assert_allclose(array(layer.a), start, rtol=1e-5)

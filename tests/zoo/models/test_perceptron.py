@@ -55,7 +55,7 @@ def one_unit(inputs, alpha=1.0):
     return compiled(perceptron(classes=1, input_shape=(1, inputs, 1)), alpha)
 
 
-def as_pictures(rows):
+def as_images(rows):
     return np.asarray(rows, "float32")[:, None, :, None]
 
 
@@ -75,7 +75,7 @@ def test_sgd_is_rosenblatts_rule(alpha):
     net, loop = one_unit(5, alpha), Rosenblatt(5, alpha)
     wrong = 0
     for x, d in zip(rows, desired, strict=True):
-        net.train_on_batch(as_pictures([x]), np.array([d]))
+        net.train_on_batch(as_images([x]), np.array([d]))
         wrong += loop.learn(x, d)
         assert state(net) == loop.state
     assert 5 < wrong < 40
@@ -99,10 +99,10 @@ def test_and_is_learned_without_error():
     net, loop = one_unit(2), Rosenblatt(2)
     while loop.epoch(*AND):
         pass
-    losses = net.fit(as_pictures(AND[0]), AND[1], batch_size=1, epochs=7, shuffle=False, verbose=0).history["loss"]
+    losses = net.fit(as_images(AND[0]), AND[1], batch_size=1, epochs=7, shuffle=False, verbose=0).history["loss"]
     assert max(losses) > 0 and losses[-1] == 0
     assert state(net) == loop.state
-    answers = keras.ops.convert_to_numpy(net(as_pictures(AND[0]))).ravel() > 0
+    answers = keras.ops.convert_to_numpy(net(as_images(AND[0]))).ravel() > 0
     assert answers.tolist() == AND[1].tolist()
 
 
@@ -165,7 +165,7 @@ def test_step_size_does_not_change_the_mistakes_from_zero_weights(drawn, power):
 def test_step_size_does_not_change_the_mistakes_in_keras():
     """The loss is the sum of the wrong scores: it scales with alpha and is zero in the same steps."""
     rng = np.random.default_rng(3)
-    rows, desired = as_pictures(rng.integers(-3, 4, (30, 4))), rng.integers(0, 2, 30)
+    rows, desired = as_images(rng.integers(-3, 4, (30, 4))), rng.integers(0, 2, 30)
     one, other = one_unit(4), one_unit(4, 2.0**-7)
     for x, d in zip(rows, desired, strict=True):
         losses = [float(net.train_on_batch(x[None], np.array([d]), return_dict=True)["loss"]) for net in (one, other)]
@@ -192,18 +192,18 @@ def test_xor_never_converges():
     net = one_unit(2)
     for epoch in range(first + 3 * period):
         assert state(net) == (seen[epoch] if epoch < len(seen) else seen[first + (epoch - first) % period])
-        history = net.fit(as_pictures(XOR[0]), XOR[1], batch_size=1, shuffle=False, verbose=0).history
+        history = net.fit(as_images(XOR[0]), XOR[1], batch_size=1, shuffle=False, verbose=0).history
     assert history["loss"][0] > 0
 
 
 # The Mark I.
 
 
-def machine(pictures, wiring, threshold, weights):
+def machine(images, wiring, threshold, weights):
     """The whole machine, wire by wire: photocells, A-units, R-units."""
-    sums = np.zeros((len(pictures), weights.shape[1]))
-    for number, picture in enumerate(pictures):
-        cells = [1 if pixel > 0.5 else 0 for pixel in picture.ravel()]
+    sums = np.zeros((len(images), weights.shape[1]))
+    for number, image in enumerate(images):
+        cells = [1 if pixel > 0.5 else 0 for pixel in image.ravel()]
         for a_unit in range(wiring.shape[1]):
             excitation = sum(cell for cell, wire in zip(cells, wiring[:, a_unit], strict=True) if wire == 1)
             inhibition = sum(cell for cell, wire in zip(cells, wiring[:, a_unit], strict=True) if wire == -1)
@@ -219,10 +219,10 @@ def test_mark1_agrees_with_the_machine_in_numpy():
     wiring = net.get_layer("association").get_weights()[0]
     weights = rng.integers(-9, 10, (60, 3))
     net.get_layer("response").set_weights([weights])
-    pictures = rng.choice([0, 0.2, 0.5, 0.50001, 1], size=(6, 20, 20, 1)).astype("float32")
-    expected = machine(pictures, wiring, 1, weights)
+    images = rng.choice([0, 0.2, 0.5, 0.50001, 1], size=(6, 20, 20, 1)).astype("float32")
+    expected = machine(images, wiring, 1, weights)
     assert len(np.unique(expected)) > 6
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(net(pictures)), expected)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(net(images)), expected)
 
 
 def test_plugboard():
@@ -272,13 +272,13 @@ def test_step_is_0_at_its_threshold():
 
 def test_only_the_potentiometers_are_trained_by_rosenblatts_rule():
     rng = np.random.default_rng(5)
-    pictures = rng.integers(0, 2, (25, 20, 20, 1)).astype("float32")
+    images = rng.integers(0, 2, (25, 20, 20, 1)).astype("float32")
     labels = rng.integers(0, 3, 25)
     net = compiled(mark1(classes=3, associations=50, reach=5))
     wiring = net.get_layer("association").get_weights()[0]
-    net.fit(pictures, labels, batch_size=1, epochs=3, shuffle=False, verbose=0)
+    net.fit(images, labels, batch_size=1, epochs=3, shuffle=False, verbose=0)
     np.testing.assert_array_equal(net.get_layer("association").get_weights()[0], wiring)
-    active = (pictures.reshape(25, -1) @ wiring > 1).astype(int)
+    active = (images.reshape(25, -1) @ wiring > 1).astype(int)
     weights = np.zeros((50, 3), int)
     for _ in range(3):
         for x, label in zip(active, labels, strict=True):
