@@ -50,7 +50,7 @@ def test_ranges_do_not_depend_on_the_batch_size(pictures, monkeypatch):
     assert ranges[1] == ranges[7] == ranges[1000]
 
 
-def test_a_percentile_is_that_of_all_magnitudes():
+def test_percentile_is_that_of_all_magnitudes():
     for values in distributions().values():
         counts, largest = histogram(values)
         for share in (50, 90, 99.99):
@@ -72,7 +72,7 @@ def test_constant_zero_has_range_zero(pictures):
         assert calibrate.ranges(net(0), ["double"], pictures, method) == {"double": 0}
 
 
-def test_a_tensor_that_is_not_finite_is_named(pictures):
+def test_non_finite_tensor_is_named(pictures):
     with pytest.raises(ZooError, match="the tensor double is not finite"):
         calibrate.ranges(net(np.inf), ["double"], pictures, "minmax")
 
@@ -181,7 +181,7 @@ def test_cache_key_depends_on_weights_images_and_method(pictures, zoo_cache):
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"double": NaN}', '{"double": "7"}', '{"double": -1}', '{"other": 1.0}'])
-def test_a_damaged_cache_is_computed_again_and_replaced(pictures, zoo_cache, damage):
+def test_damaged_cache_is_recomputed_and_replaced(pictures, zoo_cache, damage):
     expected = cache.calibrated(net(), ["double"], pictures, "minmax")
     path = zoo_cache / "calibration" / f"{expected.key}.json"
     path.write_text(damage)
