@@ -136,7 +136,7 @@ def _listed(different, here, there):
 
 
 def _saved(net, path):
-    """Save the weights of a net; return the entries of the file for the card."""
+    """Save the weights of a network; return the entries of the file for the card."""
     net.save_weights(path)
     return {"file": path.name, "sha256": sha256(path), "size": path.stat().st_size}
 
