@@ -4,10 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
+from typer.testing import CliRunner
 
 import training
 import zoo
+from training.commands import evaluate as command
 from training.data import Samples
 from training.evaluation.evaluate import Evaluation, batch_size_for, score, ten_views
 from zoo.errors import ZooError
@@ -317,3 +320,10 @@ def test_pretrained_lenet5_reaches_the_published_error_on_mnist():
     published = next(each.value for each in zoo.card("lenet5").published if each.setting == "no distortions")
     assert published == 0.95  # per cent
     assert evaluation.error <= published
+
+
+def test_split_is_the_only_name_of_the_option():
+    app = typer.Typer()
+    app.command()(command.evaluate)
+    result = CliRunner().invoke(app, ["linear", "--data", "mnist", "--part", "test"])
+    assert result.exit_code == 2 and "No such option: --part" in result.output
