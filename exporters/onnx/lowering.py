@@ -64,6 +64,10 @@ def _methods(layer, runtime):
     if isinstance(layer, NearestNeighbors):
         # `keras.ops.take` adds operators that handle negative indices.
         return {"labels_at": lambda indices: tf.gather(tf.convert_to_tensor(layer.labels), indices)}
+    if isinstance(layer, keras.layers.Resizing) and _fits_aspect_ratio(layer):
+        return {"transform_images": lambda images, *args, **kwargs: _resize_to_aspect_ratio(layer, images)}
+    if isinstance(layer, keras.layers.UpSampling2D) and layer.interpolation == "nearest":
+        return {"call": lambda x: _repeat_pixels(layer, x)}
     return {}
 
 
@@ -106,6 +110,44 @@ def _locally_connected_gather(layer, x):
     kernel = tf.reshape(tf.convert_to_tensor(layer.kernel), (rows * columns, inputs, filters))
     sums = tf.transpose(tf.matmul(tf.transpose(windows, (1, 0, 2)), kernel), (1, 0, 2))
     return layer.activation(tf.reshape(sums, (-1, rows, columns, filters)) + tf.convert_to_tensor(layer.bias))
+
+
+def _repeat_pixels(layer, x):
+    """Repeat each pixel by resizing, one operator. Keras' `repeat` has no known shape."""
+    first = layer.data_format == "channels_first"
+    x = tf.transpose(x, (0, 2, 3, 1)) if first else x
+    size = tf.shape(x)[1:3] if None in x.shape[1:3] else np.array(x.shape[1:3])
+    x = tf.image.resize(x, size * layer.size, "nearest")
+    return tf.transpose(x, (0, 3, 1, 2)) if first else x
+
+
+def _fits_aspect_ratio(layer):
+    """Return whether a Resizing crops or pads. One for integers rounds its results and keeps Keras' own graph."""
+    return (layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio) and keras.backend.is_float_dtype(layer.compute_dtype)
+
+
+def _resize_to_aspect_ratio(layer, images):
+    """Crop or pad images to the aspect ratio of the output and resize them. Keras computes the borders in the graph."""
+    first = layer.data_format == "channels_first"
+    images = tf.transpose(images, (0, 2, 3, 1)) if first else images
+    sizes, (rows, columns) = (layer.height, layer.width), images.shape[1:3]
+    if rows is None or columns is None:
+        raise ValueError(f"{layer.name} crops or pads images, which needs a known number of rows and columns")
+    # The number of rows at the width of the images, and of columns at their height, rounded as Keras rounds it.
+    fitting = [
+        int(np.float32(columns * sizes[0]) / np.float32(sizes[1])),
+        int(np.float32(rows * sizes[1]) / np.float32(sizes[0])),
+    ]
+    if layer.crop_to_aspect_ratio:
+        height, width = (max(1, min(side, other)) for side, other in zip((rows, columns), fitting, strict=True))
+        top, left = (rows - height) // 2, (columns - width) // 2
+        images = images[:, top : top + height, left : left + width]
+    else:
+        top, left = (max(0, other - side) // 2 for side, other in zip((rows, columns), fitting, strict=True))
+        images = tf.pad(images, [[0, 0], [top, top], [left, left], [0, 0]], constant_values=layer.fill_value)
+    images = tf.image.resize(images, sizes, layer.interpolation, antialias=layer.antialias)
+    images = tf.transpose(images, (0, 3, 1, 2)) if first else images
+    return tf.cast(images, layer.compute_dtype)
 
 
 def _root_mean_square(layer, x):

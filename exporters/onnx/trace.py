@@ -18,7 +18,7 @@ import tensorflow as tf
 import tf2onnx
 
 from exporters.choices import Runtime
-from exporters.onnx import lowering, transposes
+from exporters.onnx import converters, lowering, transposes
 from exporters.onnx.activations import layer_paths
 from exporters.onnx.graph.edit import LAYER, WEIGHT
 from exporters.onnx.graph.names import LAYER_OF_NODE
@@ -67,7 +67,14 @@ def trace(
         try:
             function = tf.function(forward, input_signature=specs)
             captured = {inner.name: outer for outer, inner in function.get_concrete_function().graph.captures}
-            proto, _ = tf2onnx.convert.from_function(function, specs, opset=opset)
+            handlers = converters.handlers(errors := [])
+            proto, _ = tf2onnx.convert.from_function(function, specs, opset=opset, custom_op_handlers=handlers)
+            if errors:
+                raise errors[0]
+        except converters.NotConvertible as error:
+            layers = [paths[int(index)] for index in re.findall(rf"{SCOPE}(\d+)", error.node)]
+            subject = f"layer {layers[-1]}" if layers else model.name
+            raise ZooError(f"{subject} cannot be exported: {error.reason}") from error
         except Exception as error:  # tf2onnx and TensorFlow raise any type of error
             raise ZooError(f"{model.name} cannot be traced at opset {opset}: {_reason(error)}") from error
     converted = ir.from_proto(proto)
