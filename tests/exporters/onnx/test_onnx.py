@@ -134,7 +134,7 @@ def test_file_has_the_documented_inputs_and_outputs(exported):
 def test_graph_equals_a_hand_drawn_graph(exported):
     _, classifier, path, _ = exported
     if classifier.preprocessing.deskew:
-        pytest.skip("what stands writing upright is drawn by nobody by hand")
+        pytest.skip("no hand-drawn graph for deskewing")
     graph = onnx.load(path).graph
     operators = Counter(node.op_type for node in graph.node)
     expected = drawn(classifier)
