@@ -5,6 +5,7 @@ The commands show the fields of these dataclasses as options (`zoo.console.optio
 `Keywords` classes below each dataclass.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, NewType, Self, TypedDict, TypeVar
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 YesNo = NewType("YesNo", bool)
 Batches = NewType("Batches", tuple)
+ValueRange = NewType("ValueRange", tuple)
 BATCHES_EXPECTED = "a batch is one number from 1, or smallest, best and largest, as in --batch 1,8,64"
 
 
@@ -39,6 +41,23 @@ def parse_batches(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ZooError(f"{BATCHES_EXPECTED}; given was --batch {text}") from None
+
+
+def parse_value_range(text: str | None) -> tuple[float, float] | None:
+    """Return the range of a text such as "0,1" or "-1,1"; None for None.
+
+    Raises:
+        ZooError: if it is not two numbers.
+    """
+    if text is None:
+        return None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise ZooError(
+            f"a range of pixels is two numbers, as in --value-range -1,1; given was --value-range {text}"
+        ) from None
+    return low, high
 
 
 def _yes_or_no(value):
@@ -61,6 +80,10 @@ def _engine(text, *flags, **settings):
 
 def _int8(text, *flags, **settings):
     return _option("INT8", text, *flags, **settings)
+
+
+def _image(text, *flags, **settings):
+    return _option("Keras model that is not of the zoo", text, *flags, **settings)
 
 
 Group = TypeVar("Group", bound="Options")
@@ -110,7 +133,49 @@ class TargetOptions(Options):
 
 
 @dataclass(frozen=True)
-class ExportOptions(TargetOptions):
+class ImageOptions(Options):
+    """The images and classes of a Keras model that is not of the zoo; see `exporters.description`.
+
+    Attributes:
+        value_range: (low, high), the values of a black and of a white pixel in the model's input, such as (0, 1) or (-1, 1).
+            Default: of the TOML file beside the .keras file, or of the model's Rescaling or Normalization layer.
+        classes: one name per class, or path of a text file with one name per line. Default: of the TOML file, or the
+            indices of the scores.
+    """
+
+    value_range: Annotated[
+        ValueRange | None,
+        _image(
+            "Range of the pixels that the model expects, such as 0,1 or -1,1; raw pixels are scaled to it.",
+            parser=parse_value_range,
+            metavar="LOW,HIGH",
+        ),
+    ] = None
+    classes: Annotated[
+        str | None, _image("Text file with one class name per line, in the order of the scores.", metavar="FILE")
+    ] = None
+
+    @property
+    def image_options(self) -> "ImageOptions":
+        """These options alone."""
+        return self.select(ImageOptions)
+
+    def image_words(self) -> list[str]:
+        """Return the words of a command line that give these options."""
+        values = self.value_range and ",".join(f"{value:g}" for value in self.value_range)
+        words = ["--value-range", values] if values else []
+        return [*words, "--classes", str(self.classes)] if isinstance(self.classes, str | os.PathLike) else words
+
+
+class ImageKeywords(TypedDict, total=False):
+    """Keyword arguments for a model that is not of the zoo: the fields of `ImageOptions`."""
+
+    value_range: tuple[float, float] | None
+    classes: "Sequence[str] | str | Path | None"
+
+
+@dataclass(frozen=True)
+class ExportOptions(TargetOptions, ImageOptions):
     """Options of an ONNX file.
 
     Attributes:
@@ -156,7 +221,7 @@ class ExportOptions(TargetOptions):
         return replace(self, opset=opset)
 
 
-class ExportKeywords(TypedDict, total=False):
+class ExportKeywords(ImageKeywords, total=False):
     """Keyword arguments of `exporters.to_onnx`: the fields of `ExportOptions`."""
 
     target: str | None
@@ -170,7 +235,7 @@ class ExportKeywords(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class EngineOptions(TargetOptions):
+class EngineOptions(TargetOptions, ImageOptions):
     """Options of a TensorRT engine.
 
     Attributes:
@@ -221,7 +286,7 @@ class BoardOptions(EngineOptions, CalibrationOptions):
     """Options of a bundle for a board."""
 
 
-class BoardKeywords(TypedDict, total=False):
+class BoardKeywords(ImageKeywords, total=False):
     """Keyword arguments of `exporters.to_tensorrt`: the fields of `BoardOptions` that are not parameters of their own."""
 
     opset: int | None
@@ -234,7 +299,7 @@ class BoardKeywords(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class QuantizeOptions(CalibrationOptions):
+class QuantizeOptions(CalibrationOptions, ImageOptions):
     """Options of `exporters.quantize`.
 
     Attributes:
@@ -260,7 +325,7 @@ class QuantizeOptions(CalibrationOptions):
     ] = None
 
 
-class QuantizeKeywords(TypedDict, total=False):
+class QuantizeKeywords(ImageKeywords, total=False):
     """Keyword arguments of `exporters.quantize`: the fields of `QuantizeOptions` that are not parameters of their own."""
 
     method: str | None

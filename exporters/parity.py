@@ -66,6 +66,7 @@ class Report:
         agreement: share of the real images that have the model's label in every runtime; None without real images.
         noise: error of an int8 file on the real images, relative to the spread of their scores.
         first_divergent_layer: the first layer whose output differs, if the comparison failed.
+        assumed: one sentence for each fact about the model that nobody has stated.
     """
 
     images: int
@@ -82,6 +83,7 @@ class Report:
     agreement: float | None = None
     noise: float | None = None
     first_divergent_layer: str | None = None
+    assumed: tuple = ()
 
     @property
     def passed(self) -> bool:
@@ -110,6 +112,7 @@ class Report:
             f"runtimes: {', '.join(self.runtimes)}",
             *(f"not verified in {name}: {reason}" for name, reason in self.not_run.items()),
             *(f"do not use {name}, which computes other scores: {how}" for name, how in self.deviating.items()),
+            *(f"assumed: {fact}" for fact in self.assumed),
         ]
 
     def raise_if_failed(self) -> None:

@@ -4,19 +4,29 @@ import importlib
 import os
 import sys
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from exporters import samples
+from exporters import description, samples
 from exporters.choices import Pixels
+from exporters.options import ImageOptions
 from zoo import registry
 from zoo.classifier import Classifier
 from zoo.errors import ZooError, did_you_mean
 from zoo.weights import fingerprint
 
 PREPROCESSED_AT_A_TIME = 64  # images
+
+
+class Describe(Enum):
+    """When a Keras model that is not of the zoo becomes a classifier of raw images; see `exporters.description`."""
+
+    IF_KNOWN = "only if an option or the TOML file beside it describes it"
+    IF_POSSIBLE = "also if its own first layer describes it"
+    ALWAYS = "a model that is not described is an error"
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class Source:
         classifier: the `zoo.classifier.Classifier` that the model is, or whose network it is; None for any other model.
         raw_input: whether the model takes raw 0-255 images.
         origin: name of the model or of its file, for the metadata.
+        described: description of a model that is not of the zoo and became a classifier.
     """
 
     model: keras.Model
@@ -38,6 +49,7 @@ class Source:
     classifier: Classifier | None
     raw_input: bool
     origin: str
+    described: description.Description | None = None
 
     @property
     def input_name(self) -> str:
@@ -92,31 +104,67 @@ def check_backend() -> None:
         raise ZooError(f"export needs the TensorFlow backend, not {keras.backend.backend()}; set KERAS_BACKEND=tensorflow")
 
 
-def find(model: keras.Model | str | os.PathLike, raw_input: bool = True, pixels: str = Pixels.UINT8) -> Source:
+def find(
+    model: keras.Model | str | os.PathLike,
+    raw_input: bool = True,
+    pixels: str = "uint8",
+    images: "ImageOptions | description.Known | None" = None,
+    describe: Describe = Describe.IF_KNOWN,
+) -> Source:
     """Return the model to export as a `Source`.
 
     Args:
         model: `zoo.classifier.Classifier`, any Keras model that has been called or built, a name that `zoo.load` takes, path
             of a .keras file, or "module:attribute" of a Keras model or of a function without arguments that returns one.
         raw_input: False to export a classifier without its preprocessing.
-        pixels: name of the `exporters.choices.Pixels` that the file takes.
+        pixels: type of the raw pixels that the file takes, "uint8" or "float32".
+        images: what is known of a model that is not of the zoo.
+        describe: when such a model becomes a classifier.
 
     Raises:
-        ZooError: if there is no such model, or it does not have one input of a known shape and one output with one row per
-            input.
+        ZooError: if there is no such model, it does not have one input of a known shape and one output with one row per
+            input, or the description does not fit it.
     """
+    given, file = model, None
     origin = model if isinstance(model, str) else str(model) if isinstance(model, os.PathLike) else None
     if origin is not None:
         model = _import(origin) if _names_attribute(origin) else _load(origin)
-        origin = Path(origin).name if registry.is_path(origin) else origin
+        if registry.is_path(origin):
+            file = Path(origin)
+            origin = file.name
     if not isinstance(model, keras.Model):
         raise ZooError(f"only Keras models can be exported; given was a {type(model).__name__}")
     if isinstance(model, Classifier):
-        origin = origin or model.card
-        if raw_input:
-            return Source(model, model.input_image_shape, Pixels.parse(pixels), model, True, origin)
-        return Source(model.net, *_input_of(model.net), model, False, origin)
-    return Source(model, *_input_of(model), None, False, origin or model.name)
+        _check_own(model, images, given)
+        return _source(model, origin or model.card, raw_input, pixels)
+    origin = origin or model.name
+    known = images if isinstance(images, description.Known) else description.Known.find(images, file)
+    shape, dtype = _input_of(model)
+    if describe == Describe.ALWAYS or known or (describe == Describe.IF_POSSIBLE and _describes_itself(model, shape)):
+        described = description.describe(model, shape, origin, known)
+        return _source(described.classifier(model), origin, raw_input, pixels, described)
+    return Source(model, shape, dtype, None, False, origin)
+
+
+def _source(classifier, origin, raw_input, pixels, described=None):
+    """Return a classifier, or its network alone, as a `Source`."""
+    if raw_input:
+        Pixels.parse(pixels)
+        return Source(classifier, classifier.input_image_shape, pixels, classifier, True, origin, described)
+    return Source(classifier.net, *_input_of(classifier.net), classifier, False, origin, described)
+
+
+def _check_own(classifier, images, given):
+    """Raise `ZooError` for options that describe a classifier, which describes itself."""
+    if isinstance(images, ImageOptions) and images != ImageOptions():
+        raise ZooError(
+            f"{given if isinstance(given, str) else classifier.name} has its own preprocessing and class names; "
+            "--value-range and --classes are for other Keras models"
+        )
+
+
+def _describes_itself(model, shape):
+    return description.obstacle(model, shape) is None and description.infer_range(model)[0] is not None
 
 
 def _load(name):

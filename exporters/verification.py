@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from exporters import parity
 from exporters.bundle import folder
-from exporters.onnx import export, origin
+from exporters.onnx import export, metadata, origin
 from exporters.precision import Precision
 
 if TYPE_CHECKING:
     import keras
+
+CLIENT_METADATA = ("class_names", "class_ids", "picture", "preprocessing", "value_range", "scores")
 
 
 def verify(
@@ -38,12 +40,13 @@ def verify(
     report = export.prove(graph, exported, path, data, Precision(about.get("precision", Precision.FP32)), trusted=False)
     problems = tuple(
         f"its metadata say {key} {about.get(key)}, the model {own}"
-        for key, own in _client_metadata(exported.classifier).items()
+        for key, own in _client_metadata(exported).items()
         if about.get(key) != own
     )
     return dataclasses.replace(report, problems=report.problems + problems)
 
 
-def _client_metadata(classifier):
+def _client_metadata(exported):
     """Return the metadata that clients of a file rely on, as the model has them."""
-    return {"class_names": classifier.class_names, "picture": classifier.image_spec} if classifier else {}
+    about = metadata.about_images(exported)
+    return {key: about.get(key) for key in CLIENT_METADATA} if about else {}

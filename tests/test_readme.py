@@ -119,7 +119,7 @@ def photos(tmp_path, monkeypatch):
 @pytest.mark.slow("fine-tunes a model")
 def test_the_python_of_the_documentation_runs(photos):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text("utf-8"), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, "python.md", "exec"), {})
     assert (photos / "photos.onnx").is_file() and (photos / "runs" / "photos" / "best.keras").is_file()

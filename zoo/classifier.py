@@ -22,7 +22,7 @@ class Classifier(keras.Model):
         preprocessing: `zoo.preprocessing.Preprocessing`, applied to the raw images.
         image_spec: dict of height, width, channels (1 or 3), resize and crop_from, as `zoo.images.read` takes it.
         class_names: one name per class.
-        card: name of the card that describes the network.
+        card: name of the card that describes the network, or None if it is not of the zoo.
         weights: name of the pretrained weights it was loaded with or fine-tuned from, or None.
         options: dict of the builder's options besides the number of classes.
         class_ids: one id per class, such as "n01440764", as data sets use them, or None.
@@ -40,7 +40,7 @@ class Classifier(keras.Model):
         preprocessing: keras.layers.Layer,
         image_spec: Mapping[str, Any],
         class_names: Sequence[str],
-        card: str,
+        card: str | None,
         weights: str | None = None,
         options: Mapping[str, Any] | None = None,
         class_ids: Sequence[str] | None = None,

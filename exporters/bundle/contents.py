@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from exporters.bundle import header, readme, table
+from exporters.onnx import metadata
 from exporters.runner.board.files import FORMAT
 from zoo.errors import ZooError, printable
 
@@ -39,7 +40,7 @@ def facts(source: "Source", about: dict, settings: "Settings", real: int) -> dic
     return {
         "format": FORMAT,
         "model": about["model"],
-        "title": f"{about['title']} ({about['year']})",
+        "title": metadata.title(about),
         "precision": settings.precision,
         "weights_sha256": about["weights_sha256"],
         "input": {

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from exporters.options import EngineOptions
+from exporters.options import EngineOptions, ImageOptions
 from exporters.planner import settings as planning
 from exporters.planner import show
 from exporters.precision import Precision
 from zoo import cli
 from zoo.console import Json, option_groups
 from zoo.errors import ZooError
+
+UNKNOWN_RANGE = ("--value-range", "LOW,HIGH")
 
 
 @option_groups(options=EngineOptions)
@@ -33,19 +35,25 @@ def plan(
     if model.endswith(".onnx"):
         if options.opset is not None:
             raise ZooError("--opset is for a model; an .onnx file has its own")
-        graph, about = _opened(Path(model), options.target)
+        if options.image_options != ImageOptions():
+            raise ZooError("--value-range and --classes are for a model; an .onnx file has its own metadata")
+        path = Path(model)
+        graph, about = _opened(path, options.target)
         precision = options.precision or _precision_of_file(about)
         settings = planning.resolve(replace(options, precision=precision, opset=graph.graph.opset_imports[""]))
-        model = about["model"]
+        model, describing = _origin_of(path, about), _words_of(about)
     else:
         cli.start_keras(None if ":" in model else model)
         from exporters import source
         from exporters.onnx import convert
 
-        graph = convert.convert(source.find(model, pixels=settings.pixels), settings.opset, settings.ir)
+        images = options.image_options
+        exported = source.find(model, pixels=settings.pixels, images=images, describe=source.Describe.IF_POSSIBLE)
+        graph = convert.convert(exported, settings.opset, settings.ir)
+        describing = _describing(exported, images)
     from exporters.planner import plan as planner
 
-    result = planner.plan(graph, settings, model)
+    result = planner.plan(graph, settings, model, describing)
     print(json.dumps(result.plain(), indent=2) if as_json else "\n".join(show.plan(result)))
 
 
@@ -61,6 +69,32 @@ def _opened(path, target):
             f"zoo plan {about['model']} --target {target}"
         )
     return graph, about
+
+
+def _describing(exported, images):
+    """Return the options that describe the images of a model; None if it cannot be described."""
+    from exporters import description
+
+    if exported.classifier:
+        return tuple(images.image_words())
+    return None if description.obstacle(exported.model, exported.shape) else UNKNOWN_RANGE
+
+
+def _origin_of(path, about):
+    """Return the model that a file was exported from, as an argument of `zoo export`."""
+    beside = path.parent / Path(about["model"]).name
+    return str(beside) if about["model"].endswith(".keras") and beside.is_file() else about["model"]
+
+
+def _words_of(about):
+    """Return the options that describe the images of a model again, from the metadata of its file."""
+    if not about.get("class_names"):
+        return None
+    if "scores" not in about:  # a model of the zoo describes itself
+        return ()
+    numbers = list(map(str, range(len(about["class_names"]))))
+    classes = None if about["class_names"] == numbers else "FILE"
+    return tuple(ImageOptions(value_range=about.get("value_range"), classes=classes).image_words())
 
 
 def _precision_of_file(about):

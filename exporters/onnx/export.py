@@ -30,7 +30,8 @@ def to_onnx(
             existing files are not changed.
         data: folder of images for the comparison. Default: images that scikit-learn ships.
         **options: fields of `exporters.options.ExportOptions`: target, opset (13), ir (8), layout ("nchw"),
-            pixels ("uint8"), raw_input (True), static_batch (any), runtime ("tensorrt").
+            pixels ("uint8"), raw_input (True), static_batch (any), runtime ("tensorrt"); for a model that is not of the
+            zoo value_range and classes. With one of them the file takes raw images, else what the model takes.
 
     Returns:
         `exporters.parity.Report` of the comparison.
@@ -51,7 +52,7 @@ def export_file(
     if path.suffix != ".onnx":
         raise ZooError(f"the name of an ONNX file must end in .onnx; given was {path}")
     metadata.sidecar(path)
-    exported = source.find(model, options.raw_input, options.pixels)
+    exported = source.find(model, options.raw_input, options.pixels, options.image_options)
     graph = convert.convert(
         exported, options.opset, options.ir, options.layout, options.static_batch, runtime=options.runtime
     )
@@ -120,4 +121,5 @@ def prove(
         shown = inputs[np.linspace(0, len(inputs) - 1, batch).astype(int)]
         layer = activations.first_difference(exported.model, path, shown, layout, tolerance, batch)
         report = dataclasses.replace(report, first_divergent_layer=layer)
-    return dataclasses.replace(report, file=str(path))
+    assumed = exported.described.assumed if exported.described else ()
+    return dataclasses.replace(report, file=str(path), assumed=assumed)

@@ -130,6 +130,12 @@ def _input_lines(about: metadata.About) -> Iterator[str]:
         content = raw if about.raw_input else f"preprocessed {raw}{formula}{deskewed}"
         yield f"takes {content}, {about.layout or 'flat'}"
         yield f"an image of another size {RESIZING[spec.resize]}{crop}"
+    if about.value_range and about.raw_input:
+        yield f"the model takes pixels from {about.value_range[0]:g} to {about.value_range[1]:g}; the file scales raw ones"
+    if about.scores:
+        yield f"scores: {about.scores}"
+    for fact in about.assumed[:MAX_VALUES]:
+        yield f"assumed: {fact}"
     names = about.class_names
     if len(names) > MAX_CLASSES:
         yield f"{len(names):,} classes, from {names[0]} to {names[-1]}; --json lists them"

@@ -45,6 +45,9 @@ class About(pydantic.BaseModel):
     layout: Literal[LAYOUTS] | None = None
     raw_input: bool = True
     preprocessing: schema.Preprocessing | None = None
+    value_range: tuple[float, float] | None = None
+    scores: str | None = None
+    assumed: tuple[str, ...] = ()
     weights: Trained = Trained()
     licence: dict[str, str | None] = {}
     versions: dict[str, str] = {}
@@ -72,9 +75,16 @@ def about(
         "runtime": str(runtime),
         "raw_input": source.raw_input,
         "weights_sha256": source.fingerprint(),
-        **(_about_classifier(source.classifier, source.origin) if source.classifier else {}),
+        **about_images(source),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
+
+
+def about_images(source: "Source") -> dict:
+    """Return the metadata about the images and classes of a model; none for a model that is not a classifier."""
+    if source.described:
+        return source.described.metadata()
+    return _about_classifier(source.classifier, source.origin) if source.classifier else {}
 
 
 def _about_classifier(classifier, origin):
@@ -118,10 +128,15 @@ def describe(model: ir.Model, about: dict) -> None:
         "ir_version": model.ir_version,
     }
     model.metadata_props[KEY] = json.dumps({**about, **own}, ensure_ascii=False)
-    title = f"{about['title']} ({about['year']})" if "title" in about else about["model"]
     model_input = "raw 0-255 pictures" if about.get("raw_input", True) else model.graph.inputs[0].name
     model_output = "a score a class" if "class_names" in about else model.graph.outputs[0].name
-    model.doc_string = f"{title}: {model_input} -> {model_output}"
+    model.doc_string = f"{title(about)}: {model_input} -> {model_output}"
+
+
+def title(about: dict) -> str:
+    """Return the title and the year of the model of a file; its name if there is no title."""
+    year = f" ({about['year']})" if "year" in about else ""
+    return f"{about['title']}{year}" if "title" in about else about["model"]
 
 
 def read(path: str | Path) -> dict:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from exporters import source
+from exporters import description, source
 from exporters.onnx import metadata
 from exporters.onnx.untrusted import sandbox
 from exporters.precision import Precision
-from zoo import registry
+from zoo import registry, schema
 from zoo.errors import ZooError, printable
 
 LARGEST_STATIC_BATCH = 1024  # that is run; a larger one may exhaust the memory
@@ -37,12 +37,22 @@ def opened(path: Path, against: str | None = None) -> tuple[ir.Model, dict, sour
     if claimed not in (Precision.FP32, precision):  # only files that need a wider tolerance may have it
         raise ZooError(f"{path} says that it is {claimed}, but computes in {precision}; export it again")
     model = against or _find_origin(path, about["model"])
-    exported = source.find(model, about.get("raw_input", True), str(graph_input.dtype.numpy()))
+    exported = source.find(model, about.get("raw_input", True), str(graph_input.dtype.numpy()), _known(about))
     _check_shape(path, graph_input, exported.shape, about.get("layout"))
     if exported.fingerprint() != about["weights_sha256"]:
         text = f"{path} was exported from {about['model']} with other weights than the model compared has"
         raise ZooError(printable(f"{text}; name the right model with --against, or export again"))
     return graph, about, exported
+
+
+def _known(about):
+    """Return the description of a model that is not of the zoo from the metadata of its file; None if there is none."""
+    if "value_range" not in about and "scores" not in about:
+        return None
+    spec = about.get("picture") or {}
+    known = {name: about.get(name) for name in ("title", "value_range", "preprocessing")}
+    known |= {"classes": tuple(about["class_names"]), "resize": spec.get("resize"), "crop_from": spec.get("crop_from")}
+    return schema.validate(known, description.Known, "the metadata of the file")
 
 
 def _check_signature(path, graph):

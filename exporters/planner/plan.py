@@ -33,6 +33,7 @@ class Plan:
         memory: memory that the build needs, for the largest batch.
         estimates: lower bounds for the time, for the smallest and the optimal batch.
         placement: name of a layer -> None if the DLA supports it, else the reason; empty without a DLA.
+        describing: words of the next command that describe the images of the model; None if there is no bundle of it.
     """
 
     model: str
@@ -44,6 +45,7 @@ class Plan:
     memory: memory.Memory
     estimates: tuple[roofline.Estimate, ...]
     placement: dict[str, str | None]
+    describing: tuple[str, ...] | None = ()
 
     @property
     def trtexec(self) -> str:
@@ -64,18 +66,21 @@ class Plan:
     def next_command(self) -> str:
         """The command that exports the model with these settings."""
         settings, board = self.settings, self.settings.target
+        opset = [] if settings.opset == targets.default_opset(settings.tensorrt) else ["--opset", str(settings.opset)]
+        if self.describing is None:
+            return shlex.join(["zoo", "export", self.model, "--to", "onnx", "--target", board.name, *opset])
         words = ["zoo", "export", self.model, "--to", "tensorrt", "--target", board.name, "--precision", settings.precision]
         if settings.jetpack and settings.jetpack != board.jetpack():
             words += ["--jetpack", settings.jetpack.version]
         if not settings.jetpack:
             words += ["--tensorrt", settings.tensorrt_version]
         words += ["--dla"] if settings.dla else []
-        words += ["--opset", str(settings.opset)] if settings.opset != targets.default_opset(settings.tensorrt) else []
+        words += opset
         words += (
             ["--batch", ",".join(map(str, settings.profile))] if settings.profile != default_profile(settings.dla) else []
         )
         words += ["--calibration", "FOLDER"] if settings.precision == Precision.INT8 else []
-        return shlex.join(words)
+        return shlex.join([*words, *self.describing])
 
     def plain(self) -> dict[str, Any]:
         """Return the plan as a JSON-serializable dict."""
@@ -113,13 +118,14 @@ MEMORY = ("weights", "copies", "activations", "workspace", "runtime", "total", "
 PEAKS = ("memory_bandwidth_gbs", *(each.peak for each in Precision))
 
 
-def plan(graph: ir.Model, settings: Settings, model: str | None = None) -> Plan:
+def plan(graph: ir.Model, settings: Settings, model: str | None = None, describing: tuple[str, ...] | None = ()) -> Plan:
     """Plan the engine of an exported graph.
 
     Args:
         graph: graph from `exporters.onnx.convert.convert`, in float32 or in the precision of the settings.
         settings: settings of the export and the build.
         model: model that the graph was exported from, as an argument of `zoo export`. Default: from the graph's metadata.
+        describing: options of `zoo export` that describe the images of the model; None if there is no bundle of it.
 
     Raises:
         ZooError: if the model is not available in that precision, the cost of a layer is unknown, the model does not fit
@@ -154,6 +160,7 @@ def plan(graph: ir.Model, settings: Settings, model: str | None = None) -> Plan:
         memory=needed,
         estimates=tuple(roofline.estimate(network, settings.target, batch) for batch in dict.fromkeys(settings.profile[:2])),
         placement=dla.place(dla_graph, settings.tensorrt_version, settings.precision) if settings.dla else {},
+        describing=describing,
     )
 
 

@@ -12,7 +12,7 @@ from exporters import parity, source
 from exporters.choices import DEFAULT_METHOD, Method, Runtime, Scores
 from exporters.onnx import convert, export, files, half, metadata
 from exporters.onnx import origin as origins
-from exporters.options import QuantizeKeywords, QuantizeOptions
+from exporters.options import ImageOptions, QuantizeKeywords, QuantizeOptions
 from exporters.precision import QUANTIZED, Precision
 from exporters.quantization import accuracy, cache, calibrate, insert, labeled, run, sensitivity
 from exporters.targets import OPSET
@@ -69,7 +69,7 @@ def quantize(
         opset: ONNX operator set; not for an .onnx file.
         pictures: folder of images for the comparison. Default: images that scikit-learn ships.
         **options: fields of `exporters.options.QuantizeOptions`: method ("percentile"), data, max_drop, exclude, scores,
-            runtime, against.
+            runtime, against; for a model that is not of the zoo value_range and classes.
 
     Returns:
         `Report`.
@@ -169,9 +169,10 @@ class _Float32:
     def of(cls, model, options, opset=OPSET):
         """Read an .onnx file, or convert a model."""
         if str(model).endswith(".onnx") and not isinstance(model, source.Source):
+            _check_undescribed(model, options)
             graph, about, origin = origins.opened(Path(model), options.against)
         else:
-            origin = model if isinstance(model, source.Source) else source.find(model)
+            origin = model if isinstance(model, source.Source) else _find(model, options.image_options)
             graph = convert.convert(origin, opset, runtime=options.runtime)
             about = metadata.find(graph)
         name = origin.origin if isinstance(model, source.Source) else model
@@ -179,11 +180,23 @@ class _Float32:
             raise ZooError(f"{name} is {about['precision']} already; give the float32 file or model that it was made from")
         if not about.get("raw_input", True) or not about.get("class_names"):
             raise ZooError(
-                f"{name} does not take raw images and return scores of classes; only such models can be quantized"
+                f"{name} does not take raw images and return scores of classes; only such models can be quantized. Quantize "
+                "the model that it was exported from, as in zoo quantize NET.keras --value-range 0,1"
             )
         if isinstance(batch := graph.graph.inputs[0].shape[0], int):
             raise ZooError(f"{name} takes only batches of {batch}; export it without --static-batch")
         return cls(graph, about, origin)
+
+
+def _find(model, images):
+    """Return a model to quantize, which must be a classifier of raw images."""
+    return source.find(model, images=images, describe=source.Describe.ALWAYS)
+
+
+def _check_undescribed(model, options):
+    """Raise `ZooError` for options that describe an .onnx file, whose metadata describe it."""
+    if options.image_options != ImageOptions():
+        raise ZooError(f"--value-range and --classes are for a Keras model; {model} has its own metadata")
 
 
 def _quantize(full, path, precision, options, folder):

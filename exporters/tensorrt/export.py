@@ -89,8 +89,8 @@ def to_tensorrt(
     If TensorRT and a GPU with the target's compute capability are in this machine, do so at once.
 
     Args:
-        model: `zoo.classifier.Classifier`, a name that `zoo.load` takes, a .keras file, or "module:attribute" of a
-            classifier.
+        model: `zoo.classifier.Classifier` or any Keras model that classifies images, a name that `zoo.load` takes, a .keras
+            file, or "module:attribute".
         out: folder to write, which must not exist; it is also packed to OUT.tar.gz.
         target: name of a board or card of `exporters.targets`.
         precision: `exporters.precision.Precision`, or its name: "fp32", "fp16" or "int8".
@@ -99,7 +99,7 @@ def to_tensorrt(
         data: folder of images for the samples and the comparison. Default: the folder of the calibration, else images that
             scikit-learn ships.
         **options: other fields of `exporters.options.BoardOptions`: jetpack, tensorrt, dla, opset, batches, and for INT8
-            method and exclude.
+            method and exclude; for a model that is not of the zoo value_range and classes.
 
     Returns:
         `Report`.
@@ -118,12 +118,8 @@ def export_bundle(model: "keras.Model | str | Path", out: str | Path, data: str 
     """Write a bundle as `to_tensorrt` does, with the settings of `exporters.tensorrt.settings.resolve`."""
     out = Path(out)
     folder.check(out)
-    exported = source.find(model, pixels=settings.pixels)
-    if not exported.classifier:
-        raise ZooError(
-            f"a bundle needs a classifier of the zoo, with its images and classes, and {exported.origin} is another model; "
-            "export it with --to onnx"
-        )
+    images = settings.options.image_options
+    exported = source.find(model, pixels=settings.pixels, images=images, describe=source.Describe.ALWAYS)
     calibration = settings.options.calibration
     if data is None and isinstance(calibration, str | Path) and Path(calibration).is_dir():
         data = calibration  # typical images prove more than those that this machine has
@@ -132,7 +128,8 @@ def export_bundle(model: "keras.Model | str | Path", out: str | Path, data: str 
         proof, ranges = _write_model(exported, path, settings, data)
         metadata.sidecar(path).rename(temporary / "card.json")
         graph = files.load(path)
-        plan = planner.plan(graph, settings, str(model) if isinstance(model, str | Path) else None)
+        name = str(model) if isinstance(model, str | Path) else None
+        plan = planner.plan(graph, settings, name, tuple(images.image_words()))
         if settings.dla and not plan.dla_layers:
             raise ZooError(
                 f"the DLA takes no layer of {exported.origin}; omit --dla. `zoo plan` with --dla lists the reasons"
