@@ -18,7 +18,7 @@ import tensorflow as tf
 import tf2onnx
 
 from exporters.choices import Runtime
-from exporters.onnx import converters, lowering, transposes
+from exporters.onnx import converters, corrections, lowering
 from exporters.onnx.activations import layer_paths
 from exporters.onnx.graph.edit import LAYER, WEIGHT
 from exporters.onnx.graph.names import LAYER_OF_NODE
@@ -63,12 +63,14 @@ def trace(
         with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
             return model(inputs, training=False)
 
-    with lowering.lowered(model, runtime), _layer_scopes(model, results), transposes.right_shapes():
+    with lowering.lowered(model, runtime), _layer_scopes(model, results):
         try:
             function = tf.function(forward, input_signature=specs)
-            captured = {inner.name: outer for outer, inner in function.get_concrete_function().graph.captures}
+            traced = function.get_concrete_function().graph
+            captured = {inner.name: outer for outer, inner in traced.captures}
             handlers = converters.handlers(errors := [])
-            proto, _ = tf2onnx.convert.from_function(function, specs, opset=opset, custom_op_handlers=handlers)
+            with corrections.corrected(traced):
+                proto, _ = tf2onnx.convert.from_function(function, specs, opset=opset, custom_op_handlers=handlers)
             if errors:
                 raise errors[0]
         except converters.NotConvertible as error:

@@ -40,6 +40,22 @@ def add_gemm_bias(node: ir.Node) -> bool:
     return True
 
 
+def crop_to_output_padding(node: ir.Node) -> bool:
+    """Replace the negative padding of a ConvTranspose, which ONNX does not allow, by output padding.
+
+    tf2onnx writes it where the stride is larger than the kernel: the last pixels of the output are read by no input.
+    """
+    pads = np.array(attribute(node, "pads", [0]) if node.op_type == "ConvTranspose" else [0])
+    if not (pads < 0).any():
+        return False
+    begins, ends = pads.reshape(2, -1)
+    added = np.array(attribute(node, "output_padding", [0] * len(begins))) + np.maximum(-(begins + ends), 0)
+    kept = np.where(begins + ends < 0, 0, pads.reshape(2, -1))
+    replaced = {"pads": kept.ravel().tolist(), "output_padding": added.tolist()}
+    replace(node, "ConvTranspose", node.inputs, attributes(node, **replaced))
+    return True
+
+
 def products_to_where(node: ir.Node) -> bool:
     """Replace cast(c)·a + cast(not c)·b by Where(c, a, b). A factor of 1 may be omitted."""
     if node.op_type != "Add":

@@ -123,9 +123,10 @@ def _sink_below_concat(node):
 def _sink_below_slice(node):
     transpose = channels_last_transpose(node.inputs[0])
     order = permutation(transpose)
-    if len(node.inputs) < 4 or constant(node.inputs[3]) is None:
+    axes = constant(node.inputs[3]) if len(node.inputs) > 3 else None
+    if axes is None:
         return False
-    axes = np.array([order[axis] for axis in constant(node.inputs[3])], "int64")
+    axes = np.array([order[axis] for axis in axes], axes.dtype)  # ONNX wants one type for starts, ends and axes
     inputs = [transpose.inputs[0], *node.inputs[1:3], new_constant(node.graph, axes), *node.inputs[4:]]
     return _replace_with_transpose_after(node, inputs, attributes(node), len(order))
 

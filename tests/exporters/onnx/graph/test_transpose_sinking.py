@@ -42,6 +42,14 @@ CASES = {  # name: (opset, remaining operators, graph)
         """(float[N,3,4,4] x) => (float[N,4,4,2] y) <float[2,3,1,1] w> {
         c = Conv(x, w)  t = Transpose <perm = [0,2,3,1]> (c)  y = Softmax <axis = 3> (t) }""",
     ),
+    "slice_with_bounds_of_32_bits": (
+        13,
+        ["Conv", "Slice"],
+        """(float[N,3,4,4] x) => (float[N,2,4,2] y)
+        <float[2,3,1,1] w, int32[2] from = {0,1}, int32[2] to = {4,3}, int32[2] axes = {1,2}, int32[2] by = {1,1}> {
+        c = Conv(x, w)  t = Transpose <perm = [0,2,3,1]> (c)  s = Slice(t, from, to, axes, by)
+        y = Transpose <perm = [0,3,1,2]> (s) }""",
+    ),
     "einsum_with_ellipsis": (
         13,
         ["Conv", "Transpose", "Einsum"],

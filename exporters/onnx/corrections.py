@@ -1,0 +1,65 @@
+"""Corrections of tf2onnx 1.17, which otherwise writes wrong graphs for some models.
+
+- TensorFlow knows some shapes only while it traces. tf2onnx reads a frozen graph without them, and has to guess a padding.
+- A Transpose below a reduction that drops axes keeps its former shape, from which tf2onnx computes constants.
+- A Pad before a convolution with explicit padding replaces that padding instead of adding to it.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import tensorflow as tf
+from tf2onnx import optimizer, tfonnx
+from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
+
+TRANSPOSES = "optimize_transpose"  # key of the optimizer in tf2onnx
+
+
+@contextlib.contextmanager
+def corrected(traced: tf.Graph) -> Iterator[None]:
+    """Within the context, tf2onnx converts a graph without these errors.
+
+    Args:
+        traced: graph whose shapes are used for the tensors of the same name.
+    """
+    infer_shape, fuse_pad = tfonnx.infer_shape, tfonnx.rewrite_conv2d_with_pad
+
+    def infer(graph, overridden):
+        _copy_shapes(traced, graph)
+        return infer_shape(graph, overridden)
+
+    def fuse(graph, nodes):
+        fuse_pad(graph, [node for node in nodes if node.get_attr_value("padding") != b"EXPLICIT"])
+        return nodes
+
+    own = optimizer._optimizers[TRANSPOSES]
+    tfonnx.infer_shape, tfonnx.rewrite_conv2d_with_pad, optimizer._optimizers[TRANSPOSES] = infer, fuse, Transposes
+    try:
+        yield
+    finally:
+        tfonnx.infer_shape, tfonnx.rewrite_conv2d_with_pad, optimizer._optimizers[TRANSPOSES] = infer_shape, fuse_pad, own
+
+
+def _copy_shapes(traced, graph):
+    """Give the tensors of a frozen graph the shapes of those of the traced graph that have the same name."""
+    shapes = {tensor.name: tensor.shape for node in traced.get_operations() for tensor in node.outputs}
+    for node in graph.get_operations():
+        for tensor in node.outputs:
+            if tensor.name in shapes and tensor.shape.is_compatible_with(shapes[tensor.name]):
+                tensor.set_shape(shapes[tensor.name])
+
+
+class Transposes(TransposeOptimizer):
+    """Moves each Transpose down, as tf2onnx does, and writes the shapes of both values that change."""
+
+    def _handle_nhwc_tranpose(self, trans):
+        readers = self._g.find_output_consumers(trans.output[0])
+        reader = readers[0] if len(readers) == 1 and len(readers[0].output) == 1 else None
+        shape = self._g.get_shape(reader.output[0]) if reader else None
+        moved = super()._handle_nhwc_tranpose(trans)
+        if moved and shape and self._g.get_node_by_name(trans.name) is trans and trans.input[0] == reader.output[0]:
+            order = trans.get_attr_value("perm")
+            if len(order) == len(shape):
+                self._g.set_shape(trans.output[0], shape)
+                self._g.set_shape(reader.output[0], [shape[order.index(axis)] for axis in range(len(order))])
+        return moved
