@@ -16,6 +16,9 @@ MOST_NOISE = 0.25
 # Share of labels that may be others than the model's, beyond twice as many as errors of that size make if they are random:
 # those that turn the same two classes at every picture are not.
 MOST_UNEXPLAINED = 0.05
+# A probability below this part of the largest one counts as this part: of less, coarse numbers hold no digit.
+LEAST_PROBABILITY = 1e-3
+SUM_OF_PROBABILITIES = 1e-3  # how far the sum of a softmax may be from 1, in float16 too
 ADVICE = "leave layers out with --exclude, or as many as it takes with --data and --max-drop"
 
 
@@ -54,6 +57,9 @@ class CannotRun(Exception):
 class Comparison:
     """The scores of a model beside those of runtimes, batch after batch.
 
+    Probabilities in coarse numbers are compared by their logarithms, which are the sums below the softmax. The errors of
+    these sums are alike at all pictures. A softmax makes them large where two classes are alike, and small elsewhere.
+
     Attributes:
         largest_difference: of a score of any runtime from the model's.
         flipped: set of the numbers of pictures that have another label.
@@ -71,10 +77,12 @@ class Comparison:
             dtype: of the file's scores.
             real: how many of the pictures, the first, are real ones.
         """
-        self.expected, self.order, self.dtype, self.real = expected, order, dtype, real
+        self.scores, self.order, self.dtype, self.real = expected, order, dtype, real
         self.tolerance, self.coarse = TOLERANCES[precision], precision == "int8"
-        self.largest = float(np.abs(expected).max()) if expected.size else 0.0
-        self.values = expected  # what each batch is compared with; of a coarse file the runtime's own first scores
+        self.softmax = precision != "fp32" and _are_probabilities(expected)
+        self.expected = self._judged(expected, slice(None))
+        self.largest = float(np.abs(self.expected).max()) if expected.size else 0.0
+        self.values = self.expected  # what each batch is compared with; of a coarse file the runtime's own first scores
         self.largest_difference, self.noise = 0.0, None
         self.labelled, self.flipped, self.drawn = set(), set(), set()  # numbers of pictures
 
@@ -102,7 +110,7 @@ class Comparison:
 
     def _problem(self, run, pictures, places):
         """Run the pictures at some places as one batch; return what is wrong with the scores, or None."""
-        expected = self.expected[places]
+        expected = self.scores[places]
         try:
             given = np.asarray(run(pictures[self.order[places]]))
         except CannotRun:
@@ -116,11 +124,21 @@ class Comparison:
         if not np.isfinite(given).all():
             return "gives scores that are not finite"
         self.largest_difference = max(self.largest_difference, float(np.abs(given - expected).max()))
+        expected, given = self.expected[places], self._judged(given, places)
         self.values[places] = np.where(np.isnan(self.values[places]), given, self.values[places])
-        tolerance = self.tolerance.of(expected, self.largest)
+        # Probabilities do not show the constant that all sums of a picture share: the sums of all pictures give the scale.
+        tolerance = self.tolerance.of(np.full_like(expected, self.largest) if self.softmax else expected, self.largest)
         self._compare_labels(_by_class(expected), _by_class(given), self.order[places], tolerance.reshape(-1, 1))
         difference = np.abs(given - self.values[places])
-        return f"differs by up to {difference.max():.3g}" if (difference > tolerance).any() else None
+        domain = " in the logarithm" if self.softmax else ""
+        return f"differs by up to {difference.max():.3g}{domain}" if (difference > tolerance).any() else None
+
+    def _judged(self, scores, places):
+        """Return what is compared of the scores at some places: the scores themselves, or the sums below a softmax."""
+        if not self.softmax:
+            return scores
+        largest = self.scores[places].max(axis=-1, keepdims=True).astype("float64")
+        return np.log(np.maximum(scores / largest, LEAST_PROBABILITY))
 
     def _compare_labels(self, expected, given, numbers, tolerance):
         """Note the pictures whose label is another one, apart from those where it is as good to the model."""
@@ -146,6 +164,13 @@ class Comparison:
         """Return the share of the real pictures that have the model's label in every runtime; None if there is none."""
         asked = [number for number in self.labelled if number < self.real]
         return sum(number not in self.drawn for number in asked) / len(asked) if asked else None
+
+
+def _are_probabilities(scores):
+    """Return whether (..., classes) scores are those of a softmax."""
+    if scores.ndim < 2 or scores.shape[-1] < 2 or not scores.size or (scores < 0).any():
+        return False
+    return bool((np.abs(scores.astype("float64").sum(axis=-1) - 1) <= SUM_OF_PROBABILITIES).all())
 
 
 def filled(count, batches):
