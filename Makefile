@@ -2,6 +2,7 @@
 # make test      lint, then tests of every module and every model, but the slow ones
 # make test-slow the tests that `make test` skips; each states the reason in its mark
 # make test-all  both
+# make random-nets  exports 500 random nets and compares the files with Keras; takes about 20 minutes
 # make test-arm  the folder for a board on an emulated ARM processor; fetches QEMU and Python for arm64 into .arm/ first
 # make bench     speed beside PyTorch's, scikit-learn's and Keras': training, nearest neighbor, import, export, exported files
 # make docs      the documentation as a site in build/site; its images are drawn from the shipped weights
@@ -14,7 +15,7 @@ DEVELOP := .venv/installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder
 
-.PHONY: demo lint test test-slow test-all test-arm bench docs models
+.PHONY: demo lint test test-slow test-all random-nets test-arm bench docs models
 .DEFAULT_GOAL := demo
 
 $(INSTALLED): setup.cfg pyproject.toml
@@ -42,6 +43,9 @@ test-slow: $(DEVELOP)
 
 test-all: lint
 	$(PYTEST)
+
+random-nets: $(DEVELOP)
+	$(BIN)/python tests/random_nets.py --first 0 --number 500
 
 test-arm: $(DEVELOP)
 	$(BIN)/python tests/arm/debian_arm.py

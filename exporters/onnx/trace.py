@@ -24,7 +24,7 @@ from exporters.onnx.graph.edit import LAYER, WEIGHT
 from exporters.onnx.graph.names import LAYER_OF_NODE
 from zoo.errors import ZooError
 
-REMOVED_BY_SIMPLIFICATION = {"Erfc"}  # not in ONNX; `exporters.onnx.graph` replaces them
+REMOVED_BY_SIMPLIFICATION = {"Erfc", "Expm1"}  # not in ONNX; `exporters.onnx.graph` replaces them
 WEIGHT_INPUT, SCOPE = "zoo_weight_", "zoo_layer_"
 
 

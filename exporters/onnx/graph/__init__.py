@@ -31,6 +31,7 @@ RULES = (
     constants.fold_batch_shape,
     constants.fuse_reshapes,
     operators.expand_erfc,
+    operators.expand_expm1,
     operators.crop_to_output_padding,
     operators.products_to_where,
     operators.fuse_sum_of_squares,

@@ -40,6 +40,15 @@ def add_gemm_bias(node: ir.Node) -> bool:
     return True
 
 
+def expand_expm1(node: ir.Node) -> bool:
+    """Replace Expm1, which Keras' CELU uses and ONNX does not have, by Exp(x) - 1."""
+    if node.op_type != "Expm1" or node.inputs[0].dtype not in FLOATS:
+        return False
+    power = insert(node, "Exp", node.inputs, None, node.inputs[0].shape, node.inputs[0].dtype)
+    replace(node, "Sub", [power, new_constant(node.graph, cast_like(node.inputs[0], 1))])
+    return True
+
+
 def crop_to_output_padding(node: ir.Node) -> bool:
     """Replace the negative padding of a ConvTranspose, which ONNX does not allow, by output padding.
 

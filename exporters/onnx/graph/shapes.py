@@ -19,7 +19,7 @@ from exporters.onnx.graph.edit import attribute, dims
 # (batch size, first size of another axis, step to the next one) of the two inferences. Nets halve the other axes repeatedly.
 FREE_SIZES = ((1009, 1024, 128), (2003, 1920, 320))
 MAX_VALUES = 100  # values of a tensor that is evaluated; a computed shape has few
-NOT_IN_ONNX = ("Erfc",)  # operators whose output has the type of their input
+NOT_IN_ONNX = ("Erfc", "Expm1")  # operators whose output has the type of their input
 RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 
 

@@ -15,6 +15,7 @@ NETS = {
     "mean_of_columns": lambda x: layers.Dense(6, activation="gelu")(keras.ops.mean(x, axis=2)),
     "max_of_rows": lambda x: layers.Dense(6)(keras.ops.max(x, axis=1)),
     "mean_of_channels": lambda x: layers.Dense(6)(keras.ops.mean(x, axis=3)),
+    "celu": lambda x: layers.Activation("celu")(layers.Conv2D(3, 2)(x)),
     "transposed_behind_dense": lambda x: layers.Conv2DTranspose(3, 2, padding="same")(layers.Dense(4)(x)),
     "transposed_with_gaps": lambda x: layers.Conv2DTranspose(3, (1, 2), strides=(3, 2))(x),
     "padded_before_dilated": lambda x: layers.Conv2D(3, 3, padding="same", dilation_rate=2)(layers.ZeroPadding2D(1)(x)),
