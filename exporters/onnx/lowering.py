@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from exporters.choices import Runtime
+from exporters.onnx import recurrent
 from exporters.onnx.graph.lrn import GROUPS
 from zoo.layers import (
     GroupedConv2D,
@@ -68,7 +69,7 @@ def _methods(layer, runtime):
         return {"transform_images": lambda images, *args, **kwargs: _resize_to_aspect_ratio(layer, images)}
     if isinstance(layer, keras.layers.UpSampling2D) and layer.interpolation == "nearest":
         return {"call": lambda x: _repeat_pixels(layer, x)}
-    return {}
+    return recurrent.methods(layer)
 
 
 def _normalize_across(layer, x):

@@ -128,6 +128,9 @@ def _reference(path, layout):
         model = onnx.load(path)
         evaluator = onnx.reference.ReferenceEvaluator(model, new_ops=[LRN, DequantizeLinear])
     _check_known_bugs(model, "Loop")
+    for node in model.graph.node:
+        if node.op_type in ("LSTM", "GRU") and any(attribute.name == "activations" for attribute in node.attribute):
+            raise CannotRun(f"it ignores the activations of {node.op_type}")
     (name,), (dtype, _) = evaluator.input_names, _types(model)
 
     def run(batch):

@@ -5,11 +5,12 @@ A converter is a function of a graph and a node of tf2onnx, which changes the gr
 
 from collections.abc import Callable
 
-from exporters.onnx.converters import division, resizing
+from exporters.onnx.converters import division, recurrent, resizing
 from exporters.onnx.converters.nodes import NotConvertible
 
 CONVERTERS = {
     **dict.fromkeys((*resizing.INTERPOLATIONS, "ScaleAndTranslate"), resizing.resize),
+    "EagerPyFunc": recurrent.recurrent,
     "FloorDiv": division.floor_divide,
     "FloorMod": division.floor_modulo,
     "TruncateDiv": division.truncate_divide,
