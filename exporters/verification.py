@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporters import parity
-from exporters.bundle import folder
-from exporters.onnx import export, metadata, origin
+from exporters.bundle import contents, folder
+from exporters.onnx import export, metadata, origin, sidecar
 from exporters.precision import Precision
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ CLIENT_METADATA = ("class_names", "class_ids", "picture", "preprocessing", "valu
 def verify(
     path: str | Path, against: "keras.Model | str | Path | None" = None, data: str | Path | None = None
 ) -> parity.Report:
-    """Compare an ONNX file of the zoo with its model in every installed runtime.
+    """Compare an ONNX file of the zoo with its model in every installed runtime, and its sidecar with its metadata.
 
     The file may be of unknown origin: it is first read and run in a sandbox, and refused if its use of memory or time
     depends on the images; see `exporters.onnx.untrusted.sandbox`.
@@ -35,7 +35,8 @@ def verify(
     Raises:
         ZooError: if the file is damaged or not of the zoo, or its model has other weights now.
     """
-    path = folder.model(path) if Path(path).is_dir() else Path(path)
+    bundle = Path(path) if Path(path).is_dir() else None
+    path = folder.model(bundle) if bundle else Path(path)
     graph, about, exported = origin.opened(path, against)
     report = export.prove(graph, exported, path, data, Precision(about.get("precision", Precision.FP32)), trusted=False)
     problems = tuple(
@@ -43,6 +44,10 @@ def verify(
         for key, own in _client_metadata(exported).items()
         if about.get(key) != own
     )
+    beside = bundle / "card.json" if bundle else path.with_suffix(".json")
+    problems += tuple(sidecar.problems(path, beside, about))
+    if bundle:
+        problems += tuple(contents.problems(bundle, about))
     return dataclasses.replace(report, problems=report.problems + problems)
 
 

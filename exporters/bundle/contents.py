@@ -50,7 +50,7 @@ def facts(source: "Source", about: dict, settings: "Settings", real: int) -> dic
             "shape": [channels, height, width],
         },
         "output": {"name": source.output_name, "dtype": "float32", "shape": [len(about["class_names"])]},
-        "picture": {key: value for key, value in about["picture"].items() if value is not None},
+        "picture": _picture(about),
         "target": {
             "name": target.name,
             "board": target.board,
@@ -104,6 +104,35 @@ def write(
     _copy(resources.files("exporters.runner"), folder)
     (folder / "README.md").write_text(readme.text(bundle, about, plan, name), "utf-8")
     return bundle
+
+
+def problems(folder: Path, about: dict) -> list[str]:
+    """Return how labels.txt and bundle.json differ from the metadata of the model in a bundle, one sentence each.
+
+    Args:
+        folder: path of the bundle, whose files match its manifest.
+        about: metadata of its model.onnx.
+    """
+    bundle = json.loads((folder / "bundle.json").read_text("utf-8"))
+    expected = {
+        "model": about["model"],
+        "title": metadata.title(about),
+        "weights_sha256": about["weights_sha256"],
+        "picture": _picture(about),
+    }
+    found = [
+        printable(f"bundle.json says {key} {bundle.get(key)}, model.onnx {value}")
+        for key, value in expected.items()
+        if bundle.get(key) != value
+    ]
+    if (folder / "labels.txt").read_text("utf-8").splitlines() != list(about.get("class_names", ())):
+        found.append("labels.txt has other class names than model.onnx")
+    return found
+
+
+def _picture(about):
+    """Return the image spec for bundle.json, which has no empty entries."""
+    return {key: value for key, value in (about.get("picture") or {}).items() if value is not None}
 
 
 def _write_samples(folder, source, data):
