@@ -63,3 +63,19 @@ def test_a_gemm_has_the_bias_that_old_operator_sets_require(opset, operators, si
     found, result = simplify("(float[N,4] x) => (float[N,2] y) <float[4,2] w> { y = MatMul(x, w) }", opset)
     assert found == operators and len(result.node(0).inputs) == (3 if opset < 11 else 2)
     assert attributes(result.node(0)) == {}
+
+
+def test_many_computed_shapes_take_few_rounds(simplify, monkeypatch):
+    monkeypatch.setattr(graph, "MAX_ROUNDS", 3)
+    steps, value = [], "x"
+    for index in range(20):
+        steps.append(
+            f"s{index} = Shape({value})  b{index} = Slice(s{index}, z, o)  t{index} = Concat <axis = 0> (b{index}, k) "
+            f"r{index} = Reshape({value}, t{index})  e{index} = Exp(r{index})  v{index} = Sigmoid(e{index})"
+        )
+        value = f"v{index}"
+    operators, _ = simplify(
+        f"""(float[N,2,6] x) => (float[N,3,4] y) <int64[1] z = {{0}}, int64[1] o = {{1}}, int64[2] k = {{3,4}}> {{
+        {" ".join(steps)}  y = Tanh({value}) }}"""
+    )
+    assert operators.count("Reshape") == 1 and set(operators) == {"Reshape", "Exp", "Sigmoid", "Tanh"}
