@@ -69,26 +69,23 @@ MAX_ROUNDS = 100
 def simplify(model: ir.Model, runtime: str = Runtime.TENSORRT) -> None:
     """Simplify a graph in place, without changing what it computes or the names of its inputs and outputs.
 
-    A rule that fails is undone and logged as a warning; the graph keeps what the rule would have simplified.
+    A rule that fails is undone and logged as a warning, and the graph keeps what the rule would have simplified. A graph to
+    which rules still apply after `MAX_ROUNDS` rounds stays as it is then, with a warning.
 
     Args:
         model: model to simplify.
         runtime: name of the `Runtime` to optimize the graph for.
-
-    Raises:
-        RuntimeError: if the rules still apply after `MAX_ROUNDS` rounds.
     """
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    _apply_until_stable(model, RULES)
-    _apply_until_stable(model, RULES + SINKING_RULES)
-    _apply_until_stable(model, (NORMALIZATION_RULE[runtime], *FINAL_RULES))
+    failed = set()
+    for rules in (RULES, RULES + SINKING_RULES, (NORMALIZATION_RULE[runtime], *FINAL_RULES)):
+        _apply_until_stable(model, rules, failed)
     _deduplicate_constants(model.graph)
     _sort_topologically(model.graph)
     names.rename(model.graph)
 
 
-def _apply_until_stable(model: ir.Model, rules: tuple[Callable[[ir.Node], bool], ...]) -> None:
-    failed = set()  # (name of a rule, name of the first output of the node on which it failed)
+def _apply_until_stable(model: ir.Model, rules: tuple[Callable[[ir.Node], bool], ...], failed: set[tuple[str, str]]) -> None:
     for _ in range(MAX_ROUNDS):
         shapes.infer(model)
         before = model.graph.clone()
@@ -97,7 +94,7 @@ def _apply_until_stable(model: ir.Model, rules: tuple[Callable[[ir.Node], bool],
         common.RemoveUnusedNodesPass()(model)
         if not applied:
             return
-    raise RuntimeError(f"the simplification rules still apply after {MAX_ROUNDS} rounds")
+    log.warning("the graph is written before it is as simple as possible: rules still apply after %d rounds", MAX_ROUNDS)
 
 
 def _apply_to_each_node(model, rules, failed):
@@ -106,7 +103,7 @@ def _apply_to_each_node(model, rules, failed):
     Args:
         model: `onnx_ir.Model`, changed in place.
         rules: rules to try, in this order.
-        failed: set of (rule, value) to skip. A rule that fails is added and logged.
+        failed: set of (name of a rule, name of the first output of a node) to skip. A rule that fails is added and logged.
 
     Returns:
         Whether a rule applied, or None if one failed; it may have left the graph half changed.
@@ -126,10 +123,11 @@ def _apply_to_each_node(model, rules, failed):
                     break
             except Exception as error:  # the rule met a graph that it was not written for
                 failed.add(attempt)
+                place = node.meta.get(names.LAYER_OF_NODE) or node.outputs[0].name
                 log.warning(
-                    "the graph is written without one simplification: rule %s failed at %s %s with %s: %s. "
+                    "the graph is written without a simplification of %s at %s: rule %s failed with %s: %s. "
                     "This is a bug of the zoo; please report it",
-                    attempt[0], node.op_type, attempt[1], type(error).__name__, error,
+                    node.op_type, place, attempt[0], type(error).__name__, error,
                 )  # fmt: skip
                 return None
     return applied
