@@ -49,9 +49,9 @@ def opened(out: Path | str, recipe: "Recipe", resume: bool) -> Iterator[Path]:
     check(out, resume)
     written = tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
     recipe_file = out / "recipe.toml"
-    if resume and recipe_file.read_text("utf-8") != written:
+    if resume and (changed := _differences(recipe_file, written)):
         raise ZooError(
-            f"{out} contains a run of another recipe: {_differences(recipe_file, written)}; resume with the same recipe and "
+            f"{out} contains a run of another recipe: {changed}; resume with the same recipe and "
             f"settings, or continue from its weights: zoo finetune {out / 'best.keras'}"
         )
     out.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def check(out: Path, resume: bool) -> None:
 
 
 def _differences(recipe_file, written):
-    """Return a description of the values that differ between a recipe.toml and TOML text."""
+    """Return a description of the values that differ between a recipe.toml and TOML text, "" if none differ."""
     try:
         there, here = tomllib.loads(recipe_file.read_text("utf-8")), tomllib.loads(written)
     except tomllib.TOMLDecodeError as error:

@@ -19,7 +19,7 @@ import zoo
 from runs import assert_bit_equal, fit, left, rows_of, write_recipe
 from training import data, recipe
 from training.data import Samples, Source
-from training.engine import checkpoint, fused_steps
+from training.engine import checkpoint, fused_steps, run_directory
 from training.engine.fit import FitOptions
 from training.engine.trainer import Trainer
 from zoo.errors import CheckFailed, ZooError
@@ -123,6 +123,20 @@ def test_resuming_another_recipe_or_nothing_is_refused(finished, tmp_path):
     with pytest.raises(ZooError, match="no run to resume"):
         fit(path, tmp_path / "nothing", resume=True)
     assert not (tmp_path / "nothing").exists()
+
+
+def test_a_recipe_with_other_comments_and_layout_is_the_same_recipe(finished, tmp_path):
+    path, out, _ = finished
+    same = recipe.load(path, epochs=3)
+    text = (out / "recipe.toml").read_text().replace('model = "lenet5-modern"', "# a comment\nmodel = 'lenet5-modern'")
+    assert "# a comment" in text
+    (tmp_path / "recipe.toml").write_text(text)
+    with run_directory.opened(tmp_path, same, resume=True):
+        assert (tmp_path / "recipe.toml").read_text() == text
+    other = same.model_copy(update={"seed": 9})
+    message = "another recipe: seed is 3 in the run and 9 now; resume"
+    with pytest.raises(ZooError, match=message), run_directory.opened(tmp_path, other, resume=True):
+        pass
 
 
 def test_resuming_with_other_images_is_refused(few, tmp_path):
