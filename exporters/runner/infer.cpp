@@ -46,7 +46,8 @@ void check(cudaError_t error, const char* what) {
 class DeviceMemory {
 public:
     explicit DeviceMemory(std::size_t bytes) {
-        check(cudaMalloc(&address_, bytes), "not enough GPU memory; build the engine with a smaller --max-batch");
+        check(cudaMalloc(&address_, bytes),
+              "not enough GPU memory; build the engine for smaller batches: python3 build_engine.py --max-batch N");
     }
     ~DeviceMemory() { cudaFree(address_); }
     DeviceMemory(const DeviceMemory&) = delete;
@@ -122,7 +123,8 @@ public:
         most_ = profile(nvinfer1::OptProfileSelector::kMAX);
         context_.reset(engine_->createExecutionContext());
         if (!context_)
-            throw std::runtime_error("not enough memory for the activations; build the engine with a smaller --max-batch");
+            throw std::runtime_error("not enough memory for the activations; build the engine for smaller batches: "
+                                     "python3 build_engine.py --max-batch N");
         pixels_.reset(new DeviceMemory(sizeof(Pixel) * kPixels * most_));
         scores_.reset(new DeviceMemory(sizeof(float) * model::kClasses * most_));
         check(cudaStreamCreate(&stream_), "CUDA stream");
