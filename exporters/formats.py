@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from exporters.options import BoardOptions, ExportOptions, Options
 from zoo import registry
-from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from exporters import parity
@@ -137,12 +136,6 @@ def default_path(model: str, suffix: str, mark: str = "") -> Path:
     """
     name = Path(model).stem if registry.is_path(model) else model.replace(":", ".")
     return Path(f"{name}{mark}{suffix}")
-
-
-def check_suffix(out: Path, suffix: str) -> None:
-    """Raise `ZooError` if a path does not have the suffix of its format; "" allows any."""
-    if suffix and out.suffix != suffix:
-        raise ZooError(f"the name of the file must end in {suffix}; given was --out {out}. Give --out {out}{suffix}")
 
 
 def against(origin: str, out: Path) -> list[str]:

@@ -19,6 +19,7 @@ import numpy as np
 from exporters import parity, source
 from exporters.onnx import metadata
 from exporters.onnx.runtimes import first_line
+from exporters.options import check_suffix
 from zoo.errors import ZooError
 from zoo.files import PART, atomic
 
@@ -49,8 +50,7 @@ def to_tflite(model: "keras.Model | str | Path", path: str | Path, data: str | P
         LiteRT, https://ai.google.dev/edge/litert; the file format was TensorFlow Lite's.
     """
     path = Path(path)
-    if path.suffix != ".tflite":
-        raise ZooError(f"the name of a LiteRT file must end in .tflite; given was {path}")
+    check_suffix(path, ".tflite")
     sidecar = metadata.sidecar(path.with_name(f"{path.name}.json"))
     exported = _find(model)
     import tensorflow as tf

@@ -29,6 +29,12 @@ ValueRange = NewType("ValueRange", tuple)
 BATCHES_EXPECTED = "a batch is one number from 1, or smallest, best and largest, as in --batch 1,8,64"
 
 
+def check_suffix(out: "Path", suffix: str) -> None:
+    """Raise `ZooError` if a path does not have the suffix of its format; "" allows any."""
+    if suffix and out.suffix != suffix:
+        raise ZooError(f"the name of the file must end in {suffix}; given was --out {out}. Give --out {out}{suffix}")
+
+
 def parse_batches(text: str | None) -> tuple[int, ...] | None:
     """Return the batch sizes of a text such as "1,8,64" or "8"; None for None.
 

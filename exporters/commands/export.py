@@ -8,7 +8,7 @@ import typer
 
 from exporters import formats
 from exporters.commands import shared
-from exporters.options import CommandOptions
+from exporters.options import CommandOptions, check_suffix
 from exporters.precision import Precision
 from zoo import cli
 from zoo.console import Json, note_random_weights, option_groups
@@ -38,7 +38,7 @@ def export(
     kind = formats.FORMATS[to]
     _check_options(shared.given_options(context), kind)
     path = formats.default_path(model, kind.suffix, _mark(kind, options)) if out is None else out
-    formats.check_suffix(path, kind.suffix)
+    check_suffix(path, kind.suffix)
     resolved = kind.resolve(options)
     note_random_weights(model)
     cli.start_keras(None if ":" in model else model)

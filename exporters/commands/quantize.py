@@ -10,7 +10,7 @@ import typer
 
 from exporters import formats
 from exporters.commands import shared
-from exporters.options import CalibrationOptions, QuantizeOptions
+from exporters.options import CalibrationOptions, QuantizeOptions, check_suffix
 from exporters.precision import QUANTIZED, Precision
 from zoo import cli, registry
 from zoo.console import Json, option_groups
@@ -42,7 +42,7 @@ def quantize(
         raise ZooError(f"no file {model}; make it with zoo export NAME --to onnx --out {model}")
     _check_options(shared.given_options(context), model, precision, sensitivity)
     path = formats.default_path(model, ".onnx", f"-{precision}") if out is None else out
-    formats.check_suffix(path, ".onnx")
+    check_suffix(path, ".onnx")
     known = (registry.is_path(model) and not model.endswith(".keras")) or ":" in model
     cli.start_keras(None if known else model)
     from exporters.quantization import pipeline

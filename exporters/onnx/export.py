@@ -9,10 +9,9 @@ import onnx_ir as ir
 
 from exporters import parity, source
 from exporters.onnx import activations, convert, files, metadata, runtimes
-from exporters.options import ExportKeywords, ExportOptions
+from exporters.options import ExportKeywords, ExportOptions, check_suffix
 from exporters.precision import Precision
 from zoo import console
-from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     import keras
@@ -49,8 +48,7 @@ def export_file(
 ) -> parity.Report:
     """Export a model as `to_onnx` does, with options that `ExportOptions.resolve` has checked."""
     path = Path(path)
-    if path.suffix != ".onnx":
-        raise ZooError(f"the name of an ONNX file must end in .onnx; given was {path}")
+    check_suffix(path, ".onnx")
     metadata.sidecar(path)
     exported = source.find(model, options.raw_input, options.pixels, options.image_options)
     graph = convert.convert(

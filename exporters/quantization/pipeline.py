@@ -12,7 +12,7 @@ from exporters import parity, source
 from exporters.choices import DEFAULT_METHOD, Method, Runtime, Scores
 from exporters.onnx import convert, export, files, half, metadata
 from exporters.onnx import origin as origins
-from exporters.options import ImageOptions, QuantizeKeywords, QuantizeOptions
+from exporters.options import ImageOptions, QuantizeKeywords, QuantizeOptions, check_suffix
 from exporters.precision import QUANTIZED, Precision
 from exporters.quantization import accuracy, cache, calibrate, insert, labeled, run, sensitivity
 from exporters.targets import OPSET
@@ -136,8 +136,8 @@ def table(full: ir.Model, calibration: str | Path | np.ndarray, method: str | No
 
 def _check(path, precision, options):
     """Raise `ZooError` for options that contradict each other, before anything is computed."""
-    if path is not None and path.suffix != ".onnx":
-        raise ZooError(f"the name of an ONNX file must end in .onnx; given was {path}. Give {path}.onnx")
+    if path is not None:
+        check_suffix(path, ".onnx")
     if options.method is not None:
         Method.parse(options.method)
     Runtime.parse(options.runtime)

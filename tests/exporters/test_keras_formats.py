@@ -162,7 +162,7 @@ def test_untraceable_model_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("name", ["model.lite", "model", "model.onnx"])
 def test_other_suffix_is_an_error(tmp_path, name):
-    with pytest.raises(ZooError, match=rf"must end in \.tflite; given was .*{name}"):
+    with pytest.raises(ZooError, match=rf"must end in \.tflite; given was .*{name}\. Give .*{name}\.tflite"):
         keras_formats.to_tflite("linear", tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 

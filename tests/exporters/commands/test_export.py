@@ -12,7 +12,7 @@ import typer
 from keras import layers
 from typer.testing import CliRunner
 
-from exporters import formats, source, targets
+from exporters import formats, options, source, targets
 from exporters.commands.export import export
 from exporters.commands.quantize import quantize
 from exporters.commands.verify import verify
@@ -184,8 +184,8 @@ def test_files_are_named_after_the_model():
     assert formats.default_path("lenet5.mnist", ".onnx") == Path("lenet5.mnist.onnx")
     assert formats.default_path("nets:net", ".onnx", "-int8") == Path("nets.net-int8.onnx")
     assert formats.default_path("runs/a/best.keras", "") == Path("best")
-    formats.check_suffix(Path("a.onnx"), ".onnx")
-    formats.check_suffix(Path("a"), "")
+    options.check_suffix(Path("a.onnx"), ".onnx")
+    options.check_suffix(Path("a"), "")
 
 
 def test_next_verify_command_names_models_in_other_folders_and_modules():

@@ -421,7 +421,7 @@ def test_export_is_deterministic(tmp_path):
 
 def test_other_suffix_is_an_error(linear, tmp_path):
     classifier, _ = linear
-    with pytest.raises(ZooError, match=r"must end in \.onnx; given was .*model\.pb"):
+    with pytest.raises(ZooError, match=r"must end in \.onnx; given was .*model\.pb\. Give .*model\.pb\.onnx"):
         exporters.to_onnx(classifier, tmp_path / "model.pb")
     assert list(tmp_path.iterdir()) == []
 
