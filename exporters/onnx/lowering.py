@@ -10,10 +10,12 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.backend.tensorflow import numpy as keras_numpy  # the functions behind keras.ops, which Keras does not export
 
 from exporters.choices import Runtime
 from exporters.onnx import recurrent
 from exporters.onnx.graph.lrn import GROUPS
+from zoo.errors import ZooError
 from zoo.layers import (
     GroupedConv2D,
     LocallyConnected2D,
@@ -22,6 +24,24 @@ from zoo.layers import (
     SCells,
     WithinMapNormalization,
 )
+
+TABLES = keras.layers.IntegerLookup, keras.layers.StringLookup, keras.layers.TextVectorization
+
+
+def check(model: keras.Model | keras.Layer) -> None:
+    """Check that no layer needs what a file cannot have.
+
+    Raises:
+        ZooError: if a layer keeps its state between batches, or looks values up in a table; it names the layer.
+    """
+    for layer in model._flatten_layers():
+        if getattr(layer, "stateful", False) and isinstance(layer, keras.layers.RNN):
+            reason = "keeps its state from one batch to the next (stateful=True), which a file cannot"
+            raise ZooError(f"layer {layer.name} of {model.name} {reason}; build the model with stateful=False")
+        if isinstance(layer, TABLES):
+            reason = f"looks values up in a table ({type(layer).__name__}), which ONNX and LiteRT do not have"
+            advice = "apply it to the data, and export a model of the layers behind it, which takes whole numbers"
+            raise ZooError(f"layer {layer.name} of {model.name} {reason}; {advice}")
 
 
 @contextlib.contextmanager
@@ -39,11 +59,28 @@ def lowered(model: keras.Model | keras.Layer, runtime: str = Runtime.TENSORRT) -
     with contextlib.ExitStack() as undo:
         undo.callback(tf.config.run_functions_eagerly, eagerly)
         tf.config.run_functions_eagerly(True)
+        for name, function in (("argmax", tf.argmax), ("argmin", tf.argmin)):
+            undo.callback(setattr, keras_numpy, name, getattr(keras_numpy, name))
+            setattr(keras_numpy, name, _index_of_extreme(function))
         for layer in model._flatten_layers():
             for name, function in _methods(layer, runtime).items():
                 setattr(layer, name, function)
                 undo.callback(delattr, layer, name)
         yield
+
+
+def _index_of_extreme(function):
+    """Return `keras.ops.argmax` or `argmin` as one operator. Keras orders -0.0 before 0.0 with operators on bits."""
+
+    def find(x, axis=None, keepdims=False):
+        x = tf.convert_to_tensor(x)
+        flat = tf.reshape(x, [-1]) if axis is None else x
+        index = function(flat, axis=0 if axis is None else axis, output_type="int32")
+        if not keepdims:
+            return index
+        return tf.reshape(index, [1] * len(x.shape)) if axis is None else tf.expand_dims(index, axis)
+
+    return find
 
 
 def _methods(layer, runtime):

@@ -22,6 +22,7 @@ from exporters.onnx import converters, corrections, lowering
 from exporters.onnx.activations import layer_paths
 from exporters.onnx.graph.edit import LAYER, WEIGHT
 from exporters.onnx.graph.names import LAYER_OF_NODE
+from exporters.targets import NEWEST_OPSET
 from zoo.errors import ZooError
 
 REMOVED_BY_SIMPLIFICATION = {"Erfc", "Expm1"}  # not in ONNX; `exporters.onnx.graph` replaces them
@@ -55,15 +56,16 @@ def trace(
     specs = [tf.TensorSpec(signature[0], signature[1], name=signature[2])]
     specs += [tf.TensorSpec(each.shape, each.dtype, name=f"{WEIGHT_INPUT}{index}") for index, each in enumerate(weights)]
     paths = list(layer_paths(model).values())
-    results = {}
+    results, failed = {}, []
+    lowering.check(model)
 
     def forward(inputs, *values):
         if channels_first:
             inputs = tf.transpose(inputs, (0, *range(2, len(inputs.shape)), 1))
         with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
-            return model(inputs, training=False)
+            return _with_shape(model(inputs, training=False), model)
 
-    with lowering.lowered(model, runtime), _layer_scopes(model, results):
+    with lowering.lowered(model, runtime), _layer_scopes(model, results, failed):
         try:
             function = tf.function(forward, input_signature=specs)
             traced = function.get_concrete_function().graph
@@ -74,11 +76,11 @@ def trace(
             if errors:
                 raise errors[0]
         except converters.NotConvertible as error:
-            layers = [paths[int(index)] for index in re.findall(rf"{SCOPE}(\d+)", error.node)]
-            subject = f"layer {layers[-1]}" if layers else model.name
+            subject = _subject(model, error.node, paths, failed)
             raise ZooError(f"{subject} cannot be exported: {error.reason}") from error
         except Exception as error:  # tf2onnx and TensorFlow raise any type of error
-            raise ZooError(f"{model.name} cannot be traced at opset {opset}: {_reason(error)}") from error
+            subject = _subject(model, str(error), paths, failed)
+            raise ZooError(f"{subject} cannot be traced at opset {opset}: {_reason(error)}") from error
     converted = ir.from_proto(proto)
     _mark_layers(converted.graph, paths, results)
     _weights_to_constants(converted.graph, weights, _weight_names(model), captured)
@@ -93,13 +95,32 @@ def _reason(error):
     return next((line for line in reversed(lines) if re.match(r"\w*(Error|Exception): ", line)), lines[0])
 
 
+def _subject(model, text, paths, failed):
+    """Return the layer that an error is about, from the scopes in its text or the layers whose call failed, or the model."""
+    indices = [int(index) for index in re.findall(rf"{SCOPE}(\d+)", text)] or failed[:1]
+    return f"layer {paths[indices[-1]]} of {model.name}" if indices else model.name
+
+
+def _with_shape(result, layer):
+    """Return the output of a model or layer, with the shape that Keras knows if TensorFlow knows none."""
+    if not isinstance(result, tf.Tensor) or (result.shape.rank is not None and None not in result.shape[1:]):
+        return result
+    try:
+        declared = layer.output.shape
+    except (AttributeError, ValueError):  # a subclassed model, or a layer with several calls
+        return result
+    result.set_shape((None, *declared[1:]))
+    return result
+
+
 @contextlib.contextmanager
-def _layer_scopes(model, results):
+def _layer_scopes(model, results, failed):
     """Trace each layer in a name scope with its index among the layer paths, and record the names of its outputs.
 
     Args:
         model: Keras model.
         results: dict to fill, name of a tensor -> index of the layer that returned it.
+        failed: list to fill, indices of the layers whose call failed, the innermost first.
     """
     indices = {layer: index for index, layer in enumerate(layer_paths(model))}
     with contextlib.ExitStack() as undo:
@@ -107,15 +128,21 @@ def _layer_scopes(model, results):
             if id(layer) not in indices:
                 continue
             own = vars(layer).get("call")
-            layer.call = _recording(layer.call, indices[id(layer)], results)
+            layer.call = _recording(layer, indices[id(layer)], results, failed)
             undo.callback(setattr, layer, "call", own) if own else undo.callback(delattr, layer, "call")
         yield
 
 
-def _recording(call, index, results):
+def _recording(layer, index, results, failed):
+    call = layer.call
+
     def recorded(*args, **kwargs):
-        with tf.name_scope(f"{SCOPE}{index}"):
-            result = call(*args, **kwargs)
+        try:
+            with tf.name_scope(f"{SCOPE}{index}"):
+                result = _with_shape(call(*args, **kwargs), layer)
+        except Exception:
+            failed.append(index)
+            raise
         if isinstance(result, tf.Tensor):
             results.setdefault(result.name, index)
         return result
@@ -176,12 +203,9 @@ def _exists(operator, opset):
 
 def _remedy(operator, opset):
     """Return what to do about an operator that ONNX does not have at an opset."""
-    if (
-        onnx.defs.has(operator)
-        and not (newest := onnx.defs.get_schema(operator)).deprecated
-        and newest.since_version > opset
-    ):
-        return f"give --opset {newest.since_version}, if the runtime that reads the file supports it"
+    later = [each for each in range(opset + 1, NEWEST_OPSET + 1) if _exists(operator, each)]
+    if later:
+        return f"give --opset {later[0]}, if the runtime that reads the file supports it"
     return "write the layer with operators that it has (onnx.ai/onnx/operators), such as Conv, MatMul, Erf, Where"
 
 
