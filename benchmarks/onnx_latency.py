@@ -33,7 +33,7 @@ NETS = {
     "alexnet": False,
 }
 INT8 = ("alexnet", "alexnet-owt")
-NORMALIZED = ("alexnet", "alexnet-cifar.cifar10")
+NORMALIZED = ("alexnet",)
 BATCHES = (1, 8, 64)
 
 

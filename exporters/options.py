@@ -190,8 +190,8 @@ class ExportOptions(TargetOptions, ImageOptions):
         pixels: data type of the raw 0-255 pixels that the file takes, `Pixels`.
         raw_input: False for a file that takes preprocessed images instead of raw pixels.
         static_batch: the only batch size that the file takes. Default: any.
-        runtime: `Runtime` that the graph is optimized for: normalization across maps becomes one operator for TensorRT and a
-            convolution for onnxruntime. The file runs in both.
+        runtime: `Runtime` that the graph is optimized for: normalization across more than 64 channels becomes one operator
+            for TensorRT and a convolution for onnxruntime. The file runs in both.
     """
 
     ir: Annotated[int, _onnx("Version of the ONNX file format.")] = targets.NEWEST_IR

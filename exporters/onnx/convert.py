@@ -38,7 +38,7 @@ def convert(
 
     channels_first = source.is_image and layout == Layout.NCHW
     shape = (source.shape[-1], *source.shape[:-1]) if channels_first else source.shape
-    model = trace.trace(source.model, ((batch, *shape), source.dtype, source.input_name), channels_first, opset, runtime)
+    model = trace.trace(source.model, ((batch, *shape), source.dtype, source.input_name), channels_first, opset)
     model.ir_version = ir_version
     model.producer_name, model.producer_version = "history-zoo", None
     model.graph.doc_string = None  # tf2onnx writes the name of a temporary file

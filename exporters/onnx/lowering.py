@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 from keras.src.backend.tensorflow import numpy as keras_numpy  # the functions behind keras.ops, which Keras does not export
 
-from exporters.choices import Runtime
 from exporters.onnx import recurrent
 from exporters.onnx.graph.lrn import GROUPS
 from zoo.errors import ZooError
@@ -45,7 +44,7 @@ def check(model: keras.Model | keras.Layer) -> None:
 
 
 @contextlib.contextmanager
-def lowered(model: keras.Model | keras.Layer, runtime: str = Runtime.TENSORRT) -> Iterator[None]:
+def lowered(model: keras.Model | keras.Layer) -> Iterator[None]:
     """Within the context, trace each such layer as one operator.
 
     Nested `tf.function`s are traced inline: Keras wraps grouped convolutions in one, which tf2onnx would convert to a call
@@ -53,7 +52,6 @@ def lowered(model: keras.Model | keras.Layer, runtime: str = Runtime.TENSORRT) -
 
     Args:
         model: Keras model or layer.
-        runtime: name of the `Runtime` to optimize the graph for.
     """
     eagerly = tf.config.functions_run_eagerly()
     with contextlib.ExitStack() as undo:
@@ -63,7 +61,7 @@ def lowered(model: keras.Model | keras.Layer, runtime: str = Runtime.TENSORRT) -
             undo.callback(setattr, keras_numpy, name, getattr(keras_numpy, name))
             setattr(keras_numpy, name, _index_of_extreme(function))
         for layer in model._flatten_layers():
-            for name, function in _methods(layer, runtime).items():
+            for name, function in _methods(layer).items():
                 setattr(layer, name, function)
                 undo.callback(delattr, layer, name)
         yield
@@ -83,7 +81,7 @@ def _index_of_extreme(function):
     return find
 
 
-def _methods(layer, runtime):
+def _methods(layer):
     """Return the methods that replace those of a layer during tracing, by name."""
     if isinstance(layer, GroupedConv2D):
         return {"convolution_op": super(GroupedConv2D, layer).convolution_op}
@@ -92,11 +90,7 @@ def _methods(layer, runtime):
     if isinstance(layer, WithinMapNormalization):
         return {"call": lambda x: _normalize_within(layer, x)}
     if isinstance(layer, LocallyConnected2D):
-        return {
-            "call": lambda x: (_locally_connected_depthwise if runtime == Runtime.TENSORRT else _locally_connected_gather)(
-                layer, x
-            )
-        }
+        return {"call": lambda x: _locally_connected(layer, x)}
     if isinstance(layer, SCells):
         return {"inhibition": lambda x: _root_mean_square(layer, x)}
     if isinstance(layer, NearestNeighbors):
@@ -122,21 +116,11 @@ def _normalize_within(layer, x):
     return x / tf.pow(layer.k + layer.alpha * layer.size**2 * mean, layer.beta)
 
 
-def _locally_connected_depthwise(layer, x):
-    """Apply a separate kernel at each position: a depthwise 0/1 convolution moves each window to the channels."""
-    window, maps = layer.kernel_size, x.shape[-1]
-    picked = np.eye(window**2, dtype="float32").reshape(window, window, 1, window**2)
-    windows = tf.nn.depthwise_conv2d(x, np.tile(picked, (1, 1, maps, 1)), (1, 1, 1, 1), "SAME")
-    height, width, inputs, filters = layer.kernel.shape
-    # The kernel rows are ordered (window position, channel), the channels of a depthwise convolution (channel, position).
-    kernel = tf.reshape(tf.convert_to_tensor(layer.kernel), (height, width, window**2, maps, filters))
-    kernel = tf.reshape(tf.transpose(kernel, (0, 1, 3, 2, 4)), (height, width, inputs, filters))
-    sums = tf.squeeze(tf.matmul(tf.expand_dims(windows, -2), kernel), -2)
-    return layer.activation(sums + tf.convert_to_tensor(layer.bias))
+def _locally_connected(layer, x):
+    """Apply a separate kernel at each position: gather the windows, then multiply with one matrix per position.
 
-
-def _locally_connected_gather(layer, x):
-    """Apply a separate kernel at each position: gather the windows, then multiply with one matrix per position."""
+    An Einsum of fewer nodes is slower in onnxruntime, and other runtimes lack it.
+    """
     _, rows, columns, maps = x.shape
     window, width = layer.kernel_size, columns + layer.kernel_size - 1
     border = [window // 2] * 2

@@ -17,7 +17,6 @@ import onnx_ir as ir
 import tensorflow as tf
 import tf2onnx
 
-from exporters.choices import Runtime
 from exporters.onnx import converters, corrections, lowering
 from exporters.onnx.activations import layer_paths
 from exporters.onnx.graph.edit import LAYER, WEIGHT
@@ -34,7 +33,6 @@ def trace(
     signature: tuple[Sequence[int | None], str, str],
     channels_first: bool,
     opset: int,
-    runtime: str = Runtime.TENSORRT,
 ) -> ir.Model:
     """Convert a Keras model with tf2onnx, and mark each node and value with its Keras layer.
 
@@ -43,7 +41,6 @@ def trace(
         signature: (shape, dtype, name) of the file's input; None in the shape for a dynamic size.
         channels_first: the file's input has the channels on axis 1, the model's on the last axis.
         opset: ONNX operator set.
-        runtime: name of the `Runtime` to optimize the graph for.
 
     Returns:
         The converted model, with `LAYER`, `LAYER_OF_NODE` and `WEIGHT` in the `meta` of its values and nodes.
@@ -65,7 +62,7 @@ def trace(
         with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
             return _with_shape(model(inputs, training=False), model)
 
-    with lowering.lowered(model, runtime), _layer_scopes(model, results, failed):
+    with lowering.lowered(model), _layer_scopes(model, results, failed):
         try:
             function = tf.function(forward, input_signature=specs)
             traced = function.get_concrete_function().graph

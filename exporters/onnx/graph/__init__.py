@@ -36,7 +36,6 @@ RULES = (
     operators.products_to_where,
     operators.fuse_sum_of_squares,
     operators.fuse_mean,
-    operators.matmul_to_einsum,
     layout.move_layer_name_above_transpose,
     layout.reshape_to_transpose,
     layout.fuse_transposes,
@@ -61,8 +60,11 @@ FINAL_RULES = (
     constants.drop_default_attributes,
     operators.add_gemm_bias,
 )
-# Normalization across channels: one operator for most runtimes, but LRN is slow in onnxruntime.
-NORMALIZATION_RULE = {Runtime.TENSORRT: lrn.groups_to_batch, Runtime.ONNXRUNTIME: lrn.lrn_to_convolution}
+# Normalization across channels: LRN is slow in onnxruntime, and a convolution of few channels is fast everywhere.
+NORMALIZATION_RULES = {
+    Runtime.TENSORRT: (lrn.narrow_lrn_to_convolution, lrn.groups_to_batch),
+    Runtime.ONNXRUNTIME: (lrn.lrn_to_convolution,),
+}
 MAX_ROUNDS = 100
 
 
@@ -77,8 +79,10 @@ def simplify(model: ir.Model, runtime: str = Runtime.TENSORRT) -> None:
         runtime: name of the `Runtime` to optimize the graph for.
     """
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    # One normalization rule after the other: LRN per group, which stays one operator, may have few channels.
+    final = [(rule, *FINAL_RULES) for rule in NORMALIZATION_RULES[runtime]]
     failed = set()
-    for rules in (RULES, RULES + SINKING_RULES, (NORMALIZATION_RULE[runtime], *FINAL_RULES)):
+    for rules in (RULES, RULES + SINKING_RULES, *final):
         _apply_until_stable(model, rules, failed)
     _deduplicate_constants(model.graph)
     _sort_topologically(model.graph)

@@ -8,6 +8,7 @@ import onnx_ir as ir
 from exporters.onnx.graph.edit import FLOATS, attribute, attributes, cast_like, dims, insert, new_constant, replace
 
 GROUPS = "zoo_in_groups_"  # prefix in the name of an LRN node; the number of groups follows
+NARROW = 64  # channels; the convolution in place of an LRN costs as many multiplications per value as there are channels
 
 
 def _group_count(node):
@@ -33,6 +34,12 @@ def groups_to_batch(node: ir.Node) -> bool:
     normalized = insert(node, "LRN", [grouped], attributes(node), shape, source.dtype)
     replace(node, "Reshape", [normalized, new_constant(node.graph, shapes[1])])
     return True
+
+
+def narrow_lrn_to_convolution(node: ir.Node) -> bool:
+    """Replace an LRN over at most `NARROW` channels by a convolution, as `lrn_to_convolution` does."""
+    sizes = dims(node.inputs[0]) if node.op_type == "LRN" else None
+    return bool(sizes) and sizes[1] <= NARROW and lrn_to_convolution(node)
 
 
 def lrn_to_convolution(node: ir.Node) -> bool:

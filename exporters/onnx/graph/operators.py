@@ -123,26 +123,6 @@ def fuse_mean(node: ir.Node) -> bool:
     return True
 
 
-def matmul_to_einsum(node: ir.Node) -> bool:
-    """Replace the product of each position with its own matrix by an Einsum, which needs no Transpose."""
-    product = producer_of_type(node.inputs[0], "MatMul") if node.op_type == "Squeeze" else None
-    transpose = producer_of_type(product.inputs[0], "Transpose") if product else None
-    unsqueeze = producer_of_type(transpose.inputs[0], "Unsqueeze") if transpose else None
-    if not unsqueeze or node.graph.opset_imports[""] < 12 or constant(product.inputs[1]) is None:
-        return False
-    if (
-        list(attribute(transpose, "perm", [])) != [0, 3, 4, 1, 2]
-        or reduction_axes(node) != [3]
-        or constant(product.inputs[1]).ndim != 4
-    ):
-        return False
-    if reduction_axes(unsqueeze) != [1] or rank(unsqueeze.inputs[0]) != 4:
-        return False
-    inputs = [unsqueeze.inputs[0], product.inputs[1]]
-    replace(node, "Einsum", inputs, {"equation": "nkhw,hwkf->nhwf"}, layer_of=product)
-    return True
-
-
 def fuse_pad(node: ir.Node) -> bool:
     """Fuse a Pad with zeros into the padding of the Conv or AveragePool that reads it."""
     if node.op_type not in ("Conv", "AveragePool") or not (pad := producer_of_type(node.inputs[0], "Pad")):

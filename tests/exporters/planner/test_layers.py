@@ -21,11 +21,11 @@ def test_macs_equal_those_of_the_keras_model(exported, name):
     assert {name: layer.macs for name, layer in by_name(exported(name)).items() if layer.macs} == counted
 
 
-def test_locally_connected_layers_include_the_window_convolution(exported):
+def test_locally_connected_layers_and_normalization_have_their_products(exported):
     counted = {row.name: row.macs for row in arithmetic.table(zoo.build("alexnet-cifar")) if row.macs}
-    # Of each of 6 x 6 places 3 x 3 pixels of 64 maps, each by a kernel of 3 x 3 with a single 1.
-    windows = 6 * 6 * (3 * 3 * 64) * (3 * 3)
-    expected = {**counted, "local3/conv": windows, "local4/conv": windows}
+    products = {f"{name}/matmul": counted.pop(name) for name in ("local3", "local4")}
+    bands = 12 * 12 * 64 * 64  # each value of a normalization is a sum over all maps, with weights of 0 and alpha
+    expected = {**counted, **products, "norm1/conv": bands, "norm2/conv": bands}
     assert {name: layer.macs for name, layer in by_name(exported("alexnet-cifar")).items() if layer.macs} == expected
 
 

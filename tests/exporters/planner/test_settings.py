@@ -11,7 +11,7 @@ from zoo.errors import ZooError
 
 
 def settings(target, precision=None, **options):
-    return resolve(EngineOptions(target, precision=precision, **options))
+    return resolve(EngineOptions(target=target, precision=precision, **options))
 
 
 REFUSED = [

@@ -22,7 +22,7 @@ LIFE = {
 
 def words(name, precision, **options):
     """Return the flags of a command and their values."""
-    resolved = resolve(EngineOptions(name, precision=precision, **options))
+    resolved = resolve(EngineOptions(target=name, precision=precision, **options))
     program, *rest = shlex.split(trtexec.line(resolved, "pictures", (3, 227, 227)))
     assert program.endswith("trtexec")
     return dict(word.partition("=")[::2] for word in rest)
@@ -90,5 +90,5 @@ def test_dla_falls_back_to_the_gpu_and_reads_a_calibration_table(name, options):
 
 
 def test_name_with_a_space_is_quoted():
-    resolved = resolve(EngineOptions("nano"))
+    resolved = resolve(EngineOptions(target="nano"))
     assert "--minShapes=my pictures:1x8" in shlex.split(trtexec.line(resolved, "my pictures", (8,)))

@@ -37,15 +37,6 @@ def test_squared_distance_to_prototypes_uses_reduce_sum_square(simplify):
     assert operators == ["Tanh", "Unsqueeze", "Sub", "ReduceSumSquare", "Mul"]
 
 
-def test_product_with_a_matrix_per_position_is_one_einsum(simplify):
-    operators, result = simplify(
-        """(float[N,6,3,3] x) => (float[N,4,3,3] y) <float[3,3,6,4] w, int64[1] one = {1}, int64[1] three = {3}> {
-        e = Unsqueeze(x, one)  t = Transpose <perm = [0,3,4,1,2]> (e)  m = MatMul(t, w)  s = Squeeze(m, three)
-        y = Transpose <perm = [0,3,1,2]> (s) }"""
-    )
-    assert operators == ["Einsum"] and result.node(0).attributes["equation"].value == "nkhw,hwkf->nfhw"
-
-
 def test_where_in_double_precision_has_double_constants(simplify):
     operators, _ = simplify(
         """(bool[N,4] x, double[N,4] z) => (double[N,4] y) {
