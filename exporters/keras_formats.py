@@ -128,7 +128,7 @@ def _prove(exported, path, runtime, open_file, data):
     inputs, real = exported.inputs(data)
     report = parity.compare(exported.predict, {runtime: parity.Candidate(opened)}, inputs, real=real)
     report.raise_if_failed()
-    return dataclasses.replace(report, file=str(path))
+    return dataclasses.replace(report, file=str(path), assumed=exported.assumed)
 
 
 def _litert(path):

@@ -3,14 +3,14 @@
 import importlib
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from exporters import description, samples
+from exporters import description, float32, samples
 from exporters.choices import Pixels
 from exporters.options import ImageOptions
 from zoo import registry
@@ -41,6 +41,7 @@ class Source:
         raw_input: whether the model takes raw 0-255 images.
         origin: name of the model or of its file, for the metadata.
         described: description of a model that is not of the zoo and became a classifier.
+        policy: policy of half precision that the model had before it was rebuilt in float32.
     """
 
     model: keras.Model
@@ -50,6 +51,13 @@ class Source:
     raw_input: bool
     origin: str
     described: description.Description | None = None
+    policy: str | None = None
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """One sentence for each fact about the model that nobody has stated."""
+        half = (f"float32 in place of {self.policy}, with the weights of the model",) if self.policy else ()
+        return (*(self.described.assumed if self.described else ()), *half)
 
     @property
     def input_name(self) -> str:
@@ -134,16 +142,18 @@ def find(
             origin = file.name
     if not isinstance(model, keras.Model):
         raise ZooError(f"only Keras models can be exported; given was a {type(model).__name__}")
+    if policy := float32.policy_of(model):
+        model = float32.in_float32(model)
     if isinstance(model, Classifier):
         _check_own(model, images, given)
-        return _source(model, origin or model.card, raw_input, pixels)
+        return replace(_source(model, origin or model.card, raw_input, pixels), policy=policy)
     origin = origin or model.name
     known = images if isinstance(images, description.Known) else description.Known.find(images, file)
     shape, dtype = _input_of(model)
     if describe == Describe.ALWAYS or known or (describe == Describe.IF_POSSIBLE and _describes_itself(model, shape)):
         described = description.describe(model, shape, origin, known)
-        return _source(described.classifier(model), origin, raw_input, pixels, described)
-    return Source(model, shape, dtype, None, False, origin)
+        return replace(_source(described.classifier(model), origin, raw_input, pixels, described), policy=policy)
+    return Source(model, shape, dtype, None, False, origin, policy=policy)
 
 
 def _source(classifier, origin, raw_input, pixels, described=None):

@@ -119,5 +119,4 @@ def prove(
         shown = inputs[np.linspace(0, len(inputs) - 1, batch).astype(int)]
         layer = activations.first_difference(exported.model, path, shown, layout, tolerance, batch)
         report = dataclasses.replace(report, first_divergent_layer=layer)
-    assumed = exported.described.assumed if exported.described else ()
-    return dataclasses.replace(report, file=str(path), assumed=assumed)
+    return dataclasses.replace(report, file=str(path), assumed=exported.assumed)

@@ -76,6 +76,7 @@ def about(
         "raw_input": source.raw_input,
         "weights_sha256": source.fingerprint(),
         **about_images(source),
+        **({"policy": source.policy} if source.policy else {}),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
 

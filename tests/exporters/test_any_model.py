@@ -212,7 +212,7 @@ def test_double_precision_model_is_exported_in_double_precision(tmp_path):
 
 
 def test_mixed_precision_model_gives_a_valid_graph():
-    """Its rounding is another one in each runtime, so that the gate may refuse it."""
+    """Runtimes round half precision in different ways, so the model is rebuilt in float32."""
     image = keras.Input((4, 4, 3))
     x = layers.Conv2D(2, 3, dtype="mixed_float16")(image)
     x = layers.BatchNormalization(dtype="mixed_float16")(x)
@@ -222,7 +222,7 @@ def test_mixed_precision_model_gives_a_valid_graph():
     batch = np.random.default_rng(5).uniform(0, 1, (3, 4, 4, 3)).astype("float32")
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     (result,) = session.run(None, {"input": np.moveaxis(batch, -1, 1)})
-    assert result.dtype == "float16"
+    assert result.dtype == "float32"
     np.testing.assert_allclose(result, keras.ops.convert_to_numpy(model(batch)), rtol=1e-2, atol=1e-2)
 
 
