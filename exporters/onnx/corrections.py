@@ -1,6 +1,7 @@
 """Corrections of tf2onnx 1.17, which otherwise writes wrong graphs for some models.
 
 - TensorFlow knows some shapes only while it traces. tf2onnx reads a frozen graph without them, and has to guess a padding.
+- The shape of a one-dimensional transposed convolution is not read from its parts; operator set 9 cannot compute it.
 - A Transpose below a reduction that drops axes keeps its former shape, from which tf2onnx computes constants.
 - A Pad before a convolution with explicit padding replaces that padding instead of adding to it.
 """
@@ -10,9 +11,15 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 from tf2onnx import optimizer, tfonnx
+from tf2onnx.onnx_opset import nn
 from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 
 TRANSPOSES = "optimize_transpose"  # key of the optimizer in tf2onnx
+REPLACED = (  # functions of tf2onnx
+    (tfonnx, "infer_shape"),
+    (tfonnx, "rewrite_conv2d_with_pad"),
+    (nn, "get_shape_from_const_or_concat"),
+)
 
 
 @contextlib.contextmanager
@@ -22,7 +29,7 @@ def corrected(traced: tf.Graph) -> Iterator[None]:
     Args:
         traced: graph whose shapes are used for the tensors of the same name.
     """
-    infer_shape, fuse_pad = tfonnx.infer_shape, tfonnx.rewrite_conv2d_with_pad
+    infer_shape, fuse_pad, target_shape = (getattr(module, name) for module, name in REPLACED)
 
     def infer(graph, overridden):
         _copy_shapes(traced, graph)
@@ -32,12 +39,25 @@ def corrected(traced: tf.Graph) -> Iterator[None]:
         fuse_pad(graph, [node for node in nodes if node.get_attr_value("padding") != b"EXPLICIT"])
         return nodes
 
-    own = optimizer._optimizers[TRANSPOSES]
-    tfonnx.infer_shape, tfonnx.rewrite_conv2d_with_pad, optimizer._optimizers[TRANSPOSES] = infer, fuse, Transposes
-    try:
+    def shape(graph, node):
+        return target_shape(graph, node) or _shape_of_reader(graph, node)
+
+    with contextlib.ExitStack() as undo:
+        for (module, name), function in zip(REPLACED, (infer, fuse, shape), strict=True):
+            undo.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, function)
+        undo.callback(optimizer._optimizers.__setitem__, TRANSPOSES, optimizer._optimizers[TRANSPOSES])
+        optimizer._optimizers[TRANSPOSES] = Transposes
         yield
-    finally:
-        tfonnx.infer_shape, tfonnx.rewrite_conv2d_with_pad, optimizer._optimizers[TRANSPOSES] = infer_shape, fuse_pad, own
+
+
+def _shape_of_reader(graph, node):
+    """Return the shape of the transposed convolution whose shape a node computes, or None if it is unknown."""
+    for reader in graph.find_output_consumers(node.output[0]):
+        sizes = graph.get_shape(reader.output[0])
+        if reader.type.startswith("Conv") and sizes and min(sizes[1:]) > 0:
+            return sizes
+    return None
 
 
 def _copy_shapes(traced, graph):

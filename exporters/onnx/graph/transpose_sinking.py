@@ -45,7 +45,7 @@ def sink(node: ir.Node) -> bool:
 
 def _sink_below_elementwise(node):
     axes = next(len(permutation(each)) for each in map(channels_last_transpose, node.inputs) if each)
-    inputs = []
+    inputs, vectors = [], []  # vectors: positions of inputs with one number per channel
     for value in node.inputs:
         array = constant(value)
         transpose = channels_last_transpose(value)
@@ -60,14 +60,26 @@ def _sink_below_elementwise(node):
         elif array is not None and array.ndim <= axes:
             expanded = array.reshape((1,) * (axes - array.ndim) + array.shape)
             inputs.append(constant_like(value, expanded.transpose(to_channels_first(axes))))
+        elif _is_vector_per_image(value, axes):
+            vectors.append(len(inputs))
+            inputs.append(value)
         else:
             return False
+    for index in vectors:
+        value, order = inputs[index], to_channels_first(axes)
+        shape = [value.shape[axis] for axis in order]
+        inputs[index] = insert(node, "Transpose", [value], {"perm": order}, shape, value.dtype)
     return _replace_with_transpose_after(node, inputs, attributes(node), axes)
 
 
 def _is_scalar_per_image(value, axes):
     """Return whether a value of this rank has one number per image, so that a Transpose does not change it."""
     return rank(value) == axes and set(dims(value)[1:]) == {1}
+
+
+def _is_vector_per_image(value, axes):
+    """Return whether a value of this rank has one number per channel of an image, so that a Transpose costs nothing."""
+    return rank(value) == axes and set(dims(value)[1:-1]) == {1} and dims(value)[-1] is not None
 
 
 def _sink_below_reduction(node):

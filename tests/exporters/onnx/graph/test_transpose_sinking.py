@@ -35,6 +35,16 @@ def test_spatial_reduction_needs_no_transpose(simplify):
     assert operators == ["ReduceMax"] and list(result.node(0).attributes["axes"].value) == [2, 3]
 
 
+def test_a_factor_per_channel_keeps_no_map_channels_last(simplify):
+    operators, _ = simplify(
+        """(float[N,3,4,4] x, float[N,2] v) => (float[N,3,2,2] y)
+        <int64[4] s = {-1,1,1,2}, float[2,3,1,1] w, float[3,2,3,3] u> {
+        c = Conv(x, w)  t = Transpose <perm = [0,2,3,1]> (c)  r = Reshape(v, s)  g = Sigmoid(r)  m = Mul(t, g)
+        p = Transpose <perm = [0,3,1,2]> (m)  y = Conv(p, u) }"""
+    )
+    assert sorted(operators) == ["Conv", "Conv", "Mul", "Reshape", "Sigmoid"]
+
+
 CASES = {  # name: (opset, remaining operators, graph)
     "softmax_over_all_following_axes": (
         11,
