@@ -165,8 +165,8 @@ class RandomCrop(keras.layers.Layer):
         return {**super().get_config(), "size": self.size, "seed": self.seed}
 
 
-@keras.saving.register_keras_serializable("training")
-class PCAColour(keras.layers.Layer):
+@keras.saving.register_keras_serializable("training", name="PCAColour")
+class PCAColor(keras.layers.Layer):
     """Add a random color to all pixels of an image, along the principal components of the colors (PCA color augmentation).
 
     The added color is P (a · s). The columns of P are the eigenvectors of the color covariance of the training images, s²
@@ -253,8 +253,8 @@ class PCAColour(keras.layers.Layer):
         return {**super().get_config(), "deviation": self.deviation, "until": self.until, "seed": self.seed}
 
 
-@keras.saving.register_keras_serializable("training")
-class ColourJitter(keras.layers.RandomColorJitter):
+@keras.saving.register_keras_serializable("training", name="ColourJitter")
+class ColorJitter(keras.layers.RandomColorJitter):
     """Randomly change brightness, contrast, saturation and hue of each image: Keras' layer, clipped to 0-255.
 
     Args:

@@ -92,11 +92,10 @@ def augmented_batches(augmentation: Sequence[keras.Layer], images: np.ndarray, c
                 try:
                     batch = layer(batch, training=True)
                 except Exception as error:  # Keras and its backends raise many types of errors here
+                    name = keras.saving.get_registered_name(type(layer))  # as in the recipe
                     size = "x".join(map(str, batch.shape[1:]))
                     reason = keras_objects.reason(error)
-                    raise ZooError(
-                        f"augmentation {type(layer).__name__} cannot process images of {size}: {reason}"
-                    ) from error
+                    raise ZooError(f"augmentation {name} cannot process images of {size}: {reason}") from error
             batches.append(keras.ops.convert_to_numpy(batch))
     return batches
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.augmentation.layers import AffineDistortion, BatchShift, PCAColour, RandomCrop
+from training.augmentation.layers import AffineDistortion, BatchShift, PCAColor, RandomCrop
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_zero_amounts_change_nothing(images):
 
 
 def make_colors(seed):
-    layer = PCAColour(seed=seed)
+    layer = PCAColor(seed=seed)
     layer.adapt(np.random.default_rng(0).uniform(0, 255, (8, 12, 10, 1)).astype("float32"))  # the fixture's
     return layer
 
@@ -251,7 +251,7 @@ def by_channels(images):
 
 
 def fitted(images, **settings):
-    layer = PCAColour(**settings)
+    layer = PCAColor(**settings)
     layer.adapt(images, len(images) / 10)
     return layer
 
@@ -316,7 +316,7 @@ def test_raw_bytes_do_not_overflow(colored):
 
 def test_an_unfitted_layer_is_refused(colored):
     with pytest.raises(ValueError, match="is not fitted: call `adapt` with the training split"):
-        PCAColour()(colored, training=True)
+        PCAColor()(colored, training=True)
 
 
 def test_gray_images_vary_in_brightness(images):
@@ -331,4 +331,4 @@ def test_no_color_is_added_after_the_last_epoch(colored):
     changed = [not np.array_equal(layer(ten, training=True), ten) for _ in range(9)]
     assert changed == [True] * 6 + [False] * 3
     with pytest.raises(ValueError, match="stops after 2 epochs: pass the steps per epoch to `adapt`"):
-        PCAColour(until=2).adapt(colored)
+        PCAColor(until=2).adapt(colored)

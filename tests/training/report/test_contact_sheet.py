@@ -146,9 +146,10 @@ def test_names_that_are_not_recipes_are_refused(name, words, tmp_path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
-def test_layers_that_cannot_process_the_images_are_named(folder, tmp_path):
-    recipe = recipe_of(folder, layer="RandomHue")
-    recipe.write_text(recipe.read_text("utf-8") + "config = { factor = 0.1 }\n", "utf-8")
-    with pytest.raises(ZooError, match=r"RandomHue cannot process images of 28x28x1: .*channel"):
+@pytest.mark.parametrize(("layer", "setting"), [("RandomHue", "factor"), ("training>ColourJitter", "hue_factor")])
+def test_layers_that_cannot_process_the_images_are_named(folder, tmp_path, layer, setting):
+    recipe = recipe_of(folder, layer=layer)
+    recipe.write_text(recipe.read_text("utf-8") + f"config = {{ {setting} = 0.1 }}\n", "utf-8")
+    with pytest.raises(ZooError, match=rf"augmentation {layer} cannot process images of 28x28x1: .*channel"):
         contact_sheet.show_augmented(str(recipe), "", None, tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()
