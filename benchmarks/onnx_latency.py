@@ -73,7 +73,7 @@ def show(net, files, options):
 
     sessions = {file.stem: start(file, options.threads) for file in files}
     size = ", ".join(f"{file.stem} {file.stat().st_size:,}" for file in files)
-    title = f"{net}: ms a batch, {options.threads} threads, {options.rounds} rounds\nbytes: {size}"
+    title = f"{net}: ms per batch, {options.threads} threads, {options.rounds} rounds\nbytes: {size}"
     table = Table("batch", *sessions, "zoo / best other, per round", title=title)
     for batch in BATCHES:
         found = measure(sessions, batch, options.rounds, options.seconds, alike=not options.int8)

@@ -17,7 +17,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the command has it: without, convolutions round otherwise
-# oneDNN's own allocator never returns memory to the system: after the tests of AlexNet it holds 1.3 GB for no net.
+# oneDNN's own allocator never returns memory to the system: after the tests of AlexNet it holds 1.3 GB for no net. The next
+# net reuses it, so it is no leak of a process that loads AlexNet many times; here it would count for each worker.
 os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
 
 # Files whose tests share one model, the name between the brackets, and take long in one process after the other.

@@ -92,7 +92,7 @@ class ImageSpec(Strict):
 
 
 class Preprocessing(Strict):
-    """From raw 0-255 pixels to the input of the net: deskew if set, then pad with raw zeros, then x·scale + shift."""
+    """From raw 0-255 pixels to the input of the network: deskew if set, then pad with raw zeros, then x·scale + shift."""
 
     deskew: bool = False
     scale: float | tuple[float, ...] = 1.0
