@@ -181,7 +181,7 @@ class ImageKeywords(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class ExportOptions(TargetOptions, ImageOptions):
+class ExportOptions(ImageOptions, TargetOptions):
     """Options of an ONNX file.
 
     Attributes:
@@ -241,7 +241,7 @@ class ExportKeywords(ImageKeywords, total=False):
 
 
 @dataclass(frozen=True)
-class EngineOptions(TargetOptions, ImageOptions):
+class EngineOptions(ImageOptions, TargetOptions):
     """Options of a TensorRT engine.
 
     Attributes:
@@ -305,7 +305,7 @@ class BoardKeywords(ImageKeywords, total=False):
 
 
 @dataclass(frozen=True)
-class QuantizeOptions(CalibrationOptions, ImageOptions):
+class QuantizeOptions(ImageOptions, CalibrationOptions):
     """Options of `exporters.quantize`.
 
     Attributes:

@@ -67,6 +67,7 @@ class Report:
         noise: error of an int8 file on the real images, relative to the spread of their scores.
         first_divergent_layer: the first layer whose output differs, if the comparison failed.
         assumed: one sentence for each fact about the model that nobody has stated.
+        parsed: a sentence about NVIDIA's parser; empty for a file without a target.
     """
 
     images: int
@@ -84,6 +85,7 @@ class Report:
     noise: float | None = None
     first_divergent_layer: str | None = None
     assumed: tuple = ()
+    parsed: str = ""
 
     @property
     def passed(self) -> bool:
@@ -113,6 +115,7 @@ class Report:
             *(f"not verified in {name}: {reason}" for name, reason in self.not_run.items()),
             *(f"do not use {name}, which computes other scores: {how}" for name, how in self.deviating.items()),
             *(f"assumed: {fact}" for fact in self.assumed),
+            *([self.parsed] if self.parsed else []),
         ]
 
     def raise_if_failed(self) -> None:

@@ -5,14 +5,19 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
+from typing import TYPE_CHECKING
 
 from zoo.errors import ZooError, did_you_mean
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 # Newer operator sets add nothing that the models need, and many parsers on boards do not read them.
 OPSET = 13  # new enough for one scale per channel, old enough for the parsers of most boards
 NEWEST_IR = 8
 NEWEST_OPSET = 18  # newest that tf2onnx 1.17 writes
 WRITTEN_IR = 14  # newest that onnx 1.23 writes; a constant, so that errors need not wait for the import of onnx
+FALLBACK_OPSET = 11  # older than the operators that a parser may lack
 OLDEST_IR = 4  # before it, weights count as inputs
 
 
@@ -268,3 +273,28 @@ def check(name: str | None, opset: int, ir: int) -> None:
         raise ZooError(f"{reader} reads operator sets up to {newest}; given was --opset {opset}. Give --opset {newest}")
     if ir > NEWEST_IR:
         raise ZooError(f"{reader} is not known to read file format {ir}; give --ir {NEWEST_IR}")
+
+
+def check_graph(name: str, model: "ir.Model", raw_input: bool = True) -> None:
+    """Raise an error for a graph that the newest documented TensorRT of a target does not read.
+
+    Args:
+        name: of the target.
+        model: graph with one input.
+        raw_input: whether the input takes raw images, whose type can be chosen.
+
+    Raises:
+        ZooError: with an option that works.
+    """
+    library, reader = newest_of(target(name))
+    (graph_input,) = model.graph.inputs
+    if str(graph_input.dtype.numpy()) == "uint8":
+        remedy = "give --pixels float32" if raw_input else "build the model with an input of float32"
+        if not library.uint8:
+            raise ZooError(f"{reader} takes no uint8 input; {remedy}")
+        if any(use.node.op_type != "Cast" for use in graph_input.uses()):
+            raise ZooError(f"{reader} only casts a uint8 input, and this file transposes it; give --layout nchw")
+    since = operators_since()
+    for node in model.graph:
+        if node.op_type in since and number(library.version) < number(since[node.op_type]):
+            raise ZooError(f"{reader} does not support {node.op_type}; give --opset {FALLBACK_OPSET}, which avoids it")

@@ -1,16 +1,18 @@
 """Write an ONNX file and prove that it computes what its model computes."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import onnx_ir as ir
 
-from exporters import parity, source
+from exporters import parity, source, targets
 from exporters.onnx import activations, convert, files, metadata, runtimes
 from exporters.options import ExportKeywords, ExportOptions, check_suffix
 from exporters.precision import Precision
+from exporters.tensorrt import rtx
 from zoo import console
 
 if TYPE_CHECKING:
@@ -54,7 +56,25 @@ def export_file(
     graph = convert.convert(
         exported, options.opset, options.ir, options.layout, options.static_batch, runtime=options.runtime
     )
-    return write(graph, exported, path, data)
+    if options.target is None:
+        return write(graph, exported, path, data)
+    targets.check_graph(options.target, graph, exported.raw_input)
+    profile = None if options.static_batch else (1, 8, 64)
+    return write(graph, exported, path, data, read_by=lambda written: _parsed(written, path, profile))
+
+
+def _parsed(written, path, profile):
+    """Return what NVIDIA's parser and builder say about a file, or that they are not installed.
+
+    Raises:
+        ZooError: if they refuse it.
+    """
+    if not rtx.available():
+        return f"not read by NVIDIA's parser, which is not installed; {rtx.INSTALL}"
+    try:
+        return rtx.check(written, profile).line()
+    except ZooError as error:
+        raise ZooError(str(error).replace(str(written), str(path))) from error
 
 
 def write(
@@ -63,6 +83,7 @@ def write(
     path: str | Path,
     data: str | Path | None = None,
     precision: Precision = Precision.FP32,
+    read_by: Callable[[Path], str] | None = None,
 ) -> parity.Report:
     """Write a graph to a file that gets its name only after the comparison with its model.
 
@@ -72,6 +93,8 @@ def write(
         path: .onnx file to write.
         data: as in `to_onnx`.
         precision: of the graph.
+        read_by: function of the file's temporary path that raises `ZooError` if a device cannot read it, else returns a line
+            for the report.
 
     Returns, Raises:
         As `to_onnx`.
@@ -81,8 +104,9 @@ def write(
     with files.saving(graph, path) as temporary:
         report = prove(graph, exported, temporary, data, precision)
         report.raise_if_failed()
+        parsed = read_by(temporary) if read_by else ""
     metadata.write_sidecar(path)
-    return dataclasses.replace(report, file=str(path))
+    return dataclasses.replace(report, file=str(path), parsed=parsed)
 
 
 def prove(

@@ -15,7 +15,6 @@ from exporters.precision import Precision
 from exporters.quantization import insert
 from zoo.errors import ZooError
 
-FALLBACK_OPSET = 11  # older than the operators that a parser may lack
 CALIBRATION_TABLE = "the model stays float32; the INT8 ranges are in calibration.cache, and layers run in INT8 or float16"
 
 
@@ -169,7 +168,7 @@ def _check_operators(graph, settings, model):
     for node in graph.graph:
         since = targets.operators_since().get(node.op_type)
         if since and targets.number(settings.tensorrt.version) < targets.number(since):
-            older = "" if settings.precision == Precision.INT8 else f"--opset {FALLBACK_OPSET}, which avoids it, or "
+            older = "" if settings.precision == Precision.INT8 else f"--opset {targets.FALLBACK_OPSET}, which avoids it, or "
             newer = f"a JetPack with TensorRT {since}: zoo targets {settings.target.name}"
             raise ZooError(
                 f"{settings.reader} does not support {node.op_type}, used by {node.name} in {model}; give {older}{newer}"

@@ -5,8 +5,10 @@ import re
 
 import pytest
 
+import exporters
 from exporters import targets
 from exporters.targets import Target, check, number, target, tensorrt
+from exporters.tensorrt import rtx
 from zoo.errors import ZooError
 
 EVERY = [target(name) for name in targets.names()]
@@ -210,3 +212,46 @@ def test_default_opset_is_one_that_the_tensorrt_version_reads():
 def test_invalid_version_is_an_error(version):
     with pytest.raises(ZooError, match=r"numbers, as in 10\.3\.0"):
         targets.tensorrt(version)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (
+            "linear",
+            {"target": "nano"},
+            "JetPack 4.6.2, the newest documented for Jetson Nano, takes no uint8 input; give --pix",
+        ),
+        ("alexnet-cifar", {"target": "orin-nano", "layout": "nhwc"}, "this file transposes it; give --layout nchw"),
+        (
+            "alexnet-cifar",
+            {"target": "tx1", "pixels": "float32"},
+            "does not support Einsum; give --opset 11, which avoids it",
+        ),
+    ],
+)
+def test_a_file_that_a_target_does_not_read_is_refused_with_what_works(model, options, message, tmp_path, monkeypatch):
+    if options["target"] == "tx1":
+        monkeypatch.setattr(targets, "newest_of", lambda board: (targets.tensorrt("8.0"), "TensorRT 8.0"))
+    with pytest.raises(ZooError, match=message):
+        exporters.to_onnx(model, tmp_path / "net.onnx", **options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("options", [{"pixels": "float32"}, {"pixels": "float32", "layout": "nhwc", "static_batch": 2}])
+def test_a_file_for_a_target_is_shown_to_the_parser_of_nvidia(options, tmp_path):
+    report = exporters.to_onnx("linear", tmp_path / "net.onnx", target="nano", **options)
+    expected = "accepted by NVIDIA's parser and builder" if rtx.available() else "not read by NVIDIA's parser"
+    assert report.parsed.startswith(expected) and report.parsed in report.lines()
+    assert exporters.to_onnx("linear", tmp_path / "any.onnx").parsed == ""
+
+
+def test_a_file_that_the_parser_of_nvidia_refuses_is_not_written(tmp_path, monkeypatch):
+    def refuse(path, profile):
+        raise ZooError(f"TensorRT-RTX does not accept {path}: no reason")
+
+    monkeypatch.setattr(rtx, "available", lambda: True)
+    monkeypatch.setattr(rtx, "check", refuse)
+    with pytest.raises(ZooError, match=f"does not accept {tmp_path / 'net.onnx'}: no reason"):
+        exporters.to_onnx("linear", tmp_path / "net.onnx", target="orin-nano")
+    assert not list(tmp_path.iterdir())
