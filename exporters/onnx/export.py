@@ -14,6 +14,7 @@ from exporters.options import ExportKeywords, ExportOptions, check_suffix
 from exporters.precision import Precision
 from exporters.tensorrt import rtx
 from zoo import console
+from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     import keras
