@@ -1,6 +1,7 @@
 """Export with Keras' own exporters, with the same comparison as an ONNX file: LiteRT (.tflite) and TensorFlow's SavedModel.
 
-Both take raw uint8 images, channels last, include the preprocessing of a classifier, and accept any batch size.
+Both take raw uint8 images, channels last, include the preprocessing of a classifier, and accept any batch size. A LiteRT
+file of a recurrent model takes a batch of 1.
 """
 
 import contextlib
@@ -55,17 +56,24 @@ def to_tflite(model: "keras.Model | str | Path", path: str | Path, data: str | P
     exported = _find(model)
     import tensorflow as tf
 
+    from exporters.onnx import lowering
+
+    lowering.check(exported.model)
+    batch = 1 if _is_recurrent(exported.model) else None
     with atomic(path) as temporary:
         # Keras also allows operators of TensorFlow itself, which need a runtime that few boards have.
         target = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
         try:
-            _export(exported, temporary, "litert", target_spec=target)
+            with lowering.indices_of_extremes():
+                _export(exported, temporary, "litert", batch, target_spec=target)
         except OSError:
             raise
         except Exception as error:  # the converter raises any exception of its passes
             raise ZooError(f"{exported.model.name} cannot be converted to LiteRT: {_reason(error, exported)}") from error
-        report = _prove(exported, path, "LiteRT", lambda: _litert(temporary), data)
-        about = _about(exported, file={**metadata.facts(temporary), "name": path.name})
+        report = _prove(exported, path, "LiteRT", lambda: _litert(temporary), data, batch)
+        about = _about(
+            exported, **({"batch": batch} if batch else {}), file={**metadata.facts(temporary), "name": path.name}
+        )
         with atomic(sidecar) as temporary_sidecar:
             temporary_sidecar.write_text(about, "utf-8")
     return report
@@ -109,26 +117,42 @@ def _find(model):
     return source.find(model)
 
 
-def _export(exported, path, format, **options):
+def _is_recurrent(model):
+    """Return whether a model has a loop over steps. LiteRT has loops only over states of a known size."""
+    import keras
+
+    loops = [each for each in model._flatten_layers() if isinstance(each, keras.layers.RNN)]
+    return any(not each.unroll for each in loops)
+
+
+def _export(exported, path, format, batch=None, **options):
     """Write a model with Keras' exporter."""
     import tensorflow as tf
 
-    signature = tf.TensorSpec((None, *exported.shape), exported.dtype, name=exported.input_name)
+    signature = tf.TensorSpec((batch, *exported.shape), exported.dtype, name=exported.input_name)
     with _quiet():
         exported.model.export(path, format=format, verbose=False, input_signature=[signature], **options)
 
 
-def _prove(exported, path, runtime, open_file, data):
-    """Compare a file with its model; `open_file` returns a function of keyword arguments that returns a dict."""
+def _prove(exported, path, runtime, open_file, data, batch=None):
+    """Compare a file with its model.
+
+    Args:
+        open_file: function that returns a function of keyword arguments that returns a dict.
+        batch: the only batch size that the file takes, or None for any.
+    """
 
     def opened():
         run, name = open_file(), exported.input_name
         return lambda batch: np.asarray(next(iter(run(**{name: batch}).values())))
 
     inputs, real = exported.inputs(data)
-    report = parity.compare(exported.predict, {runtime: parity.Candidate(opened)}, inputs, real=real)
+    dtype = str(exported.predict(inputs[: batch or 2]).dtype)
+    spec = parity.FileSpec(dtype=dtype, batches=(batch,) if batch else parity.BATCHES)
+    report = parity.compare(exported.predict, {runtime: parity.Candidate(opened)}, inputs, spec, real=real)
     report.raise_if_failed()
-    return dataclasses.replace(report, file=str(path), assumed=exported.assumed)
+    static = (f"a batch of {batch}, because LiteRT has no loop over steps for any batch",) if batch else ()
+    return dataclasses.replace(report, file=str(path), assumed=(*exported.assumed, *static))
 
 
 def _litert(path):

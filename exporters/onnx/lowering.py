@@ -57,14 +57,23 @@ def lowered(model: keras.Model | keras.Layer) -> Iterator[None]:
     with contextlib.ExitStack() as undo:
         undo.callback(tf.config.run_functions_eagerly, eagerly)
         tf.config.run_functions_eagerly(True)
-        for name, function in (("argmax", tf.argmax), ("argmin", tf.argmin)):
-            undo.callback(setattr, keras_numpy, name, getattr(keras_numpy, name))
-            setattr(keras_numpy, name, _index_of_extreme(function))
+        undo.enter_context(indices_of_extremes())
         for layer in model._flatten_layers():
             for name, function in _methods(layer).items():
                 setattr(layer, name, function)
                 undo.callback(delattr, layer, name)
         yield
+
+
+@contextlib.contextmanager
+def indices_of_extremes() -> Iterator[None]:
+    """Within the context, `keras.ops.argmax` and `argmin` are one operator each."""
+    own = keras_numpy.argmax, keras_numpy.argmin
+    keras_numpy.argmax, keras_numpy.argmin = _index_of_extreme(tf.argmax), _index_of_extreme(tf.argmin)
+    try:
+        yield
+    finally:
+        keras_numpy.argmax, keras_numpy.argmin = own
 
 
 def _index_of_extreme(function):

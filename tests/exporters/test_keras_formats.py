@@ -272,3 +272,29 @@ for export, name in ((keras_formats.to_tflite, "a.tflite"), (keras_formats.to_sa
     first, second = result.stdout.splitlines()
     assert "too large" in first and "too large" in second
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("layer", [keras.layers.LSTM(5), keras.layers.Bidirectional(keras.layers.GRU(5))])
+def test_litert_file_of_a_recurrent_model_takes_a_batch_of_1(layer, tmp_path):
+    steps = keras.Input((6, 4))
+    model = keras.Model(steps, keras.layers.Dense(3)(layer(steps)))
+    report = keras_formats.to_tflite(model, tmp_path / "model.tflite")
+    assert report.batches == (1,) and "a batch of 1" in report.lines()[-1]
+    assert about(tmp_path / "model.tflite")["batch"] == 1
+    batch = np.random.default_rng(0).normal(size=(1, 6, 4)).astype("float32")
+    np.testing.assert_allclose(run(tmp_path / "model.tflite", batch), np.asarray(model(batch)), atol=1e-5)
+
+
+def test_litert_file_contains_argmax(tmp_path):
+    image = keras.Input((6, 5, 3))
+    model = keras.Model(image, keras.ops.argmax(image, axis=-1))
+    keras_formats.to_tflite(model, tmp_path / "model.tflite")
+    batch = np.random.default_rng(0).normal(size=(2, 6, 5, 3)).astype("float32")
+    np.testing.assert_array_equal(run(tmp_path / "model.tflite", batch), batch.argmax(-1))
+
+
+def test_litert_refuses_a_stateful_layer_by_name(tmp_path):
+    steps = keras.Input((6, 4), batch_size=2)
+    model = keras.Model(steps, keras.layers.LSTM(5, stateful=True, name="memory")(steps))
+    with pytest.raises(ZooError, match=r"layer memory of .* stateful=False"):
+        keras_formats.to_tflite(model, tmp_path / "model.tflite")
