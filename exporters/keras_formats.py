@@ -146,13 +146,17 @@ def _prove(exported, path, runtime, open_file, data, batch=None):
         run, name = open_file(), exported.input_name
         return lambda batch: np.asarray(next(iter(run(**{name: batch}).values())))
 
-    inputs, real = exported.inputs(data)
-    dtype = str(exported.predict(inputs[: batch or 2]).dtype)
-    spec = parity.FileSpec(dtype=dtype, batches=(batch,) if batch else parity.BATCHES)
-    report = parity.compare(exported.predict, {runtime: parity.Candidate(opened)}, inputs, spec, real=real)
+    found, exact = exported.samples(data), exported.compiled.float64
+    dtype = str(exported.predict(found.inputs[: batch or 2]).dtype)
+    spec = parity.FileSpec(dtype=dtype, batches=(batch,) if batch else exported.compiled.batches)
+    exported.compiled.check_eager(found.inputs)
+    report = parity.compare(
+        exported.predict, {runtime: parity.Candidate(opened)}, found.inputs, spec, found.real, exact=exact
+    )
     report.raise_if_failed()
     static = (f"a batch of {batch}, because LiteRT has no loop over steps for any batch",) if batch else ()
-    return dataclasses.replace(report, file=str(path), assumed=(*exported.assumed, *static))
+    skipped = {**found.skipped, **report.skipped}
+    return dataclasses.replace(report, file=str(path), skipped=skipped, assumed=(*exported.assumed, *static))
 
 
 def _litert(path):

@@ -5,13 +5,15 @@ import os
 import sys
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from exporters import description, float32, samples
+from exporters import description, float32, random_inputs, samples
 from exporters.choices import Pixels
+from exporters.compiled import CompiledModel
 from exporters.options import ImageOptions
 from zoo import registry
 from zoo.classifier import Classifier
@@ -19,6 +21,7 @@ from zoo.errors import ZooError, did_you_mean
 from zoo.weights import fingerprint
 
 PREPROCESSED_AT_A_TIME = 64  # images
+RANDOM_INPUTS = 64  # of a model without image metadata
 
 
 class Describe(Enum):
@@ -78,32 +81,78 @@ class Source:
         """Return the hex sha256 of all weights."""
         return fingerprint((self.classifier or self.model).weights)
 
+    @cached_property
+    def compiled(self) -> CompiledModel:
+        """The model, compiled for predictions in batches that fit in memory."""
+        inputs = getattr(self.model, "inputs", None)
+        batch = None if self.raw_input or not inputs else inputs[0].shape[0]
+        return CompiledModel(self.model, self.shape, self.dtype, batch)
+
     def predict(self, batch: np.ndarray) -> np.ndarray:
         """Return the model's output for a (batch, ...) array."""
-        return np.asarray(keras.ops.convert_to_numpy(self.model(batch, training=False)))
+        return self.compiled(batch)
 
-    def inputs(self, folder: str | Path | None = None) -> tuple[np.ndarray, int]:
-        """Return inputs on which a file is compared with the model, and the number of real images, which come first.
+    def inputs(self, data: str | Path | np.ndarray | None = None) -> tuple[np.ndarray, int]:
+        """Return the inputs and the number of real ones of `samples`."""
+        found = self.samples(data)
+        return found.inputs, found.real
+
+    def samples(self, data: str | Path | np.ndarray | None = None) -> samples.Samples:
+        """Return inputs on which a file is compared with the model: real ones, followed by synthetic ones.
+
+        Fewer are used for a model that needs much memory or many operations.
 
         Args:
-            folder: of images. Default: images that scikit-learn ships. Synthetic images follow: black, white, noise ...
+            data: folder of images, an .npy file or an array of inputs. Default: images that scikit-learn ships.
 
         Raises:
-            ZooError: if a folder is given for a model without image metadata.
+            ZooError: if the data cannot be read or have another shape than the input, the model takes no images, or the
+                memory of this machine is too small.
         """
         if not self.classifier:
-            if folder:
-                raise ZooError(f"--data needs a classifier of the zoo; {self.origin} does not describe the images it takes")
-            embeddings = [each for each in self.model._flatten_layers() if isinstance(each, keras.layers.Embedding)]
-            bound = min((each.input_dim for each in embeddings), default=2)
-            return samples.inputs(self.shape, self.dtype, bound), 0
+            return self._random_samples(data)
         spec = self.classifier.image_spec
-        real = samples.read(folder, spec) if folder else samples.shipped(spec)
-        images = np.concatenate([real, samples.adversarial(spec)])
+        synthetic = samples.adversarial(spec)
+        most = max(self.compiled.affordable() - len(synthetic), 1)
+        if _is_array(data):
+            real = samples.from_array(data, self.classifier.input_image_shape, "uint8", most)
+        else:
+            real = samples.read(data, spec, most) if data else samples.shipped(spec, most)
+        images = np.concatenate([real, synthetic])
         if not self.raw_input:
             batches = np.split(images, range(PREPROCESSED_AT_A_TIME, len(images), PREPROCESSED_AT_A_TIME))
             images = np.concatenate([keras.ops.convert_to_numpy(self.classifier.preprocessing(each)) for each in batches])
-        return images, len(real)
+        return samples.Samples(images, len(real))
+
+    def _random_samples(self, data):
+        """Return samples for a model without image metadata."""
+        real, most = np.zeros((0, *self.shape), self.dtype), self.compiled.affordable(RANDOM_INPUTS)
+        if _is_array(data):
+            real = samples.from_array(data, self.shape, self.dtype, most)
+        elif data:
+            if not self.is_image or self.shape[2] not in (1, 3):
+                raise ZooError(
+                    f"a folder of images needs a model of images with 1 or 3 channels; {self.origin} takes inputs of "
+                    f"{self.shape}. Give its inputs as an .npy file of shape {('n', *self.shape)}"
+                )
+            height, width, channels = self.shape
+            spec = {"height": height, "width": width, "channels": channels, "resize": "stretch"}
+            real = samples.in_ranges(samples.read(data, spec, most), self.dtype)
+        tables = [each.input_dim for each in self.model._flatten_layers() if isinstance(each, keras.layers.Embedding)]
+        first, others = random_inputs.families(self.shape, self.dtype, tables)
+        scales = random_inputs.scaled(self.shape, self.dtype)
+        count = max(most - len(real), random_inputs.PROBES)
+        try:
+            synthetic, skipped = random_inputs.choose(self.predict, first, others, scales, count)
+        except ZooError as error:
+            if not len(real):
+                raise
+            synthetic, skipped = real[:0], {"random inputs": str(error)}
+        return samples.Samples(np.concatenate([real, synthetic]), len(real), skipped)
+
+
+def _is_array(data):
+    return isinstance(data, np.ndarray) or str(data).endswith(".npy")
 
 
 def check_backend() -> None:

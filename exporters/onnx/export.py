@@ -19,6 +19,8 @@ from zoo.errors import ZooError
 if TYPE_CHECKING:
     import keras
 
+ACTIVATIONS = 2**29  # bytes of all activations that are compared layer by layer
+
 
 def to_onnx(
     model: "keras.Model | str | Path", path: str | Path, data: str | Path | None = None, **options: Unpack[ExportKeywords]
@@ -134,14 +136,30 @@ def prove(
     layout = metadata.find(graph).get("layout")
     (graph_input,), (graph_output,) = graph.graph.inputs, graph.graph.outputs
     static = graph_input.shape[0] if isinstance(graph_input.shape[0], int) else None
-    spec = parity.FileSpec(precision, str(graph_output.dtype.numpy()), (static,) if static else parity.BATCHES)
-    inputs, real = exported.inputs(data)
-    candidates = runtimes.candidates(path, layout, trusted, precision, static)
+    found = exported.samples(data)
+    inputs, batches = found.inputs, (static,) if static else exported.compiled.batches
+    spec = parity.FileSpec(precision, str(graph_output.dtype.numpy()), batches)
+    exported.compiled.check_eager(inputs)
+    candidates = runtimes.candidates(
+        path, layout, trusted, precision, static, exported.compiled.cost.operations, _operators(graph)
+    )
     with console.progress() as bars, console.counting(bars, "comparing with the model", 1 + len(candidates)) as advance:
-        report = parity.compare(exported.predict, candidates, inputs, spec, real, advance)
-    if not report.passed:
-        tolerance, batch = parity.TOLERANCES[precision].relative, static or activations.BATCH
-        shown = inputs[np.linspace(0, len(inputs) - 1, batch).astype(int)]
-        layer = activations.first_difference(exported.model, path, shown, layout, tolerance, batch)
+        report = parity.compare(exported.predict, candidates, inputs, spec, found.real, advance, exported.compiled.float64)
+    report = dataclasses.replace(report, skipped={**found.skipped, **report.skipped})
+    if report.cause == "file":
+        layer = _first_difference(exported, path, inputs, layout, precision, static)
         report = dataclasses.replace(report, first_divergent_layer=layer)
     return dataclasses.replace(report, file=str(path), assumed=exported.assumed)
+
+
+def _first_difference(exported, path, inputs, layout, precision, static):
+    """Return the first layer whose output differs, on a few inputs whose activations fit in memory."""
+    few = max(1, min(activations.BATCH, ACTIVATIONS // max(1, exported.compiled.cost.written)))
+    batch = static or few
+    shown = inputs[np.linspace(0, len(inputs) - 1, batch).astype(int)]
+    return activations.first_difference(exported.model, path, shown, layout, parity.TOLERANCES[precision].relative, batch)
+
+
+def _operators(graph):
+    """Return the names of all operators of a graph."""
+    return {node.op_type for node in graph.graph.all_nodes()}

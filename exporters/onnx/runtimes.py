@@ -3,10 +3,11 @@
 import contextlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 
 import numpy as np
+import onnx.numpy_helper
 import onnx.reference
 import onnxruntime
 from onnx.reference.op_run import OpRun
@@ -17,6 +18,8 @@ from exporters.precision import Precision
 from zoo.errors import ZooError
 
 LARGE_FILE = 2**25  # bytes; the reference evaluator takes seconds per image from this size on
+ROUGH = 1e-4  # relative difference that the rounding of one operator may cause
+REFERENCE_OPERATIONS = 10**9  # multiply-adds of a batch; it takes a few seconds for as many
 # On CPUs with AVX2 or AVX-512 but without VNNI, 8-bit kernels saturate the sum of two products at 16 bits. The first option
 # turns that off in onnxruntime. OpenVINO has no such option; with the second it multiplies the same integers as floats.
 EXACT_SUMS = {"session.x64quantprecision": "1"}
@@ -29,6 +32,8 @@ def candidates(
     trusted: bool = True,
     precision: Precision = Precision.FP32,
     batch: int | None = None,
+    operations: int = 0,
+    operators: Set[str] = frozenset(),
 ) -> dict[str, Candidate]:
     """Return the runtimes that can run a file, by name. Each reads the file when it is opened.
 
@@ -38,8 +43,13 @@ def candidates(
         trusted: also return the runtimes in which the file has had no trial run in a sandbox.
         precision: of the file. ONNX' reference may round coarser types in its own way, so it is binding in FP32 only.
         batch: static batch of the file, if it has one.
+        operations: multiply-adds of one input, which set the number of inputs of the slow reference evaluator.
+        operators: names of the operators of the file, for the report.
     """
-    few = max(3, batch or 0) if Path(path).stat().st_size < LARGE_FILE else 1
+    few = max(3, batch or 0)
+    if Path(path).stat().st_size >= LARGE_FILE or few * operations > REFERENCE_OPERATIONS:
+        few = 1
+    replaced = sorted(operators & {each.__name__ for each in REPLACED})
     path = str(path)
     others = {
         "openvino": Candidate(lambda: _openvino(path, layout, precision), binding=False),
@@ -48,7 +58,13 @@ def candidates(
     return {
         "onnxruntime": Candidate(lambda: scorer(path, layout)),
         "onnxruntime basic": Candidate(lambda: scorer(path, layout, optimized=False)),
-        "onnx reference": Candidate(lambda: _reference(path, layout), few, binding=precision == Precision.FP32),
+        "onnx reference": Candidate(
+            lambda: _reference(path, layout),
+            few,
+            binding=precision == Precision.FP32,
+            culprit=lambda batch: differing_operator(path, batch, layout),
+            changes=f"with {' and '.join(replaced)} of the zoo" if replaced else "",
+        ),
         **(others if trusted else {}),
     }
 
@@ -123,10 +139,13 @@ class DequantizeLinear(DequantizeLinear_25):
     op_domain = ""
 
 
+REPLACED = (LRN, DequantizeLinear)  # operators of ONNX' reference evaluator; the report names those that a file has
+
+
 def _reference(path, layout):
     with _raising_cannot_run():
         model = onnx.load(path)
-        evaluator = onnx.reference.ReferenceEvaluator(model, new_ops=[LRN, DequantizeLinear])
+        evaluator = onnx.reference.ReferenceEvaluator(model, new_ops=list(REPLACED))
     _check_known_bugs(model, "Loop")
     for node in model.graph.node:
         if node.op_type in ("LSTM", "GRU") and any(attribute.name == "activations" for attribute in node.attribute):
@@ -135,10 +154,68 @@ def _reference(path, layout):
 
     def run(batch):
         inputs = {name: _to_layout(batch, dtype, layout)}
-        with _raising_cannot_run():
+        with _raising_cannot_run(), np.errstate(all="ignore"):
             return evaluator.run(None, inputs)[0]
 
     return run
+
+
+def differing_operator(path: str | Path, batch: np.ndarray, layout: str | None = "NCHW") -> str | None:
+    """Return the first operator that ONNX' reference evaluator computes differently from onnxruntime, from the same values.
+
+    Args:
+        path: ONNX file.
+        batch: (n, ...) channels-last array; of a file with a static batch, at least as many inputs.
+        layout: layout of the file's input.
+
+    Returns:
+        Type and output of the operator, such as "LogSoftmax (scores)"; None if there is none, or if the values between
+        the operators cannot be computed.
+    """
+    model = onnx.load(path)
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for node in model.graph.node for name in node.output if name)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        opened = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        static = opened.get_inputs()[0].shape[0]
+        given = feeds(opened, batch[:static] if isinstance(static, int) else batch, layout)
+        names = [value.name for value in opened.get_outputs()]
+        values = given | dict(zip(names, opened.run(names, given), strict=True))
+        values |= {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        return next((text for node in model.graph.node if (text := _differs(node, values, model.opset_import))), None)
+    except Exception:  # the errors of both share no public base class
+        return None
+
+
+def _differs(node, values, opsets):
+    """Return the description of a node whose outputs the reference evaluator computes differently, or None."""
+    inputs = [_value_info(name, values[name]) for name in dict.fromkeys(node.input) if name]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+    alone = onnx.helper.make_model(onnx.helper.make_graph([node], "node", inputs, outputs), opset_imports=opsets)
+    with np.errstate(all="ignore"):
+        evaluator = onnx.reference.ReferenceEvaluator(alone, new_ops=list(REPLACED))
+        found = evaluator.run(None, {value.name: values[value.name] for value in inputs})
+    for name, result in zip(evaluator.output_names, found, strict=True):
+        if not _nearly_equal(np.asarray(result), values[name]):
+            return f"{node.op_type} ({name})"
+    return None
+
+
+def _value_info(name, value):
+    return onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+
+
+def _nearly_equal(found, expected):
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        return False
+    if expected.dtype.kind != "f":
+        return np.array_equal(found, expected)
+    finite = expected[np.isfinite(expected)]
+    largest = float(np.abs(finite).max(initial=0))
+    return np.allclose(found, expected, rtol=ROUGH, atol=ROUGH * largest, equal_nan=True)
 
 
 def _check_known_bugs(model, *operators, reduced_axes=None):

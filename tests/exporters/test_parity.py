@@ -422,3 +422,142 @@ def test_deviation_of_one_other_runtime_is_reported_and_passes():
     assert any("do not use odd" in line for line in report.lines())
     candidates["odd"] = Candidate(candidates["odd"].open)
     assert not parity.compare(model, candidates, PICTURES).passed
+
+
+def test_images_on_which_the_model_is_not_finite_are_skipped_and_reported():
+    scores = model(PICTURES)
+    scores[[3, 40]] = np.nan
+    report = compare(fixed(scores), reference=fixed(scores), real=60)
+    assert report.passed and report.images == 68
+    assert report.skipped == {"2 of 70 images": "the scores of the model are not finite"}
+    assert "not compared on 2 of 70 images: the scores of the model are not finite" in report.lines()
+    # The file is judged on the others.
+    wrong = scores.copy()
+    wrong[69] += 1
+    assert not compare(fixed(wrong), reference=fixed(scores)).passed
+    # Only the images that are left count as real ones.
+    assert compare(fixed(scores), reference=fixed(scores), real=4, precision="int8").agreement == 1
+
+
+def test_the_model_is_blamed_if_it_is_finite_on_almost_no_image():
+    scores = model(PICTURES)
+    scores[6:] = np.inf
+    report = refused(
+        fixed(scores),
+        "cannot be verified because of the model: its scores are not finite on 64 of 70 images",
+        reference=fixed(scores),
+    )
+    assert report.cause == "model" and "--data" in report.problems[0]
+
+
+def exactly(error, factor=1.0):
+    """Return a model, its scores in float64, and a file: the model errs by an error, the file by the factor of it."""
+    generator = np.random.default_rng(7)
+    exact = model(PICTURES).astype("float64")
+    sign = generator.choice([-1, 1], exact.shape)
+    rounded = (exact + error * sign).astype("float32")
+    return fixed(rounded), fixed(exact), fixed((exact - factor * error * sign).astype("float32"))
+
+
+def test_a_file_may_differ_by_as_much_as_the_model_rounds():
+    reference, exact, file = exactly(4e-4)
+    assert not compare(file, reference=reference).passed
+    report = compare(file, reference=reference, exact=exact)
+    assert report.passed and report.cause is None and report.skipped == {}
+    assert report.rounding == pytest.approx(16e-4, rel=0.01) and 7e-4 < report.largest_difference < 9e-4
+    assert any("up to 0.0016 is accepted, because the model itself rounds in float32" in line for line in report.lines())
+    reference, exact, file = exactly(4e-4, factor=6)
+    assert compare(file, reference=reference, exact=exact).cause == "file"
+    # A model that does not round takes no other tolerance.
+    report = refused(
+        fixed(model(PICTURES) + np.float32(0.01)), "differs", exact=lambda images: model(images).astype("float64")
+    )
+    assert report.rounding is None and report.cause == "file"
+
+
+def test_images_at_which_the_model_rounds_too_much_are_not_judged():
+    scores, exact = model(PICTURES), model(PICTURES).astype("float64")
+    dark = PICTURES.copy()
+    dark[:50] //= 64  # another scale
+    rows = {picture.tobytes(): row for picture, row in zip(dark, scores, strict=True)}
+    exact_rows = {picture.tobytes(): row for picture, row in zip(dark, exact, strict=True)}
+
+    def of(rows):
+        return lambda pictures: np.stack([rows[picture.tobytes()] for picture in pictures])
+
+    for number in range(50, 70):
+        exact_rows[dark[number].tobytes()] = exact[number] + 1
+    file = {**rows, **{key: value + 1 for key, value in rows.items() if key in {each.tobytes() for each in dark[50:]}}}
+    report = compare(
+        of({key: np.float32(value) for key, value in file.items()}), reference=of(rows), pictures=dark, exact=of(exact_rows)
+    )
+    assert report.passed and report.skipped == {"20 of 70 images": "the model rounds too much in float32"}
+    # If it rounds everywhere, nothing is shown.
+    report = refused(
+        fixed(scores + 1), "because of the model: it rounds too much", reference=fixed(scores), exact=fixed(exact + 1)
+    )
+    assert report.cause == "model"
+
+
+def test_a_model_that_mixes_its_batch_is_named_as_the_cause():
+    def mixing(pictures):
+        return model(pictures) - model(pictures).mean(axis=0)
+
+    report = refused(mixing, "because of the model: the scores of an image depend on the other images", reference=mixing)
+    assert report.cause == "model"
+    assert compare(mixing).cause == "file"
+
+
+def slow(run, culprit, most=3):
+    return {"fast": Candidate(lambda: model), "slow": Candidate(lambda: run, most=most, culprit=culprit)}
+
+
+def test_an_operator_that_a_runtime_computes_differently_is_named_and_not_held_against_the_file():
+    asked = []
+
+    def culprit(images):
+        asked.append(images)
+        return "LogSoftmax (scores)"
+
+    report = parity.compare(model, slow(lambda pictures: -model(pictures), culprit), PICTURES)
+    assert report.passed and report.runtimes == ("fast",) and report.flipped_labels == 0
+    assert "it computes LogSoftmax (scores) differently" in report.deviating["slow"]
+    np.testing.assert_array_equal(asked[0], PICTURES[[0, 34, 69]])
+    # Without an operator, or if the other runtimes differ as well, the file is the cause.
+    assert not parity.compare(model, slow(lambda pictures: -model(pictures), lambda images: None), PICTURES).passed
+    candidates = slow(lambda pictures: -model(pictures), culprit)
+    candidates["fast"] = Candidate(lambda: lambda pictures: -model(pictures))
+    report = parity.compare(model, candidates, PICTURES)
+    assert {problem.partition(":")[0] for problem in report.problems} == {"fast", "slow", "70 labels differ"}
+
+
+def test_the_report_contains_how_many_images_each_runtime_ran_and_what_was_changed_in_it():
+    candidates = slow(model, None)
+    candidates["changed"] = Candidate(lambda: model, changes="with LRN of the zoo")
+    candidates["one"] = Candidate(lambda: model, most=1)
+    report = parity.compare(model, candidates, PICTURES)
+    assert report.images_by_runtime == {"fast": 70, "slow": 3, "changed": 70, "one": 1}
+    assert report.changed == {"changed": "with LRN of the zoo"}
+    assert report.plain()["images_by_runtime"]["slow"] == 3
+    assert "runtimes: fast, slow (3 images), changed (with LRN of the zoo), one (1 image)" in report.lines()
+
+
+def test_a_single_image_of_a_slow_runtime_is_none_of_the_first():
+    """The first of made-up inputs are constant."""
+    asked = []
+    candidates = {"slow": Candidate(lambda: lambda pictures: asked.append(pictures) or model(pictures), most=1)}
+    parity.compare(model, candidates, PICTURES)
+    np.testing.assert_array_equal(np.concatenate(asked), PICTURES[[35]])
+
+
+@pytest.mark.parametrize(("scale", "little"), [(1e-6, True), (1e-4, True), (0.1, False)])
+def test_scores_that_hardly_depend_on_the_image_show_little(scale, little):
+    def reference(pictures):
+        return 1 + np.float32(scale) * model(pictures)
+
+    report = compare(reference, reference=reference)
+    assert report.passed and any("this shows little" in line for line in report.lines()) == little
+    # A file that gives the same scores for all images would pass, too.
+    constant = reference(PICTURES).mean(axis=0)
+    if scale == 1e-6:
+        assert compare(lambda pictures: np.tile(constant, (len(pictures), 1)), reference=reference).passed

@@ -1,9 +1,8 @@
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from exporters import samples, source
+from exporters import samples
 from zoo import images
 from zoo.errors import ZooError
 
@@ -85,34 +84,34 @@ def test_extreme_sizes_are_stretched_or_padded():
     assert rows[:9].max() == 0 and rows[11:].max() == 0 and rows.any()
 
 
-def test_inputs_of_an_unknown_model_have_several_scales():
-    inputs = samples.inputs((7, 2), "float32")
-    assert inputs.shape[1:] == (7, 2) and inputs.dtype == np.float32 and len(inputs) == 50
-    assert not inputs[0].any() and (inputs[1] == 1).all()
-    normal, large = inputs[2:34], inputs[34:]
-    assert abs(normal.mean()) < 0.2 and 0.8 < normal.std() < 1.2
-    assert 80 < large.std() < 120
-    np.testing.assert_array_equal(samples.inputs((7, 2), "float32"), inputs)
-    assert samples.inputs((5,), "float16").dtype == np.float16
+def test_images_are_in_turn_in_each_range_that_a_model_may_expect():
+    found = samples.in_ranges(samples.shipped(COLOR, 30), "float32")
+    assert found.dtype == np.float32 and len(found) == 30
+    assert found[::3].min() >= 0 and 0.5 < found[::3].max() <= 1
+    assert found[1::3].min() >= 0 and 200 < found[1::3].max() <= 255
+    assert -1 <= found[2::3].min() < -0.9 and 0.5 < found[2::3].max() <= 1
+    images = samples.shipped(COLOR, 3)
+    np.testing.assert_array_equal(samples.in_ranges(images, "int32"), images)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_image_shaped_inputs_include_real_images_between_0_and_1(channels):
-    inputs = samples.inputs((20, 30, channels), "float32")
-    real = inputs[50:]
-    assert len(real) == 16 and real.min() >= 0 and 0.5 < real.max() <= 1 and 0.1 < real.std() < 0.5
-    assert len(samples.inputs((20, 30, 2), "float32")) == 50
+def test_inputs_of_an_array_or_file_are_evenly_spaced(tmp_path):
+    array = np.arange(40.0).reshape(10, 4)
+    np.save(tmp_path / "inputs.npy", array)
+    for given in (array, tmp_path / "inputs.npy"):
+        found = samples.from_array(given, (4,), "float32", 4)
+        np.testing.assert_array_equal(found, array[[0, 3, 6, 9]])
+        assert found.dtype == np.float32
 
 
-def test_integer_inputs_are_valid_table_indices():
-    assert set(np.unique(samples.inputs((9,), "int32"))) == {0, 1}
-    assert set(np.unique(samples.inputs((9,), "int32", 7))) == set(range(7))
-    pixels = samples.inputs((9, 9, 3), "uint8")
-    assert pixels.dtype == np.uint8 and pixels.max() > 250 and not pixels[0].any()
+@pytest.mark.parametrize("given", [np.zeros((3, 5)), np.zeros((0, 4)), np.array([["a"] * 4])])
+def test_array_of_another_shape_is_an_error(given):
+    with pytest.raises(ZooError, match=r"must be numbers of the shape \('n', 4\); it is"):
+        samples.from_array(given, (4,), "float32")
 
 
-def test_indices_stay_within_the_smallest_embedding():
-    words = keras.Input((6,), dtype="int32")
-    one, other = keras.layers.Embedding(9, 2)(words), keras.layers.Embedding(5, 2)(words)
-    inputs, real = source.find(keras.Model(words, one + other)).inputs()
-    assert (set(np.unique(inputs)), real) == (set(range(5)), 0)
+def test_unreadable_array_is_an_error(tmp_path):
+    (tmp_path / "text.npy").write_text("I am a text")
+    np.save(tmp_path / "objects.npy", np.array([{}]))
+    for name in ("text.npy", "objects.npy", "missing.npy"):
+        with pytest.raises(ZooError, match=f"{name} cannot be read"):
+            samples.from_array(tmp_path / name, (4,), "float32")

@@ -64,10 +64,11 @@ class Comparison:
         largest_difference: of a score of any runtime from the model's.
         flipped: set of the numbers of pictures that have another label.
         drawn: those, and others with another label whose two best scores are a draw to the model, within tolerance.
+        asked: set of the numbers of pictures that the last runtime was asked.
         noise: of an "int8" file, its error on the real pictures as a part of how far their scores lie apart.
     """
 
-    def __init__(self, expected, order, precision, dtype, real):
+    def __init__(self, expected, order, precision, dtype, real, rounding=None):
         """Take what is expected.
 
         Args:
@@ -76,7 +77,11 @@ class Comparison:
             precision: key of `TOLERANCES`.
             dtype: of the file's scores.
             real: how many of the pictures, the first, are real ones.
+            rounding: (pictures,) what the scores of each picture may differ by beyond the tolerance, because the model
+                itself rounds by about as much. Default: 0.
         """
+        self.rounding = np.zeros(len(expected)) if rounding is None else rounding
+        self.asked = set()
         self.scores, self.order, self.dtype, self.real = expected, order, dtype, real
         self.tolerance, self.coarse = TOLERANCES[precision], precision == "int8"
         self.softmax = precision != "fp32" and _are_probabilities(expected)
@@ -96,6 +101,7 @@ class Comparison:
             most: of a slow one, the largest batch that it is asked, and about how many pictures of each size.
         """
         problems = []
+        self.asked = set()
         if self.coarse:
             self.values = np.full(self.expected.shape, np.nan)
         for size in sorted((size for size in batches if size <= (most or size)), reverse=True):
@@ -104,6 +110,8 @@ class Comparison:
                 some = VALUES_IN_SMALL_BATCHES // pictures[0].size
                 some = min(max(some, FEWEST_IN_SMALL_BATCHES), MOST_IN_SMALL_BATCHES, most or some)
                 places = np.linspace(0, len(pictures) - 1, -(-some // size) * size).astype(int)
+                if len(places) == 1:
+                    places[0] = len(pictures) // 2  # the first may be black
             found = [self._problem(run, pictures, batch) for batch in places.reshape(-1, size)]
             problems += [f"a batch of {size} {problem}" for problem in found if problem][:1]
         return problems + (self._too_coarse() if self.coarse and not problems else [])
@@ -111,6 +119,7 @@ class Comparison:
     def _problem(self, run, pictures, places):
         """Run the pictures at some places as one batch; return what is wrong with the scores, or None."""
         expected = self.scores[places]
+        self.asked.update(self.order[places].tolist())
         try:
             given = np.asarray(run(pictures[self.order[places]]))
         except CannotRun:
@@ -128,6 +137,8 @@ class Comparison:
         self.values[places] = np.where(np.isnan(self.values[places]), given, self.values[places])
         # Probabilities do not show the constant that all sums of a picture share: the sums of all pictures give the scale.
         tolerance = self.tolerance.of(np.full_like(expected, self.largest) if self.softmax else expected, self.largest)
+        if not self.softmax:
+            tolerance = tolerance + self.rounding[self.order[places]].reshape(tolerance.shape)
         self._compare_labels(_by_class(expected), _by_class(given), self.order[places], tolerance.reshape(-1, 1))
         difference = np.abs(given - self.values[places])
         domain = " in the logarithm" if self.softmax else ""

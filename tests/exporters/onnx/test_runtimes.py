@@ -169,6 +169,51 @@ def test_reference_reads_int8_of_older_opsets(tmp_path, opset):
     np.testing.assert_allclose(runtimes.candidates(path)["onnx reference"].open()(x), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_report_names_the_operators_of_the_reference_that_are_not_onnx_own(tmp_path):
+    path = save_net(tmp_path / "net.onnx")
+    changes = runtimes.candidates(path, operators={"Conv", "LRN"})["onnx reference"].changes
+    assert changes == "with LRN of the zoo"
+    assert runtimes.candidates(path, operators={"Conv", "Relu"})["onnx reference"].changes == ""
+    about = {"size": 5, "alpha": 0.3, "beta": 0.75, "bias": 2.0}
+    nodes = [helper.make_node("LRN", ["pictures"], ["scores"], **about)]
+    path = save(tmp_path / "lrn.onnx", nodes, *[(TensorProto.FLOAT, ["n", 7, 2, 3])] * 2)
+    x = GENERATOR.normal(0, 3, (2, 7, 2, 3)).astype("float32")
+    plain = onnx.reference.ReferenceEvaluator(str(path)).run(None, {"pictures": x})[0]
+    # If this fails, ONNX has fixed its LRN, and it need not be replaced any more.
+    assert np.abs(plain - normalized(x, **about)).max() > 0.1
+
+
+def test_the_operator_that_the_reference_computes_wrongly_is_found(tmp_path):
+    """Two errors of onnx 1.23: the logarithm of a softmax of 0, and a batch normalization below opset 14."""
+    rows = [(TensorProto.FLOAT, ["n", 4])] * 2
+    nodes = [helper.make_node("Mul", ["pictures", "factor"], ["x"]), helper.make_node("LogSoftmax", ["x"], ["scores"])]
+    path = save(tmp_path / "log.onnx", nodes, *rows, {"factor": np.float32(3)})
+    x = 100 * GENERATOR.normal(size=(3, 4)).astype("float32")
+    assert runtimes.differing_operator(path, x) == "LogSoftmax (scores)"
+    assert runtimes.differing_operator(path, x / 1000) is None
+
+    def log_softmax(x):
+        x = 3 * x.astype("float64")
+        x = x - x.max(axis=1, keepdims=True)
+        return (x - np.log(np.exp(x).sum(axis=1, keepdims=True))).astype("float32")
+
+    report = parity.compare(log_softmax, runtimes.candidates(path), x)
+    assert report.passed and "it computes LogSoftmax (scores) differently" in report.deviating["onnx reference"]
+    # If the file is wrong, it is the cause.
+    assert not parity.compare(lambda x: log_softmax(x) * np.float32(1.01), runtimes.candidates(path), x).passed
+    statistics = {name: np.float32([0.2, 0.3, 0.4, 0.5]) for name in ("scale", "bias", "mean", "variance")}
+    nodes = [helper.make_node("BatchNormalization", ["pictures", *statistics], ["scores"])]
+    path = save(tmp_path / "normal.onnx", nodes, *rows, statistics)
+    assert runtimes.differing_operator(path, x) == "BatchNormalization (scores)"
+    path = save(tmp_path / "newer.onnx", nodes, *rows, statistics, opset=15)
+    assert runtimes.differing_operator(path, x) is None
+
+
+def test_the_reference_takes_one_image_of_a_net_with_many_operations(tmp_path):
+    path = save_net(tmp_path / "net.onnx")
+    assert [runtimes.candidates(path, operations=each)["onnx reference"].most for each in (0, 10**8, 10**9)] == [3, 3, 1]
+
+
 def test_file_that_onnxruntime_cannot_read_is_an_error(tmp_path):
     (tmp_path / "text.onnx").write_text("I am a text")
     candidates = runtimes.candidates(tmp_path / "text.onnx")
