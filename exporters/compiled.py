@@ -24,7 +24,7 @@ ACTIVATIONS = 3 * 2**27  # bytes of the activations of one batch that exist at t
 OUTPUTS = 2**23  # bytes of the outputs of one batch
 HELD = 2**25  # bytes of all inputs and outputs of a comparison
 OPERATIONS, WRITTEN = 5 * 10**10, 8 * 10**9  # multiply-adds, and bytes of activations; a runtime takes seconds for as many
-FEWEST_INPUTS, MOST_INPUTS = 8, 256
+FEWEST_INPUTS, MOST_INPUTS = 8, 512
 ROUGH = 1e-2  # relative difference between compiled and eager outputs that rounding may cause
 # Tensors that share the memory of their input.
 VIEWS = {"Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient"}
