@@ -1,6 +1,7 @@
 """Corrections of tf2onnx 1.17, which otherwise writes wrong graphs for some models.
 
 - TensorFlow knows some shapes only while it traces. tf2onnx reads a frozen graph without them, and has to guess a padding.
+- A value that replaces another one, such as a Concat in place of a Roll, does not get its shape.
 - The shape of a one-dimensional transposed convolution is not read from its parts; operator set 9 cannot compute it.
 - A Transpose below a reduction that drops axes keeps its former shape, from which tf2onnx computes constants.
 - A Pad before a convolution with explicit padding replaces that padding instead of adding to it.
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 from tf2onnx import optimizer, tfonnx
+from tf2onnx.graph import Graph
 from tf2onnx.onnx_opset import nn
 from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 
@@ -19,6 +21,7 @@ REPLACED = (  # functions of tf2onnx
     (tfonnx, "infer_shape"),
     (tfonnx, "rewrite_conv2d_with_pad"),
     (nn, "get_shape_from_const_or_concat"),
+    (Graph, "replace_all_inputs"),
 )
 
 
@@ -29,7 +32,7 @@ def corrected(traced: tf.Graph) -> Iterator[None]:
     Args:
         traced: graph whose shapes are used for the tensors of the same name.
     """
-    infer_shape, fuse_pad, target_shape = (getattr(module, name) for module, name in REPLACED)
+    infer_shape, fuse_pad, target_shape, redirect = (getattr(module, name) for module, name in REPLACED)
 
     def infer(graph, overridden):
         _copy_shapes(traced, graph)
@@ -42,8 +45,14 @@ def corrected(traced: tf.Graph) -> Iterator[None]:
     def shape(graph, node):
         return target_shape(graph, node) or _shape_of_reader(graph, node)
 
+    def keep_shape(graph, old, new, *nodes, **options):
+        found, known = graph._output_shapes.get(new), graph._output_shapes.get(old)
+        if known is not None and (found is None or (len(found) == len(known) and -1 in found)):
+            graph.set_shape(new, [size if size >= 0 else other for size, other in zip(found or known, known, strict=True)])
+        return redirect(graph, old, new, *nodes, **options)
+
     with contextlib.ExitStack() as undo:
-        for (module, name), function in zip(REPLACED, (infer, fuse, shape), strict=True):
+        for (module, name), function in zip(REPLACED, (infer, fuse, shape, keep_shape), strict=True):
             undo.callback(setattr, module, name, getattr(module, name))
             setattr(module, name, function)
         undo.callback(optimizer._optimizers.__setitem__, TRANSPOSES, optimizer._optimizers[TRANSPOSES])
