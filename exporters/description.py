@@ -71,7 +71,8 @@ class Known(schema.Strict):
                 raise ZooError(f"{beside}: value_range and preprocessing say the same; give one of them")
             if isinstance(found.get("classes"), str):
                 found["classes"] = str(beside.parent / found["classes"])
-        given = {name: value for name, value in vars(options or ImageOptions()).items() if value is not None}
+        given = {name: value for name, value in vars(options or ImageOptions()).items() if name in cls.model_fields}
+        given = {name: value for name, value in given.items() if value is not None}
         if "value_range" in given:
             found.pop("preprocessing", None)
         if "classes" in given:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 YesNo = NewType("YesNo", bool)
 Batches = NewType("Batches", tuple)
 ValueRange = NewType("ValueRange", tuple)
+Size = NewType("Size", tuple)
 BATCHES_EXPECTED = "a batch is one number from 1, or smallest, best and largest, as in --batch 1,8,64"
 
 
@@ -64,6 +65,20 @@ def parse_value_range(text: str | None) -> tuple[float, float] | None:
             f"a range of pixels is two numbers, as in --value-range -1,1; given was --value-range {text}"
         ) from None
     return low, high
+
+
+def parse_size(text: str | None) -> tuple[int, ...] | None:
+    """Return the sizes of a text such as "224x224" or "128"; None for None.
+
+    Raises:
+        ZooError: if they are not whole numbers from 1.
+    """
+    if text is None or isinstance(text, tuple):
+        return text
+    sizes = text.lower().split("x")
+    if not all(size.isdecimal() and int(size) for size in sizes):
+        raise ZooError(f"a size is rows and columns, as in --size 224x224; given was --size {text}")
+    return tuple(map(int, sizes))
 
 
 def _yes_or_no(value):
@@ -147,6 +162,8 @@ class ImageOptions(Options):
             Default: of the TOML file beside the .keras file, or of the model's Rescaling or Normalization layer.
         classes: one name per class, or path of a text file with one name per line. Default: of the TOML file, or the
             indices of the scores.
+        size: rows and columns of a model that takes images of any size, or the length of one that takes sequences of any
+            length, such as (224, 224).
     """
 
     value_range: Annotated[
@@ -160,6 +177,14 @@ class ImageOptions(Options):
     classes: Annotated[
         str | None, _image("Text file with one class name per line, in the order of the scores.", metavar="FILE")
     ] = None
+    size: Annotated[
+        Size | None,
+        _image(
+            "Rows and columns of a model that takes any, such as 224x224; or the length of its sequences.",
+            parser=parse_size,
+            metavar="HxW",
+        ),
+    ] = None
 
     @property
     def image_options(self) -> "ImageOptions":
@@ -170,6 +195,7 @@ class ImageOptions(Options):
         """Return the words of a command line that give these options."""
         values = self.value_range and ",".join(f"{value:g}" for value in self.value_range)
         words = ["--value-range", values] if values else []
+        words += ["--size", "x".join(map(str, self.size))] if self.size else []
         return [*words, "--classes", str(self.classes)] if isinstance(self.classes, str | os.PathLike) else words
 
 
@@ -178,6 +204,7 @@ class ImageKeywords(TypedDict, total=False):
 
     value_range: tuple[float, float] | None
     classes: "Sequence[str] | str | Path | None"
+    size: tuple[int, ...] | None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -11,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from exporters import description, float32, random_inputs, samples
+from exporters import description, float32, random_inputs, samples, sizes
 from exporters.choices import Pixels
 from exporters.compiled import CompiledModel
 from exporters.options import ImageOptions
@@ -45,6 +46,7 @@ class Source:
         origin: name of the model or of its file, for the metadata.
         described: description of a model that is not of the zoo and became a classifier.
         policy: policy of half precision that the model had before it was rebuilt in float32.
+        size: size that was given to the free axes of the input.
     """
 
     model: keras.Model
@@ -55,6 +57,7 @@ class Source:
     origin: str
     described: description.Description | None = None
     policy: str | None = None
+    size: tuple[int, ...] | None = None
 
     @property
     def assumed(self) -> tuple[str, ...]:
@@ -167,6 +170,7 @@ def find(
     pixels: str = "uint8",
     images: "ImageOptions | description.Known | None" = None,
     describe: Describe = Describe.IF_KNOWN,
+    size: Sequence[int] | None = None,
 ) -> Source:
     """Return the model to export as a `Source`.
 
@@ -177,6 +181,7 @@ def find(
         pixels: type of the raw pixels that the file takes, "uint8" or "float32".
         images: what is known of a model that is not of the zoo.
         describe: when such a model becomes a classifier.
+        size: for the free axes of the input, such as rows and columns. Default: of `images`.
 
     Raises:
         ZooError: if there is no such model, it does not have one input of a known shape and one output with one row per
@@ -193,6 +198,9 @@ def find(
         raise ZooError(f"only Keras models can be exported; given was a {type(model).__name__}")
     if policy := float32.policy_of(model):
         model = float32.in_float32(model)
+    size = tuple(size or getattr(images, "size", None) or ()) or None
+    if size and not isinstance(model, Classifier):
+        model = sizes.fixed(model, size)
     if isinstance(model, Classifier):
         _check_own(model, images, given)
         return replace(_source(model, origin or model.card, raw_input, pixels), policy=policy)
@@ -201,8 +209,8 @@ def find(
     shape, dtype = _input_of(model)
     if describe == Describe.ALWAYS or known or (describe == Describe.IF_POSSIBLE and _describes_itself(model, shape)):
         described = description.describe(model, shape, origin, known)
-        return replace(_source(described.classifier(model), origin, raw_input, pixels, described), policy=policy)
-    return Source(model, shape, dtype, None, False, origin, policy=policy)
+        return replace(_source(described.classifier(model), origin, raw_input, pixels, described), policy=policy, size=size)
+    return Source(model, shape, dtype, None, False, origin, policy=policy, size=size)
 
 
 def _source(classifier, origin, raw_input, pixels, described=None):
@@ -218,7 +226,7 @@ def _check_own(classifier, images, given):
     if isinstance(images, ImageOptions) and images != ImageOptions():
         raise ZooError(
             f"{given if isinstance(given, str) else classifier.name} has its own preprocessing and class names; "
-            "--value-range and --classes are for other Keras models"
+            "--value-range, --classes and --size are for other Keras models"
         )
 
 
@@ -289,7 +297,10 @@ def _input_of(model):
             "Join them, as in keras.Model(inputs, keras.layers.Concatenate()(outputs))"
         )
     if None in shapes[0][1:]:
-        raise ZooError(f"{model.name} takes inputs of {tuple(shapes[0])}; only the batch may vary. Build it for one size")
+        raise ZooError(
+            f"{model.name} takes inputs of {tuple(shapes[0])}; only the batch may vary. "
+            "Give its size, as in --size 224x224, or size=(224, 224) in Python"
+        )
     _check_output(model, tuple(shapes[0][1:]), dtypes[0])
     return tuple(shapes[0][1:]), dtypes[0]
 

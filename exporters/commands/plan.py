@@ -94,7 +94,8 @@ def _words_of(about):
         return ()
     numbers = list(map(str, range(len(about["class_names"]))))
     classes = None if about["class_names"] == numbers else "FILE"
-    return tuple(ImageOptions(value_range=about.get("value_range"), classes=classes).image_words())
+    size = tuple(about["size"]) if about.get("size") else None
+    return tuple(ImageOptions(value_range=about.get("value_range"), classes=classes, size=size).image_words())
 
 
 def _precision_of_file(about):

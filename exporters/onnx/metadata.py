@@ -77,6 +77,7 @@ def about(
         "weights_sha256": source.fingerprint(),
         **about_images(source),
         **({"policy": source.policy} if source.policy else {}),
+        **({"size": list(source.size)} if source.size else {}),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
 

@@ -12,6 +12,7 @@ from exporters.precision import Precision
 from zoo import registry, schema
 from zoo.errors import ZooError, printable
 
+LARGEST_SIZE = 4096  # rows or columns of a model of any size
 LARGEST_STATIC_BATCH = 1024  # that is run; a larger one may exhaust the memory
 
 
@@ -37,7 +38,8 @@ def opened(path: Path, against: str | None = None) -> tuple[ir.Model, dict, sour
     if claimed not in (Precision.FP32, precision):  # only files that need a wider tolerance may have it
         raise ZooError(f"{path} says that it is {claimed}, but computes in {precision}; export it again")
     model = against or _find_origin(path, about["model"])
-    exported = source.find(model, about.get("raw_input", True), str(graph_input.dtype.numpy()), _known(about))
+    pixels = str(graph_input.dtype.numpy())
+    exported = source.find(model, about.get("raw_input", True), pixels, _known(about), size=_size(about))
     _check_shape(path, graph_input, exported.shape, about.get("layout"))
     if exported.fingerprint() != about["weights_sha256"]:
         text = f"{path} was exported from {about['model']} with other weights than the model compared has"
@@ -53,6 +55,13 @@ def _known(about):
     known = {name: about.get(name) for name in ("title", "value_range", "preprocessing")}
     known |= {"classes": tuple(about["class_names"]), "resize": spec.get("resize"), "crop_from": spec.get("crop_from")}
     return schema.validate(known, description.Known, "the metadata of the file")
+
+
+def _size(about):
+    """Return the size that a file gives to a model of any size, or None. The metadata are untrusted."""
+    size = about.get("size")
+    valid = isinstance(size, list) and all(isinstance(each, int) and 1 <= each <= LARGEST_SIZE for each in size)
+    return tuple(size) if valid else None
 
 
 def _check_signature(path, graph):

@@ -30,7 +30,7 @@ def test_unknown_keyword_is_an_error_with_a_suggestion(function, wrong, nearest)
 def test_option_of_two_groups_is_declared_once():
     shared = {field.name for field in dataclasses.fields(options.ExportOptions)}
     shared &= {field.name for field in dataclasses.fields(options.BoardOptions)}
-    assert shared == {"target", "opset", "value_range", "classes"}
+    assert shared == {"target", "opset", "value_range", "classes", "size"}
     selected = options.CommandOptions(target="nano", opset=11, layout="nhwc", dla=True).select(options.ExportOptions)
     assert selected == options.ExportOptions(target="nano", opset=11, layout="nhwc")
 
