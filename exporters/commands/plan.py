@@ -41,7 +41,9 @@ def plan(
         graph, about = _opened(path, options.target)
         precision = options.precision or _precision_of_file(about)
         settings = planning.resolve(replace(options, precision=precision, opset=graph.graph.opset_imports[""]))
-        model, describing = _origin_of(path, about), _words_of(about)
+        from exporters.onnx import info
+
+        model, describing = info.model_path(path, about["model"]), _words_of(about)
     else:
         cli.start_keras(None if ":" in model else model)
         from exporters import source
@@ -78,12 +80,6 @@ def _describing(exported, images):
     if exported.classifier:
         return tuple(images.image_words())
     return None if description.obstacle(exported.model, exported.shape) else UNKNOWN_RANGE
-
-
-def _origin_of(path, about):
-    """Return the model that a file was exported from, as an argument of `zoo export`."""
-    beside = path.parent / Path(about["model"]).name
-    return str(beside) if about["model"].endswith(".keras") and beside.is_file() else about["model"]
 
 
 def _words_of(about):

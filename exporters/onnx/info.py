@@ -112,7 +112,21 @@ def _next_command(path, model):
     if model in registry.list_models():
         return ["zoo", "list"]
     found = (not registry.is_path(model) and ":" not in model) or (Path(path).parent / model).is_file()
-    return ["zoo", "verify", str(path), *([] if found else ["--against", model])]
+    return ["zoo", "verify", str(path), *([] if found else ["--against", model_path(path, model)])]
+
+
+def model_path(path: str | Path, model: str) -> str:
+    """Return the model that a file names as an argument of a command; FOLDER stands for an unknown folder.
+
+    Args:
+        path: ONNX file.
+        model: name of a model, the name of a .keras file, or module:attribute.
+    """
+    if not registry.is_path(model):
+        return model
+    name = Path(model).name
+    folders = [folder for folder in (Path(path).parent, Path()) if (folder / name).is_file()]
+    return str(folders[0] / name) if folders else f"FOLDER/{name}"
 
 
 def _format_shape(shape):

@@ -58,7 +58,7 @@ def evaluate(
     print(evaluation.describe_interval())
     _print_by_class(summary["error_by_class"])
     name = "model" if registry.is_path(model) else model
-    print(f"next: zoo export {model} --to onnx --out {name}.onnx")
+    print(f"next: {shlex.join(['zoo', 'export', model, '--to', 'onnx', '--out', f'{name}.onnx'])}")
 
 
 def _print_by_class(error_by_class: dict[str, float | None]) -> None:

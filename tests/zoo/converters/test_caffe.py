@@ -498,6 +498,8 @@ def test_import_of_a_local_file(lenet, tmp_path, zoo_in_process):
     assert done.returncode == 0, done.stderr
     assert "LeNet of Caffe, 10 classes, from 0 to 9" in done.stdout
     assert "next: zoo export lenet_iter_10000.keras --to onnx --out lenet_iter_10000.onnx" in done.stdout
+    following = done.stdout.splitlines()[-1].removeprefix("next: zoo ").split()
+    assert zoo_in_process(*following, cwd=tmp_path).returncode == 0
     classifier = zoo.load(tmp_path / "lenet_iter_10000.keras")
     assert classifier.card == "lenet-caffe" and classifier.weights_name is None and classifier.class_ids is None
     bare = zoo.build("lenet-caffe")
