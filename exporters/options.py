@@ -305,6 +305,8 @@ class CalibrationOptions(Options):
             (n, height, width, channels) uint8 array.
         method: how ranges are found, `Method`, or None for the default ("percentile").
         exclude: names of layers that stay float32.
+        full_range: whether weights are from -127 to 127 instead of from -64 to 64. Default: only for boards. x86 processors
+            without VNNI need settings of the runtime to sum them exactly; see `exporters.onnx.saturation`.
     """
 
     calibration: Annotated[str | None, _int8("Calibration images: a folder of typical images, or a TFDS name.")] = None
@@ -312,6 +314,13 @@ class CalibrationOptions(Options):
         None
     )
     exclude: Annotated[list[str], _int8("Keep this layer in float32; may be given several times.")] = ()
+    full_range: Annotated[
+        bool | None,
+        _int8(
+            "Weights from -127 to 127 instead of -64 to 64, which every processor sums exactly. Default: only for boards.",
+            show_default=False,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -329,6 +338,7 @@ class BoardKeywords(ImageKeywords, total=False):
     batches: Sequence[int] | None
     method: str | None
     exclude: Sequence[str]
+    full_range: bool | None
 
 
 @dataclass(frozen=True)
@@ -363,6 +373,7 @@ class QuantizeKeywords(ImageKeywords, total=False):
 
     method: str | None
     exclude: Sequence[str]
+    full_range: bool | None
     max_drop: float | None
     data: "str | Path | tuple[np.ndarray, np.ndarray] | None"
     scores: str

@@ -37,6 +37,7 @@ class Report:
         spread: largest difference between the scores of different images, relative to the largest score.
         rounding: largest difference that was accepted because the model itself rounds; None if the tolerance was enough.
         assumed: one sentence for each fact about the model that nobody has stated.
+        notes: sentences about what the file needs of a runtime.
         parsed: a sentence about NVIDIA's parser; empty for a file without a target.
     """
 
@@ -61,6 +62,7 @@ class Report:
     spread: float | None = None
     rounding: float | None = None
     assumed: tuple = ()
+    notes: tuple = ()
     parsed: str = ""
 
     @property
@@ -95,6 +97,7 @@ class Report:
             *(f"not verified in {name}: {reason}" for name, reason in self.not_run.items()),
             *(f"do not use {name}, which computes other scores: {how}" for name, how in self.deviating.items()),
             *(f"assumed: {fact}" for fact in self.assumed),
+            *(f"note: {note}" for note in self.notes),
             *([self.parsed] if self.parsed else []),
         ]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from exporters import parity
 from exporters.bundle import contents, folder
-from exporters.onnx import export, metadata, origin, sidecar
+from exporters.onnx import export, metadata, origin, saturation, sidecar
 from exporters.precision import Precision
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ def verify(
     )
     beside = bundle / "card.json" if bundle else path.with_suffix(".json")
     problems += tuple(sidecar.problems(path, beside, about))
+    claimed = about.get("quantization")
+    if isinstance(claimed, dict) and claimed.get("full_range") is False and saturation.may_saturate(graph):
+        problems += ("its metadata say that its INT8 weights are from -64 to 64, and some are larger",)
     if bundle:
         problems += tuple(contents.problems(bundle, about))
     return dataclasses.replace(report, problems=report.problems + problems)

@@ -64,6 +64,7 @@ def facts(source: "Source", about: dict, settings: "Settings", real: int) -> dic
         "workspace_mb": settings.workspace_mb,
         "dla": settings.dla,
         "calibration": "calibration.cache" if settings.calibration_table else None,
+        "note": about.get("quantization", {}).get("note"),
         "real": real,
     }
 

@@ -45,12 +45,12 @@ def text(bundle: dict, about: dict, plan: "Plan", folder: str) -> str:
         table=TABLE.format(name=bundle["calibration"]) if bundle["calibration"] else "",
         trtexec=plan.trtexec,
         batches=_batches(profile),
-        notes="".join(f"\n{each}\n" for each in _notes(plan)),
+        notes="".join(f"\n{each}\n" for each in _notes(plan, bundle["note"])),
     )
 
 
-def _notes(plan):
-    """Return sentences about the expected performance and about unverified facts."""
+def _notes(plan, note):
+    """Return sentences about the expected performance, the weights and unverified facts."""
     best = plan.estimates[-1]
     notes = [
         f"The published peaks of the board allow at most {best.images_per_second:,.0f} images per second in batches of "
@@ -61,6 +61,8 @@ def _notes(plan):
         notes.append(f"According to NVIDIA's documentation the DLA takes {layers}; other layers run on the GPU.")
     if plan.settings.calibration_table:
         notes.append("The ranges of INT8 have not been verified yet: `verify.py` does that on the board.")
+    if note:
+        notes.append(f"{note[0].upper()}{note[1:]}; `verify.py --cpu` does.")
     return notes + [f"Unverified: {each}." for each in plan.settings.warnings]
 
 

@@ -48,7 +48,9 @@ def quantize(
     from exporters.quantization import pipeline
 
     if sensitivity:
-        arguments = {name: getattr(options, name) for name in ("calibration", "method", "data", "runtime", "against")}
+        arguments = {
+            name: getattr(options, name) for name in ("calibration", "method", "data", "runtime", "against", "full_range")
+        }
         _print_table(pipeline.rank_layers(model, **arguments), as_json)
         return
     report = pipeline.quantize(model, path, precision, **vars(options))
@@ -95,10 +97,6 @@ def _print_report(report):
         print(f"kept in float32: {', '.join(report.excluded)}")
     if report.comparison:
         _print_table(report.comparison, False)
-    if report.precision == Precision.INT8:
-        print(
-            "note: on an x86 processor without VNNI, set onnxruntime's session.x64quantprecision to 1 to get the same scores"
-        )
 
 
 def _print_table(table, as_json):

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from exporters import parity, source, targets
-from exporters.onnx import activations, convert, files, metadata, runtimes
+from exporters.onnx import activations, convert, files, metadata, runtimes, saturation
 from exporters.options import ExportKeywords, ExportOptions, check_suffix
 from exporters.precision import Precision
 from exporters.tensorrt import rtx
@@ -140,16 +140,15 @@ def prove(
     inputs, batches = found.inputs, (static,) if static else exported.compiled.batches
     spec = parity.FileSpec(precision, str(graph_output.dtype.numpy()), batches)
     exported.compiled.check_eager(inputs)
-    candidates = runtimes.candidates(
-        path, layout, trusted, precision, static, exported.compiled.cost.operations, _operators(graph)
-    )
+    candidates = runtimes.candidates(path, layout, trusted, precision, static, exported.compiled.cost.operations, graph)
     with console.progress() as bars, console.counting(bars, "comparing with the model", 1 + len(candidates)) as advance:
         report = parity.compare(exported.predict, candidates, inputs, spec, found.real, advance, exported.compiled.float64)
     report = dataclasses.replace(report, skipped={**found.skipped, **report.skipped})
     if report.cause == "file":
         layer = _first_difference(exported, path, inputs, layout, precision, static)
         report = dataclasses.replace(report, first_divergent_layer=layer)
-    return dataclasses.replace(report, file=str(path), assumed=exported.assumed)
+    notes = (saturation.NOTE,) if saturation.may_saturate(graph) else ()
+    return dataclasses.replace(report, file=str(path), assumed=exported.assumed, notes=notes)
 
 
 def _first_difference(exported, path, inputs, layout, precision, static):
@@ -158,8 +157,3 @@ def _first_difference(exported, path, inputs, layout, precision, static):
     batch = static or few
     shown = inputs[np.linspace(0, len(inputs) - 1, batch).astype(int)]
     return activations.first_difference(exported.model, path, shown, layout, parity.TOLERANCES[precision].relative, batch)
-
-
-def _operators(graph):
-    """Return the names of all operators of a graph."""
-    return {node.op_type for node in graph.graph.all_nodes()}

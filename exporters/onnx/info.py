@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from exporters.onnx import files, metadata
+from exporters.onnx import files, metadata, saturation
 from exporters.precision import Precision
 from zoo import registry
 from zoo.errors import printable
@@ -64,6 +64,7 @@ def gather(path: str | Path) -> dict[str, Any]:
         "operators": dict(sorted(operators.items(), key=lambda each: (-each[1], each[0]))),
         "opset": dict(sorted(model.opset_imports.items())),
         "ir_version": model.ir_version,
+        "full_range": saturation.may_saturate(model),
         "about": metadata.find(model),
     }
 
@@ -98,6 +99,8 @@ def _lines(path: str | Path, facts: dict[str, Any]) -> Iterator[str]:
     if about is not None:
         yield from _input_lines(about)
         yield from _weight_lines(about)
+    if facts["full_range"]:
+        yield f"note: {saturation.NOTE}"
     operators = ", ".join(f"{name} {count}" for name, count in facts["operators"].items())
     yield f"{facts['weights']:,} numbers in weights; {sum(facts['operators'].values()):,} nodes: {operators}"
     opsets = ", ".join(f"{domain or 'opset'} {version}" for domain, version in facts["opset"].items())

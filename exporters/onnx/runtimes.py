@@ -3,16 +3,18 @@
 import contextlib
 import importlib.util
 import sys
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx.numpy_helper
 import onnx.reference
+import onnx_ir as ir
 import onnxruntime
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_dequantize_linear import DequantizeLinear_25
 
+from exporters.onnx import saturation
 from exporters.parity import Candidate, CannotRun
 from exporters.precision import Precision
 from zoo.errors import ZooError
@@ -33,7 +35,7 @@ def candidates(
     precision: Precision = Precision.FP32,
     batch: int | None = None,
     operations: int = 0,
-    operators: Set[str] = frozenset(),
+    graph: ir.Model | None = None,
 ) -> dict[str, Candidate]:
     """Return the runtimes that can run a file, by name. Each reads the file when it is opened.
 
@@ -44,20 +46,23 @@ def candidates(
         precision: of the file. ONNX' reference may round coarser types in its own way, so it is binding in FP32 only.
         batch: static batch of the file, if it has one.
         operations: multiply-adds of one input, which set the number of inputs of the slow reference evaluator.
-        operators: names of the operators of the file, for the report.
+        graph: content of the file. An INT8 file whose sums cannot saturate runs with the default settings of the runtimes; see
+            `exporters.onnx.saturation`.
     """
     few = max(3, batch or 0)
     if Path(path).stat().st_size >= LARGE_FILE or few * operations > REFERENCE_OPERATIONS:
         few = 1
+    operators = {node.op_type for node in graph.graph.all_nodes()} if graph else set()
     replaced = sorted(operators & {each.__name__ for each in REPLACED})
+    exact_sums = graph is None or saturation.may_saturate(graph)
     path = str(path)
     others = {
-        "openvino": Candidate(lambda: _openvino(path, layout, precision), binding=False),
+        "openvino": Candidate(lambda: _openvino(path, layout, precision, exact_sums), binding=False),
         "opencv": Candidate(lambda: _opencv(path, layout), binding=False),
     }
     return {
-        "onnxruntime": Candidate(lambda: scorer(path, layout)),
-        "onnxruntime basic": Candidate(lambda: scorer(path, layout, optimized=False)),
+        "onnxruntime": Candidate(lambda: scorer(path, layout, exact_sums=exact_sums)),
+        "onnxruntime basic": Candidate(lambda: scorer(path, layout, optimized=False, exact_sums=exact_sums)),
         "onnx reference": Candidate(
             lambda: _reference(path, layout),
             few,
@@ -69,26 +74,30 @@ def candidates(
     }
 
 
-def scorer(path: str | Path, layout: str | None = "NCHW", optimized: bool = True) -> Callable[[np.ndarray], np.ndarray]:
+def scorer(
+    path: str | Path, layout: str | None = "NCHW", optimized: bool = True, exact_sums: bool = True
+) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that runs a file in onnxruntime: (batch, ...) channels-last array -> (batch, classes) scores."""
-    opened = session(path, optimized)
+    opened = session(path, optimized, exact_sums)
     return lambda batch: opened.run(None, feeds(opened, batch, layout))[0]
 
 
-def session(path: str | Path, optimized: bool = True) -> onnxruntime.InferenceSession:
-    """Return an onnxruntime session on the CPU that sums 8-bit products exactly.
+def session(path: str | Path, optimized: bool = True, exact_sums: bool = True) -> onnxruntime.InferenceSession:
+    """Return an onnxruntime session on the CPU.
 
     If layers share an 8-bit weight (`exporters.quantization` never writes such files), the sums depend on the CPU.
 
     Args:
         path: ONNX file.
         optimized: apply all graph optimizations, or only those that do not depend on the hardware.
+        exact_sums: sum 8-bit products exactly on every CPU; otherwise the default settings.
 
     Raises:
         ZooError: if onnxruntime cannot read the file.
     """
     opened = None
-    for entries in (EXACT_SUMS, {}):  # onnxruntime 1.32 fails with the option if a weight has two readers
+    # onnxruntime 1.32 fails with the option if a weight has two readers.
+    for entries in (EXACT_SUMS, {}) if exact_sums else ({},):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # failures raise
         level = onnxruntime.GraphOptimizationLevel
@@ -246,13 +255,16 @@ def _types(model):
     return [onnx.helper.tensor_dtype_to_np_dtype(each.type.tensor_type.elem_type) for each in values]
 
 
-def _openvino(path, layout, precision):
+def _openvino(path, layout, precision, exact_sums):
     # Without this, each import of OpenVINO sends telemetry over the network.
     sys.modules.setdefault("openvino_telemetry", None)
     openvino = _import_optional("openvino")
     with _raising_cannot_run():
         # On some CPUs it would compute in bfloat16 by default.
-        settings = {"INFERENCE_PRECISION_HINT": "f32", **(NO_INT8_KERNELS if precision == Precision.INT8 else {})}
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            **(NO_INT8_KERNELS if precision == Precision.INT8 and exact_sums else {}),
+        }
         compiled = openvino.Core().compile_model(path, "CPU", settings)
     dtype = compiled.input(0).element_type.to_dtype()
 

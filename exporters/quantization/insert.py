@@ -1,7 +1,7 @@
 """Explicit INT8 quantization with QuantizeLinear and DequantizeLinear, as TensorRT and onnxruntime read it.
 
 Quantization is symmetric with a zero point of 0: one scale per output channel for weights, one per tensor for activations.
-Biases stay float32.
+Biases stay float32. Weights are from -64 to 64, so that no processor saturates their sums, or from -127 to 127.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,6 +19,7 @@ from exporters.onnx.graph.edit import (
     replace_value,
 )
 from exporters.onnx.graph.squares import DATA_MOVEMENT, is_square
+from exporters.onnx.saturation import LARGEST_WEIGHT
 from exporters.precision import Precision
 from zoo.errors import ZooError, did_you_mean
 
@@ -56,13 +57,16 @@ def tensors(model: ir.Model, exclude: Iterable[str] = ()) -> list[str]:
     return list(dict.fromkeys(_range_sources(_selected_nodes(model, exclude)).values()))
 
 
-def quantize(model: ir.Model, ranges: Mapping[str, float], exclude: Iterable[str] = ()) -> ir.Model:
+def quantize(
+    model: ir.Model, ranges: Mapping[str, float], exclude: Iterable[str] = (), full_range: bool = False
+) -> ir.Model:
     """Quantize a model to INT8. Each tensor keeps its name and, except for rounding, its values.
 
     Args:
         model: float32 model; not modified.
         ranges: calibration range, the largest magnitude, of each of `tensors`.
         exclude: names of layers that stay float32.
+        full_range: whether weights are from -127 to 127; see `exporters.onnx.saturation`.
 
     Returns:
         The model with QuantizeLinear and DequantizeLinear around its layers.
@@ -75,7 +79,8 @@ def quantize(model: ir.Model, ranges: Mapping[str, float], exclude: Iterable[str
     model = model.clone()
     graph, nodes = model.graph, _selected_nodes(model, exclude)
     sources = _range_sources(nodes)
-    _quantize_weights(graph, [node if node.outputs[0] in sources else _split_bias(node) for node in nodes])
+    largest = INT8_MAX if full_range else LARGEST_WEIGHT
+    _quantize_weights(graph, [node if node.outputs[0] in sources else _split_bias(node) for node in nodes], largest)
     zero = _constant(graph, "zero_point", np.zeros((), "int8"))
     scales = {name: _constant(graph, f"{name}/scale", scale(ranges[name])) for name in dict.fromkeys(sources.values())}
     for value, source in sources.items():
@@ -83,12 +88,12 @@ def quantize(model: ir.Model, ranges: Mapping[str, float], exclude: Iterable[str
     return model
 
 
-def scale(largest: float | np.ndarray) -> np.ndarray:
-    """Return the float32 scale with which INT8 covers a magnitude, or an array of magnitudes.
+def scale(largest: float | np.ndarray, levels: int = INT8_MAX) -> np.ndarray:
+    """Return the float32 scale with which the integers up to `levels` cover a magnitude, or an array of magnitudes.
 
     The scale is never 0: a tensor of zeros is represented exactly with any scale.
     """
-    scales = np.asarray(largest, "float32") / np.float32(INT8_MAX)
+    scales = np.asarray(largest, "float32") / np.float32(levels)
     return np.where(scales > 0, scales, np.float32(1 / INT8_MAX)).astype("float32")
 
 
@@ -183,8 +188,8 @@ def _split_bias(node):
     return product.producer()
 
 
-def _quantize_weights(graph, nodes):
-    """Quantize the weights of layers to INT8 with one scale per output channel.
+def _quantize_weights(graph, nodes, largest):
+    """Quantize the weights of layers to INT8, up to a magnitude, with one scale per output channel.
 
     A weight that several layers share is duplicated: onnxruntime does not support shared ones with exact sums.
     """
@@ -194,7 +199,7 @@ def _quantize_weights(graph, nodes):
         name = next(name for name in names if f"{name}_quantized" not in graph.initializers)
         weight = constant(value)
         others = tuple(each for each in range(weight.ndim) if each != axis)
-        scales = scale(np.abs(weight).max(axis=others))
+        scales = scale(np.abs(weight).max(axis=others), largest)
         inputs = (
             _constant(graph, f"{name}_quantized", to_int8(weight, scales, axis)),
             _constant(graph, f"{name}_scale", scales),

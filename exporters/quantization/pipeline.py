@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from exporters import parity, source
 from exporters.choices import DEFAULT_METHOD, Method, Runtime, Scores
-from exporters.onnx import convert, export, files, half, metadata
+from exporters.onnx import convert, export, files, half, metadata, saturation
 from exporters.onnx import origin as origins
 from exporters.options import ImageOptions, QuantizeKeywords, QuantizeOptions, check_suffix
 from exporters.precision import QUANTIZED, Precision
@@ -32,6 +32,7 @@ class Report:
         precision: `Precision.INT8` or `Precision.FP16`.
         calibration: `cache.Calibration`; None for FP16.
         excluded: names of the layers that stayed float32.
+        full_range: whether INT8 weights are from -127 to 127; None for FP16.
         comparison: `accuracy.Comparison`; None without labeled images.
         proof: `exporters.parity.Report` of the comparison with the model in every runtime.
     """
@@ -40,6 +41,7 @@ class Report:
     precision: Precision
     calibration: cache.Calibration | None
     excluded: tuple
+    full_range: bool | None
     comparison: accuracy.Comparison | None
     proof: parity.Report
 
@@ -68,8 +70,8 @@ def quantize(
             (n, height, width, channels) uint8 array.
         opset: ONNX operator set; not for an .onnx file.
         pictures: folder of images for the comparison. Default: images that scikit-learn ships.
-        **options: fields of `exporters.options.QuantizeOptions`: method ("percentile"), data, max_drop, exclude, scores,
-            runtime, against; for a model that is not of the zoo value_range and classes.
+        **options: fields of `exporters.options.QuantizeOptions`: method ("percentile"), data, max_drop, exclude,
+            full_range (False), scores, runtime, against; for a model that is not of the zoo value_range and classes.
 
     Returns:
         `Report`.
@@ -94,12 +96,13 @@ def rank_layers(
     data: str | Path | tuple | None = None,
     runtime: str = Runtime.TENSORRT,
     against: "keras.Model | str | Path | None" = None,
+    full_range: bool | None = None,
 ) -> sensitivity.Table:
     """Return how much accuracy each layer alone loses in INT8, the worst first. Nothing is written.
 
     Args:
-        model, calibration, method, data, runtime, against: as in `quantize`. Without data, the scores of the calibration
-            images are compared instead of accuracies.
+        model, calibration, method, data, runtime, against, full_range: as in `quantize`. Without data, the scores of the
+            calibration images are compared instead of accuracies.
 
     Returns:
         `exporters.quantization.sensitivity.Table`.
@@ -114,7 +117,7 @@ def rank_layers(
         images = _calibration_images(calibration, full.about, bars)
         ranges = _calibrated(full.graph, images, method, bars).ranges
         labeled_images = (images, None) if data is None else _labeled_images(data, full.about, bars)
-        return _ranked(full.graph, ranges, *labeled_images, bars)
+        return _ranked(full.graph, ranges, *labeled_images, bool(full_range), bars)
 
 
 def table(full: ir.Model, calibration: str | Path | np.ndarray, method: str | None = None) -> dict[str, float]:
@@ -146,10 +149,11 @@ def _check(path, precision, options):
         raise ZooError(
             "INT8 needs calibration images; give a folder of some hundred typical images with --calibration FOLDER"
         )
-    only_int8 = options.calibration is not None or options.max_drop is not None or len(options.exclude)
-    if precision == Precision.FP16 and only_int8:
+    only_int8 = any(each is not None for each in (options.calibration, options.max_drop, options.full_range))
+    if precision == Precision.FP16 and (only_int8 or len(options.exclude)):
         raise ZooError(
-            "float16 needs no calibration and excludes no layer: --calibration, --max-drop, --exclude are for int8"
+            "float16 needs no calibration and excludes no layer: --calibration, --max-drop, --exclude, --full-range are for "
+            "int8"
         )
     if options.max_drop is not None and options.data is None:
         raise ZooError("--max-drop needs labeled images to measure accuracy on; give them with --data FOLDER")
@@ -201,28 +205,30 @@ def _check_undescribed(model, options):
 
 def _quantize(full, path, precision, options, folder):
     """Write a model in lower precision with checked options; `folder` has the images of the comparison."""
-    calibration, excluded = None, options.exclude
+    calibration, excluded, full_range = None, options.exclude, None
     with console.progress() as bars:
         measured = None if options.data is None else _labeled_images(options.data, full.about, bars)
         if precision == Precision.INT8:
             images = _calibration_images(options.calibration, full.about, bars)
             calibration = _calibrated(full.graph, images, options.method, bars)
+            full_range = bool(options.full_range)
             made, excluded = _in_int8(full.graph, calibration.ranges, options, measured, bars)
         else:
             made = half.to_half(full.graph, options.scores)
-    _describe(made, full.about, precision, calibration, excluded)
+    _describe(made, full.about, precision, calibration, excluded, full_range)
     proof = export.write(made, full.origin, path, folder, precision)
     with console.progress() as bars:
         comparison = None if measured is None else _compare(full, precision, path, measured, bars)
-    return Report(str(path), precision, calibration, tuple(excluded), comparison, proof)
+    return Report(str(path), precision, calibration, tuple(excluded), full_range, comparison, proof)
 
 
-def _describe(made, about, precision, calibration, excluded):
-    """Write the precision, the calibration and the excluded layers into the metadata of a graph."""
+def _describe(made, about, precision, calibration, excluded, full_range):
+    """Write the precision, the calibration, the excluded layers and the range of weights into the metadata of a graph."""
     quantization = {}
     if calibration is not None:
         facts = {"method": calibration.method, "pictures": calibration.pictures, "calibration": calibration.key}
-        quantization = {"quantization": {**facts, "excluded": list(excluded)}}
+        note = {"note": saturation.NOTE} if saturation.may_saturate(made) else {}
+        quantization = {"quantization": {**facts, "excluded": list(excluded), "full_range": full_range, **note}}
     metadata.describe(made, {**about, "precision": precision, **quantization})
 
 
@@ -246,15 +252,16 @@ def _calibrated(full, images, method, bars, tensors=None):
         return cache.calibrated(full, tensors or insert.tensors(full), images, method, advance)
 
 
-def _ranked(full, ranges, images, labels, bars):
+def _ranked(full, ranges, images, labels, full_range, bars):
     with console.counting(bars, "one layer at a time", (1 + len(insert.layers(full))) * len(images)) as advance:
-        return sensitivity.measure(full, ranges, images, labels, advance)
+        return sensitivity.measure(full, ranges, images, labels, advance, full_range)
 
 
 def _in_int8(full, ranges, options, measured, bars):
     """Return a graph in INT8 and the names of the layers that stay float32; with `max_drop` as few as possible."""
+    full_range = bool(options.full_range)
     if options.max_drop is None:
-        return insert.quantize(full, ranges, options.exclude), options.exclude
+        return insert.quantize(full, ranges, options.exclude, full_range), options.exclude
     images, labels = measured
 
     def evaluate(model):
@@ -262,9 +269,9 @@ def _in_int8(full, ranges, options, measured, bars):
             return sensitivity.accuracy(run.scores(run.session(model), images, advance=advance), labels)
 
     def order():
-        return [each.layer for each in _ranked(full, ranges, images, labels, bars).layers]
+        return [each.layer for each in _ranked(full, ranges, images, labels, full_range, bars).layers]
 
-    return sensitivity.search(full, ranges, evaluate, order, options.max_drop, options.exclude)
+    return sensitivity.search(full, ranges, evaluate, order, options.max_drop, options.exclude, full_range)
 
 
 def _compare(full, precision, path, measured, bars):

@@ -60,6 +60,7 @@ def measure(
     images: np.ndarray,
     labels: np.ndarray | None = None,
     advance: Callable[[int], object] = lambda images: None,
+    full_range: bool = False,
 ) -> Table:
     """Quantize each layer alone and rank the layers by accuracy, then by the difference of the scores.
 
@@ -69,12 +70,13 @@ def measure(
         images: (n, height, width, channels) uint8.
         labels: (n,) int class indices. Default: rank by the difference of the scores alone.
         advance: called with a number of processed images; each counts once for float32 and once per layer.
+        full_range: as for `insert.quantize`.
     """
     layers = list(insert.layers(model))
     reference = run.scores(run.session(model), images, advance=advance)
     sensitivities = []
     for layer in layers:
-        alone = insert.quantize(model, ranges, [name for name in layers if name != layer])
+        alone = insert.quantize(model, ranges, [name for name in layers if name != layer], full_range)
         scores = run.scores(run.session(alone), images, advance=advance)
         difference = float(np.abs(scores - reference).mean() / (np.abs(reference).mean() or 1))
         sensitivities.append(Sensitivity(layer, accuracy(scores, labels), difference))
@@ -94,6 +96,7 @@ def search(
     order: Callable[[], Sequence[str]],
     max_drop: float,
     exclude: Sequence[str] = (),
+    full_range: bool = False,
 ) -> tuple[ir.Model, tuple[str, ...]]:
     """Quantize a model, keeping layers in float32, most sensitive first, until the drop in accuracy is small enough.
 
@@ -104,6 +107,7 @@ def search(
         order: function that returns the names of the layers, most sensitive first; only called if it is needed.
         max_drop: largest accepted drop from the accuracy in float32, in percentage points.
         exclude: names of layers that always stay float32.
+        full_range: as for `insert.quantize`.
 
     Returns:
         (quantized model, names of all layers that stay float32).
@@ -114,7 +118,7 @@ def search(
     expected = evaluate(model)
     excluded, remaining, smallest = list(exclude), None, np.inf
     while True:
-        candidate = insert.quantize(model, ranges, excluded)
+        candidate = insert.quantize(model, ranges, excluded, full_range)
         drop = expected - evaluate(candidate)
         if drop <= max_drop:
             return candidate, tuple(excluded)

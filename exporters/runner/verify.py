@@ -22,6 +22,8 @@ def main():
     difference, agreement = comparison.largest_difference, comparison.agreement()
     compared = [size for size in batches if size <= (arguments.most or size)]
     print(f"{name} {gate.summary(len(comparison.labelled), compared, difference, agreement, comparison.noise)}")
+    if arguments.cpu and bundle.get("note"):
+        print(f"note: {bundle['note']}; verify.py does")
     print(f"next: {typed.told('bench.py', engine=arguments.engine, cpu=arguments.cpu)}")
 
 

@@ -153,7 +153,12 @@ def _write_model(exported, path, settings, data):
         full = convert.convert(exported, settings.opset, settings.ir)
         proof = export.write(full, exported, path, data)
         return proof, pipeline.table(full, options.calibration, options.method) if settings.calibration_table else None
-    int8 = {"calibration": options.calibration, "method": options.method, "exclude": options.exclude}
+    int8 = {
+        "calibration": options.calibration,
+        "method": options.method,
+        "exclude": options.exclude,
+        "full_range": options.full_range is not False,  # a GPU sums exactly
+    }
     report = pipeline.quantize(
         exported,
         path,

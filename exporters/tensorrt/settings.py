@@ -22,8 +22,17 @@ def resolve(options: BoardOptions) -> planning.Settings:
             raise ZooError(
                 "--exclude needs QuantizeLinear, which this DLA does not take: its calibration table covers all layers"
             )
+        if settings.calibration_table and options.full_range is not None:
+            raise ZooError(
+                "--full-range is for weights in INT8; beside the calibration table for this DLA, they stay float32"
+            )
         return settings
-    int8 = {"calibration": options.calibration is not None, "method": options.method is not None, "exclude": options.exclude}
+    int8 = {
+        "calibration": options.calibration is not None,
+        "method": options.method is not None,
+        "exclude": options.exclude,
+        "full-range": options.full_range is not None,
+    }
     for name, given in int8.items():
         if given:
             raise ZooError(f"--{name} is for --precision int8; {settings.precision} needs no calibration")

@@ -142,6 +142,7 @@ def test_model_with_a_static_batch_is_run_with_it():
         (("--scores", "float32"), "--scores is for --precision fp16"),
         (("--precision", "fp16", "--method", "percentile"), "--method is for --precision int8"),
         (("--precision", "fp16", "--calibration", "photos"), "--calibration is for --precision int8"),
+        (("--precision", "fp16", "--full-range"), "--full-range is for --precision int8"),
         (("--precision", "fp16", "--sensitivity"), "--sensitivity is for --precision int8"),
         (("--sensitivity", "--exclude", "c1"), "--exclude is for a file that is written"),
         (("--sensitivity", "--max-drop", "0"), "--max-drop is for a file that is written"),

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from exporters import parity
-from exporters.onnx import runtimes
+from exporters.onnx import files, runtimes
 from exporters.parity import CannotRun
 from zoo.errors import ZooError
 
@@ -171,12 +171,11 @@ def test_reference_reads_int8_of_older_opsets(tmp_path, opset):
 
 def test_report_names_the_operators_of_the_reference_that_are_not_onnx_own(tmp_path):
     path = save_net(tmp_path / "net.onnx")
-    changes = runtimes.candidates(path, operators={"Conv", "LRN"})["onnx reference"].changes
-    assert changes == "with LRN of the zoo"
-    assert runtimes.candidates(path, operators={"Conv", "Relu"})["onnx reference"].changes == ""
+    assert runtimes.candidates(path, graph=files.load(path))["onnx reference"].changes == ""
     about = {"size": 5, "alpha": 0.3, "beta": 0.75, "bias": 2.0}
     nodes = [helper.make_node("LRN", ["pictures"], ["scores"], **about)]
     path = save(tmp_path / "lrn.onnx", nodes, *[(TensorProto.FLOAT, ["n", 7, 2, 3])] * 2)
+    assert runtimes.candidates(path, graph=files.load(path))["onnx reference"].changes == "with LRN of the zoo"
     x = GENERATOR.normal(0, 3, (2, 7, 2, 3)).astype("float32")
     plain = onnx.reference.ReferenceEvaluator(str(path)).run(None, {"pictures": x})[0]
     # If this fails, ONNX has fixed its LRN, and it need not be replaced any more.
@@ -289,6 +288,31 @@ def test_onnxruntime_runs_on_the_cpu_with_and_without_its_optimizations(tmp_path
         session = runtimes.session(path, optimized)
         assert session.get_providers() == ["CPUExecutionProvider"]
         assert session.get_session_options().graph_optimization_level == expected
+
+
+@pytest.mark.parametrize(("largest", "exact_sums"), [(64, False), (65, True)])
+def test_int8_file_runs_with_default_settings_if_its_sums_cannot_saturate(tmp_path, monkeypatch, largest, exact_sums):
+    weight = np.full((6, 4), -largest, "int8")
+    constants = {"weight": weight, "scale": np.float32(0.01), "zero": np.int8(0)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["weight", "scale", "zero"], ["read"]),
+        helper.make_node("MatMul", ["pictures", "read"], ["scores"]),
+    ]
+    path = save(tmp_path / "int8.onnx", nodes, (TensorProto.FLOAT, ["n", 6]), (TensorProto.FLOAT, ["n", 4]), constants)
+    settings, opened = [], onnxruntime.InferenceSession
+
+    def open_session(path, options, providers):
+        try:
+            settings.append(options.get_session_config_entry("session.x64quantprecision"))
+        except RuntimeError:  # it has not been set
+            settings.append(None)
+        return opened(path, options, providers=providers)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
+    candidates = runtimes.candidates(path, precision="int8", graph=files.load(path))
+    for name in ("onnxruntime", "onnxruntime basic"):
+        candidates[name].open()
+    assert settings == ["1" if exact_sums else None] * 2
 
 
 def test_openvino_sends_no_telemetry(tmp_path):

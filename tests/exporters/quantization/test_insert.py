@@ -74,16 +74,16 @@ def operators(model, kind):
     return [node for node in model.graph if node.op_type == kind]
 
 
-def fake(x, largest):
-    """Round float32 values to multiples of largest / 127, in float64."""
-    step = np.float64(np.float32(largest) / np.float32(127))
+def fake(x, largest, levels=127):
+    """Round float32 values to multiples of largest / levels, in float64."""
+    step = np.float64(np.float32(largest) / np.float32(levels))
     return np.clip(np.rint(x / step), -128, 127) * step
 
 
-def fake_rows(weight, axis):
-    """Round each output channel of a weight to multiples of its largest magnitude / 127."""
+def fake_rows(weight, axis, levels):
+    """Round each output channel of a weight to multiples of its largest magnitude / levels."""
     rows = np.moveaxis(weight, axis, 0)
-    return np.moveaxis(np.stack([fake(row.astype("float64"), np.abs(row).max()) for row in rows]), 0, axis)
+    return np.moveaxis(np.stack([fake(row.astype("float64"), np.abs(row).max(), levels) for row in rows]), 0, axis)
 
 
 def convolved(x, kernel, bias=0.0, groups=1):
@@ -98,23 +98,24 @@ def convolved(x, kernel, bias=0.0, groups=1):
     return result + np.reshape(bias, (1, -1, 1, 1))
 
 
-def simulated(pictures, ranges, arrays):
-    """The INT8 model in NumPy."""
+def simulated(pictures, ranges, arrays, levels):
+    """The INT8 model in NumPy, with weights of that many positive levels."""
     x = fake(pictures.transpose(0, 3, 1, 2).astype("float64"), ranges["cast"])
-    x = convolved(x, fake_rows(arrays["conv1/kernel"], 0), arrays["conv1/bias"])
+    x = convolved(x, fake_rows(arrays["conv1/kernel"], 0, levels), arrays["conv1/bias"])
     x = fake(np.maximum(x, 0), ranges["conv1"])
-    x = fake(convolved(x, fake_rows(arrays["conv2/kernel"], 0), groups=2), ranges["conv2"])
+    x = fake(convolved(x, fake_rows(arrays["conv2/kernel"], 0, levels), groups=2), ranges["conv2"])
     x = x.reshape(len(x), 6, 2, 2, 2, 2).max(axis=(3, 5)).reshape(len(x), 24)
-    x = fake(x @ fake_rows(arrays["fc/kernel"], 1) + arrays["fc/bias"], ranges["fc/gemm"])
+    x = fake(x @ fake_rows(arrays["fc/kernel"], 1, levels) + arrays["fc/bias"], ranges["fc/gemm"])
     x = fake(np.tanh(x), ranges["fc"])
-    return x @ fake_rows(arrays["out/kernel"], 0).T
+    return x @ fake_rows(arrays["out/kernel"], 0, levels).T
 
 
+@pytest.mark.parametrize("full_range", [False, True])
 @pytest.mark.parametrize("bias", [None, np.array([0.5, -1, 2], "float32")])
-def test_result_equals_a_naive_simulation(pictures, ranges, bias):
+def test_result_equals_a_naive_simulation(pictures, ranges, bias, full_range):
     model = net() if bias is None else net({"out/bias": bias})
-    output = run.scores(run.session(insert.quantize(model, ranges)), pictures)
-    expected = simulated(pictures, ranges, weights()) + (0 if bias is None else bias)
+    output = run.scores(run.session(insert.quantize(model, ranges, full_range=full_range)), pictures)
+    expected = simulated(pictures, ranges, weights(), 127 if full_range else 64) + (0 if bias is None else bias)
     full = run.scores(run.session(model), pictures)
     # Where a sum lies between two multiples, another order of the additions may round it the other way, and few do.
     apart = np.abs(output - expected).max(axis=1)
@@ -153,7 +154,7 @@ def test_structure_is_the_one_that_tensorrt_requires(ranges):
         if name.endswith("kernel"):
             assert name not in arrays
             assert arrays[f"{name}_quantized"].shape == array.shape
-            assert np.abs(arrays[f"{name}_quantized"].astype(int)).max() == 127
+            assert np.abs(arrays[f"{name}_quantized"].astype(int)).max() == 64
     assert arrays["conv1/kernel_scale"].shape == (4,)
 
 

@@ -8,9 +8,10 @@ import onnx_ir as ir
 import pytest
 import rich.console
 
+import exporters
 import zoo
 from exporters import quantization, source
-from exporters.onnx import convert, files, metadata
+from exporters.onnx import convert, files, info, metadata, saturation
 from exporters.quantization import labeled, pipeline, run
 from zoo.classifier import Classifier
 from zoo.errors import ZooError
@@ -53,11 +54,37 @@ def test_folders_for_calibration_and_measurement(full, digits, about, tmp_path):
         "pictures": labeled.MAX_IMAGES,
         "calibration": report.calibration.key,
         "excluded": [],
+        "full_range": False,
     }
+    assert report.proof.notes == ()
     assert {key: data[key] for key in about if key != "precision"} == {
         key: about[key] for key in about if key != "precision"
     }
     assert json.loads(json.dumps(report.plain()))["calibration"]["method"] == "percentile"
+
+
+def test_full_range_is_in_the_metadata_and_in_the_words_of_verify(full, digits, tmp_path):
+    path = tmp_path / "int8.onnx"
+    report = quantization.quantize(full, path, calibration=digits, full_range=True)
+    assert report.full_range and report.proof.notes == (saturation.NOTE,) and "VNNI" in saturation.NOTE
+    assert f"note: {saturation.NOTE}" in report.proof.lines()
+    for about in (metadata.read(path), json.loads(path.with_suffix(".json").read_text())):
+        assert about["quantization"]["full_range"] is True and about["quantization"]["note"] == saturation.NOTE
+    assert exporters.verify(path, NAME).notes == (saturation.NOTE,)
+    assert info.gather(path)["full_range"] is True
+
+
+def test_verify_fails_if_the_metadata_deny_large_weights(full, digits, tmp_path):
+    path = tmp_path / "int8.onnx"
+    quantization.quantize(full, path, calibration=digits, full_range=True)
+    model = files.load(path)
+    about = metadata.find(model)
+    about["quantization"]["full_range"] = False
+    metadata.describe(model, about)
+    path.with_suffix(".json").unlink()
+    files.save(model, tmp_path / "denied.onnx")
+    report = exporters.verify(tmp_path / "denied.onnx", NAME)
+    assert report.problems == ("its metadata say that its INT8 weights are from -64 to 64, and some are larger",)
 
 
 def test_second_run_uses_the_cache(full, digits, tmp_path):

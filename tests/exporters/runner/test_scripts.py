@@ -174,6 +174,10 @@ def test_int8_model_contains_its_ranges(board):
     board.passes("build_engine.py")
     assert "INT8" in board.built()["flags"] and not board.built()["ranges"]
     assert "computes nearly what the model computes" in board.passes("verify.py")
+    bundle, card = (json.loads((board.folder / name).read_text()) for name in ("bundle.json", "card.json"))
+    assert card["quantization"]["full_range"] and bundle["note"] == card["quantization"]["note"]
+    assert f"note: {bundle['note']}; verify.py does" in board.passes("verify.py", "--cpu")
+    assert "`verify.py --cpu` does." in (board.folder / "README.md").read_text()
     assert "INT8; export the model again with --precision fp16" in board.fails("build_engine.py", STAND_IN_CAPABILITY="5.3")
 
 

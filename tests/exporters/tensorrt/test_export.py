@@ -179,6 +179,11 @@ def test_changed_bundle_is_an_error(change, message, nano, tmp_path):
         (dict(target="orin-nano", precision="int8"), "--calibration FOLDER"),
         (dict(target="nano", precision="int8", calibration="photos"), "fp16"),
         (dict(target="nano", calibration="photos"), "--calibration is for --precision int8"),
+        (dict(target="nano", full_range=True), "--full-range is for --precision int8"),
+        (
+            dict(target="agx-xavier", precision="int8", calibration="photos", dla=True, full_range=True),
+            "--full-range is for weights in INT8",
+        ),
         (dict(target="nano", calibration=np.zeros((8, 28, 28, 1), "uint8")), "--calibration is for --precision int8"),
         (dict(target="tk1"), "onnxruntime"),
         (dict(target="orin-nano", dla=True), "no DLA"),
