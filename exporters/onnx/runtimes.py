@@ -46,8 +46,8 @@ def candidates(
         precision: of the file. ONNX' reference may round coarser types in its own way, so it is binding in FP32 only.
         batch: static batch of the file, if it has one.
         operations: multiply-adds of one input, which set the number of inputs of the slow reference evaluator.
-        graph: content of the file. An INT8 file whose sums cannot saturate runs with the default settings of the runtimes; see
-            `exporters.onnx.saturation`.
+        graph: content of the file. A file whose sums cannot saturate (see `exporters.onnx.saturation`) runs with the default
+            settings of the runtimes.
     """
     few = max(3, batch or 0)
     if Path(path).stat().st_size >= LARGE_FILE or few * operations > REFERENCE_OPERATIONS:
