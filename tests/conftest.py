@@ -83,7 +83,7 @@ def pytest_collection_finish():
 def pytest_runtest_teardown():
     """Return the memory of nets to the system when it has grown: TensorFlow's functions are reference cycles."""
     process = psutil.Process()
-    if process.memory_info().rss > kept[0] + 2**29:
+    if process.memory_info().rss > kept[0] + 2**27:
         gc.collect()
         if sys.platform == "linux":
             with contextlib.suppress(AttributeError):  # a C library other than glibc
