@@ -12,6 +12,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 
@@ -20,6 +21,10 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the command has it: wi
 # oneDNN's own allocator never returns memory to the system: after the tests of AlexNet it holds 1.3 GB for no net. The next
 # net reuses it, so it is no leak of a process that loads AlexNet many times; here it would count for each worker.
 os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
+
+# A slow machine fails no test: examples of hypothesis have no time limit.
+hypothesis.settings.register_profile("zoo", deadline=None)
+hypothesis.settings.load_profile("zoo")
 
 # Files whose tests share one model, the name between the brackets, and take long in one process after the other.
 BY_NAME = (

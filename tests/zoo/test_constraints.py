@@ -34,13 +34,13 @@ def once_in_double(w, c, axis):
     return w * np.minimum(1, c / norm)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(WEIGHTS, st.floats(0.1, 20))
 def test_projection(w, c):
     np.testing.assert_allclose(projected(w, c), projected_by_loop(w, c), rtol=1e-5, atol=1e-30)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(WEIGHTS, st.floats(0.1, 20))
 def test_projection_is_within_the_limit_and_idempotent(w, c):
     once = projected(w, c)
@@ -62,7 +62,7 @@ def test_projection_of_many_units_is_idempotent_to_the_bit(shape, axis, c):
         np.testing.assert_allclose(once, once_in_double(each, c, axis), rtol=1e-4, atol=0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(WEIGHTS, st.floats(1.001, 10))
 def test_weights_within_the_limit_keep_every_bit(w, slack):
     """Keras' constraint shrinks them."""

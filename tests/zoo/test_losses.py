@@ -147,7 +147,7 @@ def test_softmax_on_the_example_of_the_lecture():
     np.testing.assert_allclose(value(loss, np.arange(3), LECTURE), [2.0404, 0.0791, 6.1565], atol=5e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     arrays("float32", (3, 4), elements=st.floats(-3, 3, width=32)),
     st.lists(st.integers(0, 3), min_size=3, max_size=3),

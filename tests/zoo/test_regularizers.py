@@ -31,7 +31,7 @@ def test_by_hand(regularizer, expected):
     np.testing.assert_allclose(charge(regularizer), expected, rtol=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(arrays("float32", (3, 4), elements=st.floats(-5, 5, width=32)), st.floats(0, 2), st.floats(0, 5))
 def test_elastic_net(w, weight, beta):
     expected = weight * sum(beta * float(each) ** 2 + abs(float(each)) for each in w.ravel())

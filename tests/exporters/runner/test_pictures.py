@@ -23,7 +23,7 @@ def image(pixels):
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SIDES, SIDES, st.integers(1, 60), st.integers(1, 60), st.sampled_from([1, 3]), st.integers(0, 99))
 def test_resize_equals_pillow(width, height, across, down, channels, seed):
     pixels = noise(width, height, channels, seed)
@@ -31,7 +31,7 @@ def test_resize_equals_pillow(width, height, across, down, channels, seed):
     np.testing.assert_array_equal(resize.resize(pixels, (across, down)), expected)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     SIDES,
     SIDES,
@@ -129,7 +129,6 @@ def test_error_names_the_damaged_file(paths, tmp_path, decode, monkeypatch):
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF1234WEBP", b""]))
-@settings(deadline=None)
 def test_orientation_search_never_raises(content, head):
     pixels = noise(3, 2, 1)
     assert orientation.upright(pixels, head + content).size == pixels.size

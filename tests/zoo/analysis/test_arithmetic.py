@@ -250,7 +250,7 @@ def test_output_size_against_window_positions(sizes):
     assert min(abs(n - size) for n in fitting) == min(abs(n - size) for n in near)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(SIZES)
 def test_output_size_against_keras(sizes):
     """Keras drops the pixels that do not fit."""

@@ -358,7 +358,7 @@ def test_truncated_anywhere(model, version, shape):
             np.testing.assert_array_equal(listed[0], full[name][0])
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1, max_size=4), old=st.booleans())
 def test_flipped_bytes(model, flips, old):
     """Any change gives a ZooError or some arrays."""
@@ -368,7 +368,7 @@ def test_flipped_bytes(model, flips, old):
     outcome(model(bytes(damaged)))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200))
 def test_any_bytes(model, anything):
     outcome(model(anything))

@@ -521,7 +521,7 @@ def test_truncated_anywhere(saved, archive):
 
 
 @FORMATS
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1, max_size=4))
 def test_flipped_bytes(saved, archive, flips):
     damaged = bytearray(content({"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}, archive))
@@ -530,7 +530,7 @@ def test_flipped_bytes(saved, archive, flips):
     outcome(saved(bytes(damaged)))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.sampled_from(b"()]}]|\x85\x86\x87NRtsuaebhq0K\x00\x01X.cQ\x89\x93\x94"), max_size=40), st.binary(max_size=30)
 )

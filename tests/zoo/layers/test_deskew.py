@@ -44,7 +44,7 @@ def bar(slant, size=28, row=0.0, column=0.0):
     return (255 * np.clip(2.5 - beside, 0, 1) * (np.abs(ys - row) <= 7)).astype("float32")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6))
 def test_same_result_as_scipy(seed):
     generator = np.random.default_rng(seed)

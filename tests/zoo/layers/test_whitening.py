@@ -54,7 +54,7 @@ def test_mean_is_that_of_the_fitted_data():
     np.testing.assert_allclose(run(adapted(ZeroCenter(), train), test).mean(axis=0), 3, atol=1e-4)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.sampled_from([PCAWhitening, ZCAWhitening]))
 def test_covariance_of_whitened_data_is_the_identity(seed, make):
     data = images(seed)

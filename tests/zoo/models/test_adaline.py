@@ -112,7 +112,7 @@ def test_alpha_lms(rng, targets):
     np.testing.assert_allclose(given, scores, rtol=1e-3, atol=1e-3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.floats(0.01, 1.99), st.integers(0, 2**32 - 1), st.floats(0.1, 30.0))
 def test_alpha_lms_removes_the_same_share_of_every_error(alpha, seed, scale):
     """The error on the row is multiplied by (1 - alpha), for inputs of any norm."""

@@ -79,7 +79,6 @@ def test_fixed_logic(rng, logic, units):
     np.testing.assert_array_equal(np.sign(scores), expected)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(LOGICS), st.lists(FLOATS, min_size=5, max_size=5))
 def test_score_is_positive_if_and_only_if_the_answer_is_yes(logic, sums):
     score = run(FixedLogic(5, logic), np.float32([sums]))[0, 0]
@@ -142,7 +141,7 @@ def test_madaline_one(rng, logic, classes, units):
     np.testing.assert_allclose(scores[:1], first, rtol=1e-4)  # before training on the row
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from(LOGICS), st.integers(1, 6), st.integers(0, 1), st.integers(0, 2**32 - 1))
 def test_minimal_disturbance(logic, units, label, seed):
     """The smallest set of units that can correct the answer changes, by exhaustive search; then the answer is right."""
@@ -255,7 +254,7 @@ def test_madaline_two(rng, classes, units, tries, paired):
     np.testing.assert_allclose(scores[:1], first, rtol=1e-4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 4), st.floats(0.05, 1.95), st.floats(0.05, 1.0), st.integers(0, 2**32 - 1))
 def test_number_of_wrong_outputs_never_rises(classes, alpha, output_alpha, seed):
     """On the row. Hidden units that keep their answer keep their weights, to the bit; if no output is wrong, all do."""

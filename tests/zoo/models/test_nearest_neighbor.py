@@ -43,7 +43,7 @@ def run(net, images):
 
 
 @pytest.mark.parametrize("metric", ["l1", "l2"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), k=st.integers(1, 7), high=st.sampled_from([2, 4, 256]))
 def test_votes(metric, seed, k, high):
     """Few gray levels give all kinds of ties; five places are empty."""

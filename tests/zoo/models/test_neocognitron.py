@@ -177,7 +177,7 @@ def trained(x, r, times=10**7):
     return layer, c
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pattern, pattern, st.floats(0.3, 6))
 def test_cell_responds_above_the_cosine_threshold(learned, shown, r):
     """1 for its own pattern with any r, 0 below the cosine r / (1 + r), and the same at another contrast."""
@@ -193,7 +193,7 @@ def test_cell_responds_above_the_cosine_threshold(learned, shown, r):
     assert answer(shown / 4) == pytest.approx(answer(shown), abs=2e-3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.floats(0, 10, width=32), min_size=12, max_size=12))
 def test_c_cells_respond_below_one_and_only_above_the_mean(values):
     x = np.reshape(values, (1, 2, 2, 3)).astype("float32")

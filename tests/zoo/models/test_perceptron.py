@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import zoo
@@ -130,7 +130,6 @@ def separated(drawn):
     return folded[:, :-1].tolist(), (sums > 0).astype(int).tolist(), int(radius * (u @ u)), int(np.abs(sums).min())
 
 
-@settings(deadline=None)
 @given(vectors)
 def test_novikoffs_bound(drawn):
     """There are at most (R/γ)² mistakes, so training reaches an epoch without any, and then all rows are right."""
@@ -149,7 +148,6 @@ def test_novikoffs_bound_can_be_reached():
     assert [unit.epoch([[1]], [1]) for _ in range(2)] == [1, 0]
 
 
-@settings(deadline=None)
 @given(vectors, st.integers(-20, 20))
 def test_step_size_does_not_change_the_mistakes_from_zero_weights(drawn, power):
     """All weights are alpha times those of alpha = 1, to the bit for a power of two."""

@@ -53,7 +53,7 @@ def read_all(path):
     return True
 
 
-FUZZ = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @FUZZ
@@ -181,7 +181,7 @@ CLAIMS = {
 
 
 @pytest.mark.slow("tries 60 generated files")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_changed_metadata_ends_in_a_report_or_an_error(data, with_metadata):
     """The sandbox is disabled: the graph is valid."""
@@ -192,7 +192,7 @@ def test_changed_metadata_ends_in_a_report_or_an_error(data, with_metadata):
 
 
 @pytest.mark.slow("tries 80 generated graphs, each in a sandbox")
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_changed_graph_ends_in_a_report_or_an_error(mine, data):
     proto = onnx.load(mine / "mine.onnx")
