@@ -12,10 +12,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from exporters import description, float32, random_inputs, samples, sizes
+from exporters import description, float32, free_sizes, random_inputs, samples, signature, sizes
 from exporters.choices import Pixels
 from exporters.compiled import CompiledModel
+from exporters.general import GeneralSource
 from exporters.options import ImageOptions
+from exporters.signature import Signature, Tensor
 from zoo import registry
 from zoo.classifier import Classifier
 from zoo.errors import ZooError, did_you_mean
@@ -64,6 +66,13 @@ class Source:
         """One sentence for each fact about the model that nobody has stated."""
         half = (f"float32 in place of {self.policy}, with the weights of the model",) if self.policy else ()
         return (*(self.described.assumed if self.described else ()), *half)
+
+    @property
+    def signature(self) -> Signature:
+        """The input and the output of the file."""
+        return Signature(
+            (Tensor(self.input_name, (None, *self.shape), self.dtype),), (Tensor(self.output_name, (None,), ""),)
+        )
 
     @property
     def input_name(self) -> str:
@@ -171,7 +180,8 @@ def find(
     images: "ImageOptions | description.Known | None" = None,
     describe: Describe = Describe.IF_KNOWN,
     size: Sequence[int] | None = None,
-) -> Source:
+    general: bool = False,
+) -> "Source | GeneralSource":
     """Return the model to export as a `Source`.
 
     Args:
@@ -182,10 +192,11 @@ def find(
         images: what is known of a model that is not of the zoo.
         describe: when such a model becomes a classifier.
         size: for the free axes of the input, such as rows and columns. Default: of `images`.
+        general: whether a model with several inputs or outputs, or with free sizes, is returned, as a `GeneralSource`.
 
     Raises:
-        ZooError: if there is no such model, it does not have one input of a known shape and one output with one row per
-            input, or the description does not fit it.
+        ZooError: if there is no such model, the shape of an input is unknown, an output has not one row per input, the
+            description does not fit it, or it has several inputs or outputs and `general` is False.
     """
     given, file = model, None
     origin = model if isinstance(model, str) else str(model) if isinstance(model, os.PathLike) else None
@@ -206,7 +217,12 @@ def find(
         return replace(_source(model, origin or model.card, raw_input, pixels), policy=policy)
     origin = origin or model.name
     known = images if isinstance(images, description.Known) else description.Known.find(images, file)
-    shape, dtype = _input_of(model)
+    found, compared = free_sizes.resolve(model, signature.inputs_of(model))
+    if not found.is_single:
+        if known or not general:
+            raise ZooError(_refusal(origin, found))
+        return GeneralSource(model, found, compared, origin, policy, size)
+    shape, dtype = found.inputs[0].shape[1:], found.inputs[0].dtype
     if describe == Describe.ALWAYS or known or (describe == Describe.IF_POSSIBLE and _describes_itself(model, shape)):
         described = description.describe(model, shape, origin, known)
         return replace(_source(described.classifier(model), origin, raw_input, pixels, described), policy=policy, size=size)
@@ -218,7 +234,21 @@ def _source(classifier, origin, raw_input, pixels, described=None):
     if raw_input:
         Pixels.parse(pixels)
         return Source(classifier, classifier.input_image_shape, pixels, classifier, True, origin, described)
-    return Source(classifier.net, *_input_of(classifier.net), classifier, False, origin, described)
+    taken = signature.inputs_of(classifier.net).inputs[0]
+    return Source(classifier.net, taken.shape[1:], taken.dtype, classifier, False, origin, described)
+
+
+def _refusal(origin, found):
+    """Return the reason why a model is not exported to anything but a file of its own inputs and outputs."""
+    free = list(dict.fromkeys(name for each in found.inputs for _, name in each.free))
+    any_size = f", with any {' and '.join(free)}" if free else ""
+    advice = "Export it with --to onnx"
+    if free and len(found.inputs) == len(found.outputs) == 1:
+        advice = f"Give its size, as in --size {'x'.join(['224'] * len(free))}, or export it with --to onnx"
+    return (
+        f"{origin} has {found}{any_size}. The planner, quantization, bundles for a board and --value-range need one tensor "
+        f"of fixed size as input and one as output. {advice}"
+    )
 
 
 def _check_own(classifier, images, given):
@@ -278,43 +308,3 @@ def _attribute(value, attribute, text):
             raise ZooError(f"there is no {text}: {owner} has no '{part}'{did_you_mean(part, dir(value))}")
         value = getattr(value, part)
     return value
-
-
-def _input_of(model):
-    """Return the shape and dtype of the only input of a model."""
-    # For a subclassed model Keras knows only the shapes that it was called with.
-    known = getattr(model, "inputs", None) or getattr(model, "_build_shapes_dict", None)
-    if not model.built or not known:
-        raise ZooError(f"{model.name} has never been called, so its input has no known shape; call it once on a batch")
-    if isinstance(known, dict):
-        shapes, dtypes = list(known.values()), [model.input_dtype]
-    else:
-        shapes, dtypes = [each.shape for each in known], [each.dtype for each in known]
-    outputs = getattr(model, "outputs", None) or [None]
-    if len(shapes) != 1 or len(outputs) != 1 or not all(isinstance(size, int | None) for size in shapes[0]):
-        raise ZooError(
-            f"{model.name} has {len(shapes)} inputs and {len(outputs)} outputs; models with one of each are exported. "
-            "Join them, as in keras.Model(inputs, keras.layers.Concatenate()(outputs))"
-        )
-    if None in shapes[0][1:]:
-        raise ZooError(
-            f"{model.name} takes inputs of {tuple(shapes[0])}; only the batch may vary. "
-            "Give its size, as in --size 224x224, or size=(224, 224) in Python"
-        )
-    _check_output(model, tuple(shapes[0][1:]), dtypes[0])
-    return tuple(shapes[0][1:]), dtypes[0]
-
-
-def _check_output(model, shape, dtype):
-    """Raise `ZooError` unless a model, when it is run, returns one tensor with one row per input."""
-    inputs = getattr(model, "inputs", None)
-    count = (inputs and inputs[0].shape[0]) or 2
-    try:
-        result = model(keras.ops.zeros((count, *shape), dtype), training=False)
-    except Exception as error:  # whatever the user's model raises
-        raise ZooError(f"{model.name} fails on a batch of {count} zeros: {type(error).__name__}: {error}") from error
-    expected = "only models with one output, and one row per input in it, can be exported"
-    if isinstance(result, dict | list | tuple):
-        raise ZooError(f"{model.name} returns a {type(result).__name__} of {len(result)} outputs; {expected}")
-    if tuple(result.shape[:1]) != (count,):
-        raise ZooError(f"{model.name} returns an output of {tuple(result.shape)} for a batch of {count}; {expected}")

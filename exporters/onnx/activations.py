@@ -2,14 +2,16 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from exporters.onnx import files, runtimes
 from exporters.onnx.graph.names import unique_name
+from exporters.signature import flatten
 from zoo.classifier import Classifier
 
 BATCH = 8  # images whose activations are in memory at a time
@@ -52,6 +54,7 @@ def first_difference(
     layout: str | None = "NCHW",
     tolerance: float = 1e-4,
     batch: int = BATCH,
+    call: Callable[[np.ndarray], Any] | None = None,
 ) -> str | None:
     """Return the first layer, in execution order, whose output differs between a model and its file.
 
@@ -61,17 +64,18 @@ def first_difference(
     Args:
         model: Keras model or `zoo.classifier.Classifier`.
         path: its ONNX file.
-        inputs: (n, ...) array of model inputs, channels-last.
+        inputs: (n, ...) array of model inputs, channels-last; structured if there are several.
         layout: layout of the file's input, "NCHW" or "NHWC".
         tolerance: largest accepted difference, relative to the largest magnitude of the layer's output.
         batch: inputs per run. For a file with a static batch it must be that size, and divide n.
+        call: function that runs the model on such inputs and returns its outputs. Default: the model itself.
 
     Returns:
         Text such as "conv3 (largest difference 0.31 of 2.4), alike up to pool2", or None if no layer differs.
     """
     paths = layer_paths(model)
     with tempfile.TemporaryDirectory() as folder:
-        names = _expose_layer_outputs(path, paths.values(), Path(folder) / "layers.onnx")
+        names, results = _expose_layer_outputs(path, paths.values(), Path(folder) / "layers.onnx")
         session = runtimes.session(Path(folder) / "layers.onnx")
     for start in range(0, len(inputs), batch):
         images = inputs[start : start + batch]
@@ -80,40 +84,51 @@ def first_difference(
         except Exception:  # onnxruntime's errors share no public base class
             return None  # a file that does not run has no layers to compare
         file_outputs = dict(zip(names, outputs, strict=True))
-        layer_outputs, result = _run_layers(model, images, paths)
+        layer_outputs, outputs = _run_layers(model, call or model, images, paths)
+        # A layer whose output is one of the file has the name of that output.
+        own_names = {id(tensor): name for tensor, name in zip(outputs, results, strict=True)}
         last_equal = "the input"
-        for layer, tensor in layer_outputs.items():
-            # The output of the last layer is the output of the file, which has its own name.
-            actual = file_outputs.get(names[0] if tensor is result else layer)
-            if actual is None:
-                continue
-            difference = _describe_difference(keras.ops.convert_to_numpy(tensor), actual, tolerance)
-            if difference:
+        for layer, tensors in layer_outputs.items():
+            differences = [
+                _describe_difference(keras.ops.convert_to_numpy(tensor), file_outputs[own_names[id(tensor)]], tolerance)
+                for tensor in tensors
+                if id(tensor) in own_names
+            ]
+            others = [tensor for tensor in tensors if id(tensor) not in own_names]
+            if others and layer in file_outputs and layer not in results:
+                # The name is that of one call of the layer; which one is not known.
+                calls = [
+                    _describe_difference(keras.ops.convert_to_numpy(tensor), file_outputs[layer], tolerance)
+                    for tensor in others
+                ]
+                differences.append(calls[0] if all(calls) else None)
+            for difference in filter(None, differences):
                 return f"{layer} ({difference}), alike up to {last_equal}"
-            last_equal = layer
+            if differences:
+                last_equal = layer
     return None
 
 
 def _expose_layer_outputs(path, layers: Iterable[str], target):
-    """Write a file with the layers as additional outputs, and return all output names, the original output first."""
+    """Write a file with the layers as additional outputs; return the names of all outputs, and of the original ones."""
     model = files.load(path)
-    (result,) = model.graph.outputs
-    intermediate = [value for node in model.graph for value in node.outputs if value is not result]
-    layers = set(layers)
-    model.graph.outputs.extend(value for value in intermediate if value.name in layers)
+    results = [value.name for value in model.graph.outputs]
+    layers = set(layers) - set(results)
+    intermediate = [value for node in model.graph for value in node.outputs if value.name in layers]
+    model.graph.outputs.extend(intermediate)
     files.save(model, target)
-    return [value.name for value in model.graph.outputs]
+    return [value.name for value in model.graph.outputs], results
 
 
-def _run_layers(model, inputs, paths):
-    """Return (dict of a layer's path -> output of its first call, in the order in which calls end; model output)."""
+def _run_layers(model, call, inputs, paths):
+    """Return (dict of a layer's path -> outputs of its calls, in the order in which they end; list of model outputs)."""
     layer_outputs = {}
 
     def recording(call, path):
         def recorded(*args, **kwargs):
             result = call(*args, **kwargs)
             if hasattr(result, "numpy"):  # a single eager tensor; within TimeDistributed, tensors are symbolic
-                layer_outputs.setdefault(path, result)
+                layer_outputs.setdefault(path, []).append(result)
             return result
 
         return recorded
@@ -124,7 +139,7 @@ def _run_layers(model, inputs, paths):
                 own = vars(layer).get("call")
                 layer.call = recording(layer.call, paths[id(layer)])
                 undo.callback(setattr, layer, "call", own) if own else undo.callback(delattr, layer, "call")
-        return layer_outputs, model(inputs, training=False)
+        return layer_outputs, flatten(call(inputs) if call is not model else model(inputs, training=False))
 
 
 def _describe_difference(expected, actual, tolerance):

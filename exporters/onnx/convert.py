@@ -4,6 +4,7 @@ import onnx
 import onnx_ir as ir
 
 from exporters.choices import Layout, Runtime
+from exporters.general import GeneralSource
 from exporters.onnx import metadata
 from exporters.source import Source, check_backend
 from exporters.targets import NEWEST_IR, OPSET
@@ -13,7 +14,7 @@ BATCH = "batch"
 
 
 def convert(
-    source: Source,
+    source: Source | GeneralSource,
     opset: int = OPSET,
     ir_version: int = NEWEST_IR,
     layout: Layout = Layout.NCHW,
@@ -23,7 +24,7 @@ def convert(
     """Convert a model to a checked `onnx_ir.Model` with metadata.
 
     Args:
-        source: `exporters.source.Source`.
+        source: `exporters.source.Source`, or a model with several inputs or outputs.
         opset: ONNX operator set.
         ir_version: version of the ONNX file format.
         layout: order of the axes of input images.
@@ -37,19 +38,20 @@ def convert(
     from exporters.onnx import trace
 
     channels_first = source.is_image and layout == Layout.NCHW
-    shape = (source.shape[-1], *source.shape[:-1]) if channels_first else source.shape
-    model = trace.trace(source.model, ((batch, *shape), source.dtype, source.input_name), channels_first, opset)
+    signature = source.signature.as_in_file(batch, channels_first)
+    model = trace.trace(source.model, signature, channels_first, opset)
     model.ir_version = ir_version
     model.producer_name, model.producer_version = "history-zoo", None
     model.graph.doc_string = None  # tf2onnx writes the name of a temporary file
-    # Name them before the inner values: a layer may have the same name.
-    model.graph.inputs[0].name, model.graph.outputs[0].name = source.input_name, source.output_name
     _clean(model, source.model.name, runtime)
-    _write_shapes(model.graph, batch)
+    _write_shapes(model.graph, signature)
     used = {node.domain for node in model.graph}  # tf2onnx imports ai.onnx.ml without using it
     for domain in set(model.opset_imports) - used:
         del model.opset_imports[domain]
-    metadata.describe(model, metadata.about(source, layout.upper() if source.is_image else None, runtime=runtime))
+    about = metadata.about(source, layout.upper() if source.is_image else None, runtime=runtime)
+    if isinstance(source, GeneralSource):
+        about |= metadata.about_signature(source, signature)
+    metadata.describe(model, about)
     _check(model, source, opset, ir_version)
     return model
 
@@ -65,10 +67,13 @@ def _clean(model, name, runtime):
         raise ZooError(f"{name} cannot be exported: {reason}. This is a bug of the zoo; please report it") from error
 
 
-def _write_shapes(graph, batch):
-    """Name the batch dimension, and remove inner shapes, which a runtime infers."""
-    for value in (graph.inputs[0], graph.outputs[0]):
-        if batch is None:
+def _write_shapes(graph, signature):
+    """Name the dimensions of the inputs and outputs that are not fixed, and remove inner shapes, which a runtime infers."""
+    tensors = [*signature.inputs, *signature.outputs]
+    for value, tensor in zip([*graph.inputs, *graph.outputs], tensors, strict=True):
+        if not signature.is_single:
+            value.shape = ir.Shape(tensor.named_shape(BATCH))
+        elif tensor.shape[0] is None:
             value.shape = ir.Shape([BATCH, *value.shape[1:]])
     for node in graph:
         for value in node.outputs:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 import onnx_ir as ir
 
-from exporters import parity, source, targets
+from exporters import outputs, parity, source, targets
+from exporters.general import GeneralSource
 from exporters.onnx import activations, convert, files, metadata, runtimes, saturation
 from exporters.options import ExportKeywords, ExportOptions, check_suffix
 from exporters.precision import Precision
@@ -55,7 +56,7 @@ def export_file(
     path = Path(path)
     check_suffix(path, ".onnx")
     metadata.sidecar(path)
-    exported = source.find(model, options.raw_input, options.pixels, options.image_options)
+    exported = source.find(model, options.raw_input, options.pixels, options.image_options, general=True)
     graph = convert.convert(
         exported, options.opset, options.ir, options.layout, options.static_batch, runtime=options.runtime
     )
@@ -133,6 +134,8 @@ def prove(
     Returns:
         `exporters.parity.Report`; if the comparison failed, with the first layer whose output differs.
     """
+    if isinstance(exported, GeneralSource):
+        return _prove_all_outputs(graph, exported, path, data, trusted)
     layout = metadata.find(graph).get("layout")
     (graph_input,), (graph_output,) = graph.graph.inputs, graph.graph.outputs
     static = graph_input.shape[0] if isinstance(graph_input.shape[0], int) else None
@@ -157,3 +160,28 @@ def _first_difference(exported, path, inputs, layout, precision, static):
     batch = static or few
     shown = inputs[np.linspace(0, len(inputs) - 1, batch).astype(int)]
     return activations.first_difference(exported.model, path, shown, layout, parity.TOLERANCES[precision].relative, batch)
+
+
+def _prove_all_outputs(graph, exported, path, data, trusted):
+    """Compare a file with several inputs or outputs, or of free size, with its model, once for all sizes."""
+    if data:
+        raise ZooError(f"--data needs a model with one input and one output; {exported.origin} has {exported.signature}")
+    layout = metadata.find(graph).get("layout")
+    static = graph.graph.inputs[0].shape[0] if isinstance(graph.graph.inputs[0].shape[0], int) else None
+    types = {value.name: str(value.dtype.numpy()) for value in graph.graph.outputs}
+    reports, layer = [], None
+    with console.progress() as bars, console.counting(bars, "comparing with the model", len(exported.sizes)) as advance:
+        for sizes in exported.sizes:
+            inputs = exported.inputs(sizes, static)
+            batches = (static,) if static else tuple(sorted({min(size, len(inputs)) for size in parity.BATCHES}))
+            candidates = runtimes.all_outputs(path, layout, trusted, batch=static, graph=graph)
+            reports.append(outputs.compare(exported.predict, candidates, inputs, types, batches))
+            advance()
+            if not reports[-1].passed:
+                relative, batch = parity.TOLERANCES[Precision.FP32].relative, static or min(activations.BATCH, len(inputs))
+                some = inputs[: len(inputs) // batch * batch]
+                call = exported.call
+                layer = activations.first_difference(exported.model, path, some, layout, relative, batch, call)
+                break
+    report = outputs.of_all_sizes(reports, exported.sizes[: len(reports)])
+    return dataclasses.replace(report, file=str(path), first_divergent_layer=layer, assumed=exported.assumed)

@@ -147,6 +147,11 @@ def _input_lines(about: metadata.About) -> Iterator[str]:
         content = raw if about.raw_input else f"preprocessed {raw}{formula}{deskewed}"
         yield f"takes {content}, {about.layout or 'flat'}"
         yield f"an image of another size {RESIZING[spec.resize]}{crop}"
+    if about.signature and about.signature.sizes:
+        sizes = "; ".join(
+            ", ".join(f"{name} {size}" for name, size in each.items()) for each in about.signature.sizes[:MAX_VALUES]
+        )
+        yield f"sizes that were verified: {sizes}"
     if about.value_range and about.raw_input:
         yield f"the model takes pixels from {about.value_range[0]:g} to {about.value_range[1]:g}; the file scales raw ones"
     if about.scores:

@@ -17,6 +17,8 @@ from zoo.errors import ZooError
 from zoo.files import atomic, sha256
 
 if TYPE_CHECKING:
+    from exporters.general import GeneralSource
+    from exporters.signature import Signature
     from exporters.source import Source
 
 KEY = "zoo"  # of the metadata entry
@@ -32,6 +34,22 @@ class Trained(pydantic.BaseModel):
     measured: tuple[schema.Measured, ...] = ()
 
 
+class NamedTensor(pydantic.BaseModel):
+    """An input or output: its shape has names for sizes that are not fixed."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class NamedTensors(pydantic.BaseModel):
+    """The inputs and outputs of a model with several of them, or of free size."""
+
+    inputs: tuple[NamedTensor, ...]
+    outputs: tuple[NamedTensor, ...]
+    sizes: tuple[dict[str, pydantic.PositiveInt], ...] = ()
+
+
 class About(pydantic.BaseModel):
     """The metadata that commands read, also from files of unknown origin. A file may have more."""
 
@@ -42,6 +60,7 @@ class About(pydantic.BaseModel):
     precision: Precision = Precision.FP32
     class_names: tuple[str, ...] = ()
     picture: schema.ImageSpec | None = None
+    signature: NamedTensors | None = None
     layout: Literal[LAYOUTS] | None = None
     raw_input: bool = True
     preprocessing: schema.Preprocessing | None = None
@@ -80,6 +99,17 @@ def about(
         **({"size": list(source.size)} if source.size else {}),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
+
+
+def about_signature(exported: "GeneralSource", signature: "Signature") -> dict:
+    """Return the metadata about the inputs and outputs of a model that is no classifier.
+
+    Args:
+        exported: the model.
+        signature: inputs and outputs of the file.
+    """
+    inputs, outputs = ([each.plain() for each in tensors] for tensors in (signature.inputs, signature.outputs))
+    return {"signature": {"inputs": inputs, "outputs": outputs, "sizes": [each for each in exported.sizes if each]}}
 
 
 def about_images(source: "Source") -> dict:
@@ -125,13 +155,14 @@ def describe(model: ir.Model, about: dict) -> None:
         about: dict, as returned by the function `about`.
     """
     own = {
-        "pixels": str(model.graph.inputs[0].dtype.numpy()),
+        **({} if "signature" in about else {"pixels": str(model.graph.inputs[0].dtype.numpy())}),
         "opset": model.opset_imports[""],
         "ir_version": model.ir_version,
     }
     model.metadata_props[KEY] = json.dumps({**about, **own}, ensure_ascii=False)
-    model_input = "raw 0-255 pictures" if about.get("raw_input", True) else model.graph.inputs[0].name
-    model_output = "a score a class" if "class_names" in about else model.graph.outputs[0].name
+    names = [", ".join(value.name for value in values) for values in (model.graph.inputs, model.graph.outputs)]
+    model_input = "raw 0-255 pictures" if about.get("raw_input", True) else names[0]
+    model_output = "a score a class" if "class_names" in about else names[1]
     model.doc_string = f"{title(about)}: {model_input} -> {model_output}"
 
 

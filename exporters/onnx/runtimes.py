@@ -4,7 +4,9 @@ import contextlib
 import importlib.util
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx.numpy_helper
@@ -28,7 +30,7 @@ EXACT_SUMS = {"session.x64quantprecision": "1"}
 NO_INT8_KERNELS = {"LP_TRANSFORMS_MODE": "NO"}
 
 
-def candidates(
+def all_outputs(
     path: str | Path,
     layout: str | None = "NCHW",
     trusted: bool = True,
@@ -37,7 +39,7 @@ def candidates(
     operations: int = 0,
     graph: ir.Model | None = None,
 ) -> dict[str, Candidate]:
-    """Return the runtimes that can run a file, by name. Each reads the file when it is opened.
+    """Return the runtimes that can run a file, by name. Each reads the file when it is opened, and returns a list.
 
     Args:
         path: ONNX file; external weights are found next to it.
@@ -61,8 +63,8 @@ def candidates(
         "opencv": Candidate(lambda: _opencv(path, layout), binding=False),
     }
     return {
-        "onnxruntime": Candidate(lambda: scorer(path, layout, exact_sums=exact_sums)),
-        "onnxruntime basic": Candidate(lambda: scorer(path, layout, optimized=False, exact_sums=exact_sums)),
+        "onnxruntime": Candidate(lambda: runner(path, layout, exact_sums=exact_sums)),
+        "onnxruntime basic": Candidate(lambda: runner(path, layout, optimized=False, exact_sums=exact_sums)),
         "onnx reference": Candidate(
             lambda: _reference(path, layout),
             few,
@@ -74,12 +76,33 @@ def candidates(
     }
 
 
+def candidates(*arguments: Any, **keywords: Any) -> dict[str, Candidate]:
+    """Return the runtimes of `all_outputs`, with the same arguments. Each returns the only output of the file."""
+    return {name: _first_output(each) for name, each in all_outputs(*arguments, **keywords).items()}
+
+
+def _first_output(candidate):
+    def opened():
+        run = candidate.open()
+        return lambda batch: run(batch)[0]
+
+    return replace(candidate, open=opened)
+
+
 def scorer(
     path: str | Path, layout: str | None = "NCHW", optimized: bool = True, exact_sums: bool = True
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that runs a file in onnxruntime: (batch, ...) channels-last array -> (batch, classes) scores."""
+    run = runner(path, layout, optimized, exact_sums)
+    return lambda batch: run(batch)[0]
+
+
+def runner(
+    path: str | Path, layout: str | None = "NCHW", optimized: bool = True, exact_sums: bool = True
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """Return a function that runs a file in onnxruntime: inputs, as `feeds` takes them, -> all outputs."""
     opened = session(path, optimized, exact_sums)
-    return lambda batch: opened.run(None, feeds(opened, batch, layout))[0]
+    return lambda batch: opened.run(None, feeds(opened, batch, layout))
 
 
 def session(path: str | Path, optimized: bool = True, exact_sums: bool = True) -> onnxruntime.InferenceSession:
@@ -117,10 +140,15 @@ def session(path: str | Path, optimized: bool = True, exact_sums: bool = True) -
 
 
 def feeds(session: onnxruntime.InferenceSession, batch: np.ndarray, layout: str | None) -> dict[str, np.ndarray]:
-    """Return the inputs of a session with one input for a (batch, ...) channels-last array."""
-    (value,) = session.get_inputs()
-    name = value.type.removeprefix("tensor(").removesuffix(")")
-    return {value.name: _to_layout(batch, {"float": "float32", "double": "float64"}.get(name, name), layout)}
+    """Return the inputs of a session for a (batch, ...) channels-last array, or a structured array with several inputs."""
+    names = {value.name: value.type.removeprefix("tensor(").removesuffix(")") for value in session.get_inputs()}
+    dtypes = {name: {"float": "float32", "double": "float64"}.get(text, text) for name, text in names.items()}
+    return _by_name(np.asarray(batch), dtypes, layout)
+
+
+def _by_name(batch, dtypes, layout):
+    """Return the inputs of a file, name -> array; `dtypes` has their types."""
+    return {name: _to_layout(batch[name] if batch.dtype.names else batch, dtypes[name], layout) for name in dtypes}
 
 
 def _to_layout(batch, dtype, layout):
@@ -159,12 +187,12 @@ def _reference(path, layout):
     for node in model.graph.node:
         if node.op_type in ("LSTM", "GRU") and any(attribute.name == "activations" for attribute in node.attribute):
             raise CannotRun(f"it ignores the activations of {node.op_type}")
-    (name,), (dtype, _) = evaluator.input_names, _types(model)
+    dtypes = _types(model.graph.input)
 
     def run(batch):
-        inputs = {name: _to_layout(batch, dtype, layout)}
+        inputs = _by_name(batch, dtypes, layout)
         with _raising_cannot_run(), np.errstate(all="ignore"):
-            return evaluator.run(None, inputs)[0]
+            return evaluator.run(None, inputs)
 
     return run
 
@@ -249,10 +277,9 @@ def _check_known_bugs(model, *operators, reduced_axes=None):
                 raise CannotRun(f"it computes {node.op_type} over {reduced_axes} axes wrongly")
 
 
-def _types(model):
-    """Return the data types of the input and the output of an `onnx.ModelProto`."""
-    values = [*model.graph.input, *model.graph.output]
-    return [onnx.helper.tensor_dtype_to_np_dtype(each.type.tensor_type.elem_type) for each in values]
+def _types(values):
+    """Return the data types of inputs or outputs of an `onnx.GraphProto` by their names."""
+    return {each.name: onnx.helper.tensor_dtype_to_np_dtype(each.type.tensor_type.elem_type) for each in values}
 
 
 def _openvino(path, layout, precision, exact_sums):
@@ -266,12 +293,13 @@ def _openvino(path, layout, precision, exact_sums):
             **(NO_INT8_KERNELS if precision == Precision.INT8 and exact_sums else {}),
         }
         compiled = openvino.Core().compile_model(path, "CPU", settings)
-    dtype = compiled.input(0).element_type.to_dtype()
+    dtypes = {each.any_name: each.element_type.to_dtype() for each in compiled.inputs}
 
     def run(batch):
-        batch = _to_layout(batch, dtype, layout)
+        inputs = _by_name(batch, dtypes, layout)
         with _raising_cannot_run():
-            return compiled(batch)[0]
+            found = compiled(inputs)
+            return [found[each] for each in compiled.outputs]
 
     return run
 
@@ -281,16 +309,20 @@ def _opencv(path, layout):
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # failures raise
     with _raising_cannot_run():
         model = onnx.load(path, load_external_data=False)
+    if len(model.graph.input) != 1 or len(model.graph.output) != 1:
+        raise CannotRun("it is only used for files with one input and one output")
+    if any(not size.HasField("dim_value") for size in model.graph.input[0].type.tensor_type.shape.dim[1:]):
+        raise CannotRun("it crashes on inputs of free size")  # OpenCV 5.0
     _check_known_bugs(model, "Loop", reduced_axes=3)
     with _raising_cannot_run():
         net = cv2.dnn.readNetFromONNX(path)
-    input_dtype, output_dtype = _types(model)
+    (input_dtype,), (output_dtype,) = (_types(values).values() for values in (model.graph.input, model.graph.output))
 
     def run(batch):
         batch = _to_layout(batch, input_dtype, layout)
         with _raising_cannot_run():
             net.setInput(batch)
-            return net.forward().astype(output_dtype)  # it returns float16 as float32
+            return [net.forward().astype(output_dtype)]  # it returns float16 as float32
 
     return run
 

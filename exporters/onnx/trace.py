@@ -21,46 +21,58 @@ from exporters.onnx import converters, corrections, lowering
 from exporters.onnx.activations import layer_paths
 from exporters.onnx.graph.edit import LAYER, WEIGHT
 from exporters.onnx.graph.names import LAYER_OF_NODE
+from exporters.signature import Signature
 from exporters.targets import NEWEST_OPSET
 from zoo.errors import ZooError
 
 REMOVED_BY_SIMPLIFICATION = {"Erfc", "Expm1"}  # not in ONNX; `exporters.onnx.graph` replaces them
-WEIGHT_INPUT, SCOPE = "zoo_weight_", "zoo_layer_"
+INPUT, WEIGHT_INPUT, SCOPE = "zoo_input_", "zoo_weight_", "zoo_layer_"
 
 
 def trace(
     model: keras.Model,
-    signature: tuple[Sequence[int | None], str, str],
+    signature: Signature,
     channels_first: bool,
     opset: int,
 ) -> ir.Model:
     """Convert a Keras model with tf2onnx, and mark each node and value with its Keras layer.
 
     Args:
-        model: model with one input and one output.
-        signature: (shape, dtype, name) of the file's input; None in the shape for a dynamic size.
-        channels_first: the file's input has the channels on axis 1, the model's on the last axis.
+        model: model to convert.
+        signature: the file's inputs and outputs, and how the model takes them.
+        channels_first: the only input of the file has the channels on axis 1, that of the model on the last axis.
         opset: ONNX operator set.
 
     Returns:
-        The converted model, with `LAYER`, `LAYER_OF_NODE` and `WEIGHT` in the `meta` of its values and nodes.
+        The converted model, with the inputs and outputs of the signature, and with `LAYER`, `LAYER_OF_NODE` and `WEIGHT` in
+        the `meta` of its values and nodes.
 
     Raises:
         ZooError: if tf2onnx or ONNX have no operator for a part of the model; it names the layer.
     """
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # failures raise below
     weights = list(model.weights)
-    specs = [tf.TensorSpec(signature[0], signature[1], name=signature[2])]
+    # Any text may be the name of an input; TensorFlow takes few characters.
+    names = [each.name if signature.is_single else f"{INPUT}{index}" for index, each in enumerate(signature.inputs)]
+    specs = [tf.TensorSpec(each.shape, each.dtype, name) for each, name in zip(signature.inputs, names, strict=True)]
     specs += [tf.TensorSpec(each.shape, each.dtype, name=f"{WEIGHT_INPUT}{index}") for index, each in enumerate(weights)]
     paths = list(layer_paths(model).values())
     results, failed = {}, []
     lowering.check(model)
 
-    def forward(inputs, *values):
+    def forward(*values):
+        inputs, values = list(values[: len(names)]), values[len(names) :]
         if channels_first:
-            inputs = tf.transpose(inputs, (0, *range(2, len(inputs.shape)), 1))
+            inputs[0] = tf.transpose(inputs[0], (0, *range(2, len(inputs[0].shape)), 1))
         with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
-            return _with_shape(model(inputs, training=False), model)
+            outputs = signature.call(model, inputs)
+        if signature.is_single:
+            return _with_shape(outputs[0], model)
+        # An output may be an input, or the same tensor as another output.
+        outputs = [tf.identity(each) for each in outputs]
+        for each, known in zip(outputs, signature.outputs, strict=True):
+            each.set_shape(known.shape)
+        return outputs
 
     with lowering.lowered(model), _layer_scopes(model, results, failed):
         try:
@@ -82,7 +94,26 @@ def trace(
     _mark_layers(converted.graph, paths, results)
     _weights_to_constants(converted.graph, weights, _weight_names(model), captured)
     _check_operators(converted.graph, model.name)
+    _name_inputs_and_outputs(converted.graph, names, signature)
     return converted
+
+
+def _name_inputs_and_outputs(graph, names, signature):
+    """Give a graph the inputs and outputs of a signature, in the same order; tf2onnx drops inputs that no node reads."""
+    read = {value.name.partition(":")[0]: value for value in graph.inputs}
+    inputs = [
+        read[name] if name in read else ir.Value(type=_type(each), shape=ir.Shape(each.shape))
+        for name, each in zip(names, signature.inputs, strict=True)
+    ]
+    graph.inputs.clear()
+    graph.inputs.extend(inputs)
+    for values, tensors in ((graph.inputs, signature.inputs), (graph.outputs, signature.outputs)):
+        for value, tensor in zip(values, tensors, strict=True):
+            value.name = tensor.name
+
+
+def _type(tensor):
+    return ir.TensorType(ir.DataType.from_numpy(np.dtype(tensor.dtype)))
 
 
 def _reason(error):

@@ -57,14 +57,20 @@ def test_a_copy_shares_the_weights():
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        (None, r"only the batch may vary. Give its size, as in --size 224x224"),
         ((8,), r"--size 8 gives 1 sizes, but any takes inputs of \(None, None, None, 3\), with 2 free axes"),
         ((2, 2), r"any cannot take inputs of 2x2"),
     ],
 )
-def test_a_size_that_is_missing_or_wrong_is_refused(size, message, tmp_path):
+def test_a_wrong_size_is_refused(size, message, tmp_path):
     with pytest.raises(ZooError, match=message):
         exporters.to_onnx(any_size(), tmp_path / "model.onnx", size=size)
+
+
+def test_what_needs_a_size_asks_for_it():
+    with pytest.raises(
+        ZooError, match=r"any height and width.*Give its size, as in --size 224x224, or export it with --to onnx"
+    ):
+        source.find(any_size())
 
 
 def test_a_size_is_rows_x_columns():

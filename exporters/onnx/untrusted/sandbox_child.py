@@ -4,8 +4,10 @@ It imports nothing from the zoo, and so starts in a third of a second.
 """
 
 import contextlib
+import json
 import sys
 
+LARGEST_SIZE = 4096  # of an axis whose size is not fixed
 BATCH = 64  # images; the largest batch of a verification
 
 
@@ -29,7 +31,7 @@ def limit(memory: int, seconds: int) -> None:
 
 
 def run(path: str) -> None:
-    """Check an ONNX file, then run it on one input of zeros and on a batch of random inputs."""
+    """Check an ONNX file, then run it on one input of zeros and on a batch of random inputs, in each of its sizes."""
     import numpy as np
     import onnx
     import onnxruntime
@@ -40,16 +42,36 @@ def run(path: str) -> None:
     options.log_severity_level = 4  # failures raise
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     generator = np.random.default_rng(0)
-    for batch, largest in ((1, 0), (BATCH, 255)):
+    runs = [(batch, largest, sizes) for batch, largest in ((1, 0), (BATCH, 255)) for sizes in free_sizes(path)]
+    for batch, largest, sizes in runs:
         inputs = {}
         for value in session.get_inputs():
             name = value.type.removeprefix("tensor(").removesuffix(")")
             dtype = {"float": "float32", "double": "float64"}.get(name, name)
             # Integers other than bytes may be indices into a table.
             end = largest if dtype in ("uint8", "float16", "float32", "float64") else min(largest, 1)
-            shape = [size if isinstance(size, int) else batch if axis == 0 else 1 for axis, size in enumerate(value.shape)]
+            shape = [
+                size if isinstance(size, int) else batch if axis == 0 else sizes.get(size, 1)
+                for axis, size in enumerate(value.shape)
+            ]
             inputs[value.name] = generator.integers(0, end, shape, "uint8", endpoint=True).astype(dtype, copy=False)
         session.run(None, inputs)
+
+
+def free_sizes(path: str) -> list[dict[str, int]]:
+    """Return the sizes of axes that are not fixed, by name, for which the metadata say that the file was proved.
+
+    Raises:
+        ValueError: if they are not positive whole numbers, or too large.
+    """
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    about = next((json.loads(each.value) for each in model.metadata_props if each.key == "zoo"), {})
+    found = (about.get("signature") or {}).get("sizes") or [{}]
+    if not all(type(size) is int and 0 < size <= LARGEST_SIZE for each in found for size in each.values()):
+        raise ValueError(f"its metadata list sizes that are not whole numbers from 1 to {LARGEST_SIZE}")
+    return found
 
 
 if __name__ == "__main__":

@@ -114,8 +114,8 @@ class Ends(keras.Model):
 @pytest.mark.parametrize(
     ("end", "message"),
     [
-        (lambda x: {"a": x, "b": x}, "ends returns a dict of 2 outputs; only models with one output, and one row per input"),
-        (lambda x: [x, x, x], "ends returns a list of 3 outputs"),
+        (lambda x: {"a": x, "b": x}, "ends has 1 input (input) and 2 outputs (a, b). The planner, quantization, bundles"),
+        (lambda x: [x, x, x], "ends has 1 input (input) and 3 outputs (output, output_2, output_3)"),
         (lambda x: keras.ops.reshape(x, (-1, 4)), "returns an output of (4, 4) for a batch of 2"),
         (keras.ops.sum, "returns an output of () for a batch of 2"),
     ],

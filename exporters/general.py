@@ -1,0 +1,145 @@
+"""A Keras model with several inputs or outputs, or with inputs of free size, such as any height, width or time."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from exporters.signature import Signature
+from zoo.errors import ZooError
+from zoo.weights import fingerprint
+
+FEWEST, MOST = 8, 64  # inputs of a comparison, over all sizes
+HELD = 2**25  # bytes of the inputs and outputs of a comparison
+AT_A_TIME = 16  # inputs in a batch of the model
+UNKNOWN_SIZE = 64  # of an axis of an output, for an estimate
+LARGEST = 1000  # magnitude of whole numbers
+
+
+@dataclass(frozen=True)
+class GeneralSource:
+    """A model whose file has its inputs and outputs, by the names of its layers.
+
+    A batch of inputs is a structured NumPy array: its fields are the inputs, and its rows belong together.
+
+    Attributes:
+        model: Keras model.
+        signature: its inputs and outputs.
+        sizes: sizes of the free axes for which a file is compared with the model, by their names.
+        origin: name of the model or of its file, for the metadata.
+        policy: policy of half precision that the model had before it was rebuilt in float32.
+        size: that a model of any size was given; see `exporters.sizes`.
+    """
+
+    model: keras.Model
+    signature: Signature
+    sizes: tuple[dict[str, int], ...]
+    origin: str
+    policy: str | None = None
+    size: tuple[int, ...] | None = None
+
+    classifier, described, raw_input = None, None, False  # as of an `exporters.source.Source` that is no classifier
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """One sentence for each fact about the model that nobody has stated."""
+        return (f"float32 in place of {self.policy}, with the weights of the model",) if self.policy else ()
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the model takes one tensor with rows, columns and channels, which may be first in a file."""
+        return len(self.signature.inputs) == 1 and len(self.signature.inputs[0].shape) == 4
+
+    def fingerprint(self) -> str:
+        """Return the hex sha256 of all weights."""
+        return fingerprint(self.model.weights)
+
+    def call(self, inputs: np.ndarray) -> list[Any]:
+        """Return the output tensors of the model for an (n,) structured array, in the order of its signature."""
+        return self.signature.call(self.model, [np.ascontiguousarray(inputs[name]) for name in inputs.dtype.names])
+
+    def predict(self, inputs: np.ndarray) -> list[np.ndarray]:
+        """Return the outputs of the model as arrays, computed in batches of bounded size."""
+        size = self.signature.batch or AT_A_TIME
+        batches = [self.call(inputs[start : start + size]) for start in range(0, len(inputs), size)]
+        arrays = [[np.asarray(keras.ops.convert_to_numpy(each)) for each in outputs] for outputs in batches]
+        return [np.concatenate(each) for each in zip(*arrays, strict=True)]
+
+    def inputs(self, sizes: dict[str, int], batch: int | None = None) -> np.ndarray:
+        """Return random inputs on which the model is finite and does not fail, if there are any.
+
+        Args:
+            sizes: of the free axes.
+            batch: the only batch size that the file takes.
+
+        Returns:
+            (n,) structured array. Values are zeros, ones, and of the standard normal distribution or larger; if the model is
+            not finite on them, from 0 to 1. Whole numbers are up to 1000 of both signs, if the model fails on them 0 and 1,
+            and below the size of the smallest embedding of a model that has one.
+
+        Raises:
+            ZooError: if the model fails on all of them.
+        """
+        count, failure, first = self._affordable(sizes), None, None
+        if batch := batch or self.signature.batch:
+            count = -(-count // batch) * batch
+        for draw in (_any, _positive, _unit):
+            inputs = self._draw(draw, sizes, count)
+            try:
+                outputs = self.predict(inputs)
+            except Exception as error:  # layers of users raise any type of error
+                failure = failure or error
+                continue
+            if all(np.isfinite(each).all() for each in outputs if each.dtype.kind == "f"):
+                return inputs
+            first = inputs if first is None else first
+        if first is None:
+            reason = f"{type(failure).__name__}: {failure}"
+            raise ZooError(f"{self.model.name} fails on random inputs: {reason}") from failure
+        return first
+
+    def _affordable(self, sizes):
+        """Return the number of inputs of a comparison: all inputs and outputs are held in memory."""
+        numbers = [
+            math.prod(sizes.get(size, UNKNOWN_SIZE) if isinstance(size, str) else size for size in each.named_shape()[1:])
+            for each in (*self.signature.inputs, *self.signature.outputs)
+        ]
+        return max(FEWEST, min(MOST // len(self.sizes), HELD // (8 * max(1, sum(numbers)))))
+
+    def _draw(self, draw, sizes, count):
+        """Return inputs whose values a function draws. The second is all ones, and the first all zeros where they may be."""
+        generator = np.random.default_rng(0)
+        tables = [each.input_dim for each in self.model._flatten_layers() if isinstance(each, keras.layers.Embedding)]
+        inputs = np.zeros(count, [(each.name, each.dtype, each.sized(sizes)) for each in self.signature.inputs])
+        start = 1 if draw is _any else 0
+        for name in inputs.dtype.names:
+            field = inputs[name]
+            field[start:] = draw(generator, field.dtype, field[start:].shape, min(tables, default=None))
+            field[1] = 1
+        return inputs
+
+
+def _any(generator, dtype, shape, table):
+    """Return normal values, every fourth ten times as large and every fourth from 0 to 1; whole numbers of both signs."""
+    if dtype.kind == "f":
+        values = generator.normal(size=shape)
+        values[2::4] *= 10
+        values[3::4] = generator.random(values[3::4].shape)
+        return values
+    if dtype.kind == "b":
+        return generator.integers(0, 2, shape)
+    limits = np.iinfo(dtype)
+    low, high = (max(limits.min, -LARGEST), min(limits.max, LARGEST) + 1) if table is None else (0, table)
+    return generator.integers(low, high, shape)
+
+
+def _positive(generator, dtype, shape, table):
+    """Return values from 0 to 1, without 0; whole numbers as `_any`."""
+    return generator.uniform(1e-3, 1, shape) if dtype.kind == "f" else _any(generator, dtype, shape, table)
+
+
+def _unit(generator, dtype, shape, table):
+    """Return values from 0 to 1; whole numbers 0 and 1."""
+    return _positive(generator, dtype, shape, table) if dtype.kind == "f" else generator.integers(0, 2, shape)
