@@ -1,6 +1,7 @@
 """The comparison that every exported file must pass: in each runtime, it computes what its model computes."""
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -86,10 +87,13 @@ def compare(
     failed = Report(len(images), tuple(spec.batches), 0.0, 0, ("there is no image to compare",), precision=spec.precision)
     if not len(images):
         return failed
+    if spec.dtype == "bool":
+        candidates, spec = _as_numbers(candidates), replace(spec, dtype="int8")
     real, largest = len(images) if real is None else real, max(spec.batches)
     order = gate.filled(len(images), spec.batches)
     expected = [np.asarray(reference(images[order[start : start + largest]])) for start in range(0, len(order), largest)]
     expected = np.concatenate(expected)[: len(images)]
+    expected = expected.astype("int8") if expected.dtype == bool else expected
     advance()
     finite = np.isfinite(expected).reshape(len(images), -1).all(axis=1)
     if finite.sum() < FEWEST_FINITE * len(images):
@@ -108,6 +112,16 @@ def compare(
         reason = f"the scores of an image depend on the other images of its batch; {'; '.join(report.problems)}"
         report = replace(report, problems=(reason,), cause="model")
     return replace(report, skipped={**skipped, **report.skipped})
+
+
+def _as_numbers(candidates):
+    """Return candidates whose booleans are 0 and 1, which can be subtracted."""
+
+    def opened(candidate):
+        run = candidate.open()
+        return lambda batch: (scores := np.asarray(run(batch))).astype("int8" if scores.dtype == bool else scores.dtype)
+
+    return {name: replace(each, open=functools.partial(opened, each)) for name, each in candidates.items()}
 
 
 @dataclass(frozen=True)

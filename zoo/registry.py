@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import cards
+from zoo import cards, foreign_files
 from zoo.cards import raw_cards
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import atomic
@@ -69,6 +69,8 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 def _unknown(name: str) -> ZooError:
     names = list_models() + list_models(pretrained=True)
+    if Path(name).exists():
+        return ZooError(foreign_files.refusal(Path(name)))
     return ZooError(f"no model '{name}'{did_you_mean(name, names)} `zoo list` shows all")
 
 
@@ -250,7 +252,7 @@ def check_file(path: str | os.PathLike) -> None:
     if (Path(path) / "best.keras").is_file():
         raise ZooError(f"{path} is a run directory; its model is {Path(path) / 'best.keras'}")
     if Path(path).is_file() and Path(path).suffix != ".keras":
-        raise ZooError(f"{path} is not a .keras file; only .keras files and the names of `zoo list` can be loaded")
+        raise ZooError(foreign_files.refusal(Path(path)))
     if not Path(path).is_file():
         raise ZooError(f"no file {path}; `zoo list` shows the names that need no file")
 
@@ -292,5 +294,9 @@ def load_file(path: str | os.PathLike) -> "keras.Model":
     except Exception as error:  # Keras raises exceptions of many types for damaged and foreign archives
         reason = (str(error).partition("Exception encountered:")[2] or str(error)).strip().splitlines()
         reason = reason or [type(error).__name__]
+        if "`Lambda` layer" in reason[0]:
+            code = f"net = keras.models.load_model('{path.name}', safe_mode=False)"
+            advice = f"If you trust the file, write `{code}` in mynets.py and give mynets:net"
+            reason = [f"its Lambda layer contains Python code, which is not run. {advice}"]
         raise ZooError(f"{path} cannot be loaded: {reason[0]}") from error
     return model

@@ -1,6 +1,8 @@
+import keras
 import numpy as np
 import pytest
 
+import exporters
 from exporters import parity
 from exporters.parity import Candidate, CannotRun, FileSpec
 from zoo.errors import CheckFailed
@@ -561,3 +563,15 @@ def test_scores_that_hardly_depend_on_the_image_show_little(scale, little):
     constant = reference(PICTURES).mean(axis=0)
     if scale == 1e-6:
         assert compare(lambda pictures: np.tile(constant, (len(pictures), 1)), reference=reference).passed
+
+
+def test_yes_or_no_is_compared_for_equality(tmp_path):
+    given = keras.Input((5,))
+    model = keras.Model(given, keras.layers.Dense(3)(given) > 0)
+    report = exporters.to_onnx(model, tmp_path / "model.onnx")
+    assert report.passed and report.largest_difference == 0 and len(report.runtimes) > 2
+    spec = parity.FileSpec(dtype="bool", batches=(1, 3))
+    other = parity.Candidate(lambda: lambda batch: batch[:, :3] > 0.5)
+    images = np.random.default_rng(0).normal(size=(8, 5))
+    report = parity.compare(lambda batch: batch[:, :3] > 0, {"other": other}, images, spec)
+    assert report.problems
