@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from tensorflow.types.experimental import ConcreteFunction
 
@@ -33,7 +35,9 @@ def in_float64(function: "ConcreteFunction") -> "ConcreteFunction":
 
     graph_def = function.graph.as_graph_def()
     for node in list(graph_def.node):
-        if node.op in ONLY_FLOAT32:
+        if sizes := _resized(node, function.graph):
+            _interpolate(node, graph_def.node, sizes)
+        elif node.op in ONLY_FLOAT32:
             _keep_in_float32(node, graph_def.node)
         else:
             _widen(node)
@@ -52,6 +56,44 @@ def in_float64(function: "ConcreteFunction") -> "ConcreteFunction":
 
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in function.inputs]
     return tf.compat.v1.wrap_function(forward, specs)
+
+
+def _resized(node, graph):
+    """Return (rows, columns) before and after a bilinear resizing of floats whose sizes are known, else None."""
+    if node.op != "ResizeBilinear" or not node.attr["half_pixel_centers"].b:
+        return None
+    operator = graph.get_operation_by_name(node.name)
+    before, after = (tensor.shape[1:3].as_list() for tensor in (operator.inputs[0], operator.outputs[0]))
+    known = None not in (*before, *after) and operator.inputs[0].dtype.is_floating
+    return (before, after) if known else None
+
+
+def _interpolate(node, nodes, sizes):
+    """Replace a bilinear resizing by products with matrices. TensorFlow computes its positions in float32 for any type."""
+    rows, columns = (_matrix(before, after) for before, after in zip(*sizes, strict=True))
+    inner, image = f"{node.name}/rows", node.input[0]
+    node.op = "Einsum"
+    node.attr.clear()
+    del node.input[:]
+    _einsum(nodes.add(op="Einsum", name=inner), nodes, rows, image, "oh,nhwc->nowc")
+    _einsum(node, nodes, columns, inner, "pw,nowc->nopc")
+
+
+def _einsum(node, nodes, matrix, image, equation):
+    import tensorflow as tf
+
+    constant = nodes.add(op="Const", name=f"{node.name}/matrix")
+    constant.attr["dtype"].type = tf.float64.as_datatype_enum
+    constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(matrix))
+    node.input.extend([constant.name, image])
+    node.attr["N"].i, node.attr["T"].type = 2, tf.float64.as_datatype_enum
+    node.attr["equation"].s = equation.encode()
+
+
+def _matrix(before, after):
+    """Return the (after, before) coefficients of linear interpolation between pixels with centers at 0.5, 1.5 ..."""
+    position = np.clip((np.arange(after) + 0.5) * before / after - 0.5, 0, before - 1)
+    return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(before)))
 
 
 def _wider(dtype):
