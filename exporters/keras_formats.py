@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporters import parity, source
+from exporters import archives, parity, source
+from exporters.general import GeneralSource
 from exporters.onnx import metadata
 from exporters.onnx.runtimes import first_line
 from exporters.options import check_suffix
@@ -114,7 +115,7 @@ def to_savedmodel(model: "keras.Model | str | Path", path: str | Path, data: str
 def _find(model):
     """Return the model to export as an `exporters.source.Source`."""
     source.check_backend()
-    return source.find(model)
+    return source.find(model, general=True)
 
 
 def _is_recurrent(model):
@@ -129,6 +130,13 @@ def _export(exported, path, format, batch=None, **options):
     """Write a model with Keras' exporter."""
     import tensorflow as tf
 
+    if isinstance(exported, GeneralSource):
+        with _quiet():
+            if format == "litert":
+                archives.export_litert(exported, path, options["target_spec"]["supported_ops"], batch)
+            else:
+                archives.export_savedmodel(exported, path, batch)
+        return
     signature = tf.TensorSpec((batch, *exported.shape), exported.dtype, name=exported.input_name)
     with _quiet():
         exported.model.export(path, format=format, verbose=False, input_signature=[signature], **options)
@@ -142,6 +150,13 @@ def _prove(exported, path, runtime, open_file, data, batch=None):
         batch: the only batch size that the file takes, or None for any.
     """
 
+    static = (f"a batch of {batch}, because LiteRT has no loop over steps for any batch",) if batch else ()
+    if isinstance(exported, GeneralSource):
+        if data:
+            raise ZooError(f"--data needs a model with one input and one output; {exported.origin} has {exported.signature}")
+        report = archives.prove(exported, runtime, open_file, batch)
+        return dataclasses.replace(report, file=str(path), assumed=(*report.assumed, *static))
+
     def opened():
         run, name = open_file(), exported.input_name
         return lambda batch: np.asarray(next(iter(run(**{name: batch}).values())))
@@ -154,7 +169,6 @@ def _prove(exported, path, runtime, open_file, data, batch=None):
         exported.predict, {runtime: parity.Candidate(opened)}, found.inputs, spec, found.real, exact=exact
     )
     report.raise_if_failed()
-    static = (f"a batch of {batch}, because LiteRT has no loop over steps for any batch",) if batch else ()
     skipped = {**found.skipped, **report.skipped}
     return dataclasses.replace(report, file=str(path), skipped=skipped, assumed=(*exported.assumed, *static))
 
@@ -185,7 +199,12 @@ def _served(folder):
 def _about(exported, **more):
     """Return the metadata of a file as JSON."""
     layout = "NHWC" if exported.is_image else None
-    about = metadata.about(exported, layout) | {"pixels": exported.dtype} | more
+    about = metadata.about(exported, layout)
+    if isinstance(exported, GeneralSource):
+        about |= archives.about_signature(exported, more.get("batch"))
+    else:
+        about |= {"pixels": exported.dtype}
+    about |= more
     return json.dumps(about, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -280,15 +280,16 @@ def check_graph(name: str, model: "ir.Model", raw_input: bool = True) -> None:
 
     Args:
         name: of the target.
-        model: graph with one input.
-        raw_input: whether the input takes raw images, whose type can be chosen.
+        model: graph.
+        raw_input: whether its input takes raw images, whose type can be chosen.
 
     Raises:
         ZooError: with an option that works.
     """
     library, reader = newest_of(target(name))
-    (graph_input,) = model.graph.inputs
-    if str(graph_input.dtype.numpy()) == "uint8":
+    for graph_input in model.graph.inputs:
+        if str(graph_input.dtype.numpy()) != "uint8":
+            continue
         remedy = "give --pixels float32" if raw_input else "build the model with an input of float32"
         if not library.uint8:
             raise ZooError(f"{reader} takes no uint8 input; {remedy}")

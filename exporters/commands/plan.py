@@ -65,6 +65,7 @@ def _opened(path, target):
     from exporters.onnx.untrusted import sandbox
 
     graph, about = metadata.opened(path, sandbox.load)
+    metadata.check_single(path, about)
     if isinstance(graph.graph.inputs[0].shape[0], int) or about.get("layout") == "NHWC":
         raise ZooError(
             f"{path} has a fixed batch or channels last, and a board needs neither; plan the model itself: "

@@ -20,6 +20,7 @@ from zoo.errors import ZooError
 if TYPE_CHECKING:
     import keras
 
+NOT_PARSED = "not read by NVIDIA's parser, which is only used for files with one input of fixed size and one output"
 ACTIVATIONS = 2**29  # bytes of all activations that are compared layer by layer
 
 
@@ -63,6 +64,8 @@ def export_file(
     if options.target is None:
         return write(graph, exported, path, data)
     targets.check_graph(options.target, graph, exported.raw_input)
+    if isinstance(exported, GeneralSource):
+        return write(graph, exported, path, data, read_by=lambda written: NOT_PARSED)
     profile = None if options.static_batch else (1, 8, 64)
     return write(graph, exported, path, data, read_by=lambda written: _parsed(written, path, profile))
 

@@ -13,7 +13,7 @@ from exporters.choices import Layout, Runtime
 from exporters.onnx import files
 from exporters.precision import Precision
 from zoo import registry, schema
-from zoo.errors import ZooError
+from zoo.errors import ZooError, printable
 from zoo.files import atomic, sha256
 
 if TYPE_CHECKING:
@@ -170,6 +170,18 @@ def title(about: dict) -> str:
     """Return the title and the year of the model of a file; its name if there is no title."""
     year = f" ({about['year']})" if "year" in about else ""
     return f"{about['title']}{year}" if "title" in about else about["model"]
+
+
+def check_single(path: str | Path, about: dict) -> None:
+    """Raise `ZooError` for a file with several inputs or outputs, or of free size, from its metadata."""
+    if "signature" in about:
+        names = [", ".join(each["name"] for each in about["signature"][kind]) for kind in ("inputs", "outputs")]
+        raise ZooError(
+            printable(
+                f"{path} takes {names[0]} and returns {names[1]}; only files with one input of fixed size and one output "
+                "can be planned or quantized. `zoo verify` and `zoo info` read it"
+            )
+        )
 
 
 def read(path: str | Path) -> dict:

@@ -175,6 +175,7 @@ class _Float32:
         if str(model).endswith(".onnx") and not isinstance(model, source.Source):
             _check_undescribed(model, options)
             graph, about, origin = origins.opened(Path(model), options.against)
+            metadata.check_single(model, about)
         else:
             origin = model if isinstance(model, source.Source) else _find(model, options.image_options)
             graph = convert.convert(origin, opset, runtime=options.runtime)

@@ -7,10 +7,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import tensorflow as tf
 from keras import layers
 
 import exporters
 from exporters import source
+from exporters.commands import plan
 from exporters.onnx import convert, files, info
 from zoo.errors import ZooError
 
@@ -206,6 +208,57 @@ def test_commands_for_classifiers_refuse_them_by_name(tmp_path):
     with pytest.raises(ZooError, match="--data needs a model with one input and one output"):
         exporters.to_onnx(model, tmp_path / "a.onnx", data=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_for_classifiers_refuse_their_files(tmp_path):
+    model = pooled()
+    path = tmp_path / "pooled.onnx"
+    files.save(convert.convert(source.find(model, general=True)), path)
+    with pytest.raises(ZooError, match="takes image and returns scores; only files with one input of fixed size"):
+        exporters.quantize(path, tmp_path / "a.onnx", "fp16", against=model)
+    with pytest.raises(ZooError, match="takes image and returns scores; only files with one input of fixed size"):
+        plan._opened(path, "orin-nano")
+
+
+def test_target_checks_every_input(tmp_path):
+    x, mask = keras.Input((3,), name="x"), keras.Input((3,), dtype="uint8", name="mask")
+    model = keras.Model([x, mask], x * keras.ops.cast(mask, "float32"))
+    with pytest.raises(ZooError, match="takes no uint8 input; build the model with an input of float32"):
+        exporters.to_onnx(model, tmp_path / "model.onnx", target="nano")
+    report = exporters.to_onnx(unread_and_passed(), tmp_path / "model.onnx", target="nano")
+    assert "not read by NVIDIA's parser" in report.lines()[-1]
+
+
+@pytest.mark.parametrize("name", ["siamese", "decoder_step", "pooled"])
+def test_savedmodel_takes_and_returns_names(name, tmp_path):
+    model = MODELS[name]()
+    report = exporters.to_savedmodel(model, tmp_path / "saved")
+    assert report.passed
+    served = tf.saved_model.load(tmp_path / "saved").signatures["serving_default"]
+    given = {
+        each.name: tf.constant(
+            np.random.default_rng(0).integers(0, 2, [4, *(size or 40 for size in each.shape[1:])]), each.dtype
+        )
+        for each in model.inputs
+    }
+    found = served(**given)
+    assert set(found) == set(report.outputs)
+    expected = model(list(given.values()) if len(given) > 1 else given["image"], training=False)
+    expected = expected if isinstance(expected, dict) else {"scores": expected}
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value, rtol=1e-4, atol=1e-5)
+    about = json.loads((tmp_path / "saved" / "assets.extra" / "zoo.json").read_text())
+    assert [each["name"] for each in about["signature"]["inputs"]] == [each.name for each in model.inputs]
+
+
+def test_litert_file_takes_and_returns_names(tmp_path):
+    path = tmp_path / "model.tflite"
+    x = keras.Input((None, 3), name="first x")
+    model = keras.Model([x, keras.Input((2,), name="y")], {"heads": [x * 2, layers.Dense(2)(x)]})
+    assert exporters.to_tflite(model, path).passed
+    about = json.loads((tmp_path / "model.tflite.json").read_text())
+    assert about["signature"]["outputs"][0] == {"name": "heads_0", "dtype": "float32", "shape": ["batch", "time", 3]}
+    assert [each["name"] for each in about["signature"]["inputs"]] == ["first_x", "y"]
 
 
 def test_static_batch(tmp_path):
