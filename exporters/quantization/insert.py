@@ -25,6 +25,7 @@ from zoo.errors import ZooError, did_you_mean
 
 INT8_MAX = 127  # symmetric about 0, so the smallest value is -127
 LINEAR = ("Conv", "Gemm", "MatMul")
+NOT_QUANTIZED = ("ConvTranspose", "Einsum", "LSTM", "GRU", "RNN")  # products that stay float32
 FUSED = ("Tanh", "Sigmoid", "LeakyRelu", "Elu", "HardSigmoid")  # besides Relu, fused with a product in float32
 
 
@@ -118,6 +119,10 @@ def _selected_nodes(model, exclude):
             hint = did_you_mean(name, available)
             raise ZooError(f"no layer '{name}' to exclude{hint} Choose from {', '.join(available)}")
     nodes = [node for name, nodes in available.items() if name not in exclude for node in nodes]
+    if not available:
+        products = sorted({node.op_type for node in model.graph if node.op_type in NOT_QUANTIZED})
+        reason = f"; {' and '.join(products)} cannot be quantized" if products else ""
+        raise ZooError(f"the model has no convolution or dense layer to quantize{reason}. Choose the precision fp16")
     if not nodes:
         raise ZooError("no layer with constant weights remains to quantize; exclude fewer, or choose the precision fp16")
     return nodes

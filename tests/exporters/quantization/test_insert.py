@@ -230,6 +230,14 @@ def test_invalid_exclusions_and_opsets_are_errors(ranges):
         insert.quantize(net(opset=12), ranges)
 
 
+def test_a_model_without_a_layer_to_quantize_is_an_error_that_names_its_products():
+    transposed = keras.Sequential([keras.Input((6, 6, 3)), keras.layers.Conv2DTranspose(2, 2)])
+    with pytest.raises(
+        ZooError, match=r"no convolution or dense layer to quantize; ConvTranspose cannot be quantized\. Choose"
+    ):
+        insert.quantize(convert.convert(source.find(transposed)), {})
+
+
 def test_shared_weight_is_duplicated():
     """onnxruntime does not support a shared weight with exact sums, which the verification uses."""
     nodes = [
