@@ -30,7 +30,8 @@ class Report:
         agreement: share of the real images that have the model's label in every runtime; None without real images.
         noise: error of an int8 file on the real images, relative to the spread of their scores.
         first_divergent_layer: the first layer whose output differs, if the comparison failed.
-        cause: "file", or "model" if the problems are the model's own; None if the file passes.
+        cause: "file"; "model" if the problems are the model's own; "metadata" if only the description of the file is wrong.
+            None if the file passes.
         skipped: dict, inputs on which the file was not compared -> reason.
         images_by_runtime: dict, name of a runtime -> number of different images that it ran.
         changed: dict, name of a runtime -> what was changed in it.
@@ -125,4 +126,6 @@ class Report:
             verdict = "the file does not compute what the model computes"
             if self.cause == "model":
                 verdict = "the file cannot be verified because of the model"
+            elif self.cause == "metadata":
+                verdict = "the file computes what the model computes, but its description is wrong"
             raise CheckFailed(f"{verdict}: {'; '.join(self.problems)}{layer}")

@@ -51,7 +51,8 @@ def verify(
         problems += ("its metadata say that its INT8 weights are from -64 to 64, and some are larger",)
     if bundle:
         problems += tuple(contents.problems(bundle, about))
-    return dataclasses.replace(report, problems=report.problems + problems)
+    cause = "metadata" if report.passed and problems else report.cause
+    return dataclasses.replace(report, problems=report.problems + problems, cause=cause)
 
 
 def _client_metadata(exported):

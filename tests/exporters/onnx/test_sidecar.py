@@ -119,6 +119,7 @@ def test_verify_reads_the_sidecar(exported, tmp_path):
         exporters.verify(tmp_path / "net.onnx").raise_if_failed()
     for key in ("class_names", 'layout "NHWC", net.onnx "NCHW"', 'picture.resize "crop", net.onnx "pad"'):
         assert f"net.json says {key}" in str(error.value)
+    assert "computes what the model computes, but its description is wrong" in str(error.value)
     (tmp_path / "net.json").unlink()
     assert exporters.verify(tmp_path / "net.onnx").passed  # a file may travel alone
 

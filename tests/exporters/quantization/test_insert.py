@@ -232,9 +232,7 @@ def test_invalid_exclusions_and_opsets_are_errors(ranges):
 
 def test_a_model_without_a_layer_to_quantize_is_an_error_that_names_its_products():
     transposed = keras.Sequential([keras.Input((6, 6, 3)), keras.layers.Conv2DTranspose(2, 2)])
-    with pytest.raises(
-        ZooError, match=r"no convolution or dense layer to quantize; ConvTranspose cannot be quantized\. Choose"
-    ):
+    with pytest.raises(ZooError, match=r"no convolution or dense layer to quantize; ConvTranspose cannot be quantized"):
         insert.quantize(convert.convert(source.find(transposed)), {})
 
 
