@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from exporters import parity
     from exporters.tensorrt import export
 
-Data = Annotated[Path | None, typer.Option(help="Images to verify on. Default: sample images of scikit-learn.")]
+Data = Annotated[Path | None, typer.Option(help="Images to verify on, or an .npy file of inputs. Default: sample images.")]
 
 
 def given_options(context: typer.Context) -> dict[str, str]:

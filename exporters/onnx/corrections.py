@@ -5,15 +5,18 @@
 - The shape of a one-dimensional transposed convolution is not read from its parts; operator set 9 cannot compute it.
 - A Transpose below a reduction that drops axes keeps its former shape, from which tf2onnx computes constants.
 - A Pad before a convolution with explicit padding replaces that padding instead of adding to it.
+- An Einsum is tried in every order of its letters, which takes minutes for many letters, as of attention over two axes.
 """
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 
 import tensorflow as tf
 from tf2onnx import optimizer, tfonnx
 from tf2onnx.graph import Graph
 from tf2onnx.onnx_opset import nn
+from tf2onnx.optimizer import einsum_optimizer
 from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 
 TRANSPOSES = "optimize_transpose"  # key of the optimizer in tf2onnx
@@ -22,7 +25,9 @@ REPLACED = (  # functions of tf2onnx
     (tfonnx, "rewrite_conv2d_with_pad"),
     (nn, "get_shape_from_const_or_concat"),
     (Graph, "replace_all_inputs"),
+    (einsum_optimizer, "permutations"),
 )
+ORDERS = 120  # of the letters of an Einsum that are tried: all of five letters
 
 
 @contextlib.contextmanager
@@ -32,7 +37,7 @@ def corrected(traced: tf.Graph) -> Iterator[None]:
     Args:
         traced: graph whose shapes are used for the tensors of the same name.
     """
-    infer_shape, fuse_pad, target_shape, redirect = (getattr(module, name) for module, name in REPLACED)
+    infer_shape, fuse_pad, target_shape, redirect, permutations = (getattr(module, name) for module, name in REPLACED)
 
     def infer(graph, overridden):
         _copy_shapes(traced, graph)
@@ -51,8 +56,11 @@ def corrected(traced: tf.Graph) -> Iterator[None]:
             graph.set_shape(new, [size if size >= 0 else other for size, other in zip(found or known, known, strict=True)])
         return redirect(graph, old, new, *nodes, **options)
 
+    def orders(letters):
+        return itertools.islice(permutations(letters), ORDERS)
+
     with contextlib.ExitStack() as undo:
-        for (module, name), function in zip(REPLACED, (infer, fuse, shape, keep_shape), strict=True):
+        for (module, name), function in zip(REPLACED, (infer, fuse, shape, keep_shape, orders), strict=True):
             undo.callback(setattr, module, name, getattr(module, name))
             setattr(module, name, function)
         undo.callback(optimizer._optimizers.__setitem__, TRANSPOSES, optimizer._optimizers[TRANSPOSES])

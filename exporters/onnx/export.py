@@ -34,7 +34,8 @@ def to_onnx(
             "module:attribute".
         path: .onnx file to write; its metadata are also written to a .json file of the same name. If the comparison fails,
             existing files are not changed.
-        data: folder of images for the comparison. Default: images that scikit-learn ships.
+        data: folder of images or .npy file of inputs for the comparison. Default: images that scikit-learn ships, or random
+            inputs for a model without image metadata.
         **options: fields of `exporters.options.ExportOptions`: target, opset (13), ir (8), layout ("nchw"),
             pixels ("uint8"), raw_input (True), static_batch (any), runtime ("tensorrt"); for a model that is not of the
             zoo value_range and classes. With one of them the file takes raw images, else what the model takes.

@@ -4,6 +4,7 @@ import keras
 import pytest
 from keras import layers
 from tf2onnx import optimizer, tfonnx
+from tf2onnx.optimizer import einsum_optimizer
 
 NETS = {
     "mean_of_columns": lambda x: layers.Dense(6, activation="gelu")(keras.ops.mean(x, axis=2)),
@@ -24,3 +25,14 @@ def test_the_graph_computes_what_keras_computes(name, compare):
     own = dict(optimizer._optimizers), tfonnx.infer_shape, tfonnx.rewrite_conv2d_with_pad
     compare((8, 9, 3), NETS[name], opset=OPSETS.get(name, 13))
     assert (dict(optimizer._optimizers), tfonnx.infer_shape, tfonnx.rewrite_conv2d_with_pad) == own
+
+
+def test_few_orders_of_the_letters_of_an_einsum_are_tried_and_none_is_left(compare, monkeypatch):
+    """Attention over two axes has products of seven letters, which have 5,040 orders."""
+    tried, own = [], einsum_optimizer.decompose_einsum_equation
+    monkeypatch.setattr(
+        einsum_optimizer, "decompose_einsum_equation", lambda equation: tried.append(equation) or own(equation)
+    )
+    monkeypatch.setattr(einsum_optimizer.CachedEinsum, "einsum_cache", {})
+    operators = compare((3, 2, 4), lambda x: layers.MultiHeadAttention(2, 3, attention_axes=(1, 2))(x, x))
+    assert "Einsum" not in operators and 100 < len(tried) < 700
