@@ -6,9 +6,9 @@
 
 AlexNet has random weights and is exported after the model is loaded: only converted and written, as Keras does, and with the
 verification. Keras can export grouped convolutions only while functions run eagerly, which is set for it; this takes 12 GB
-and a minute, so it needs --keras. With --deep, nets of `keras.applications` with random weights are exported instead, by Keras
-as well. With --command, whole processes are timed: `zoo export lenet5.mnist` with its verification, and Python with Keras' own
-export of the same model. Each runs in its own process; they alternate.
+and a minute, so it needs --keras. With --deep, nets of `keras.applications` with random weights are exported, by Keras
+as well. With --command, whole processes are timed: `zoo export lenet5.mnist` with its verification, and Python with the
+export of Keras. Each runs in its own process; they alternate.
 """
 
 import argparse
