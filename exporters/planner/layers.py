@@ -24,7 +24,8 @@ ELEMENTWISE = (
     *("Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Sigmoid", "HardSigmoid", "Tanh", "Softsign", "Softplus", "Erf", "Where"),
     *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Not", "Sign", "Floor", "Ceil", "Round"),
 )
-UNSUPPORTED = ("RNN", "LSTM", "GRU", "Loop", "Scan", "If", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul")
+RECURRENT = ("RNN", "LSTM", "GRU")
+UNSUPPORTED = ("Loop", "Scan", "If", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul")
 PRECISIONS = {ir.DataType.from_numpy(np.dtype(each.dtype)): each for each in Precision}  # widest first
 
 
@@ -187,7 +188,8 @@ def _layer(name, nodes, graph_outputs):
         if value in graph_outputs or _readers(value) - set(nodes):
             written[value] = _bytes(value)
     main = _main_node(nodes)
-    operands = map(stored_tensor, main.inputs[:2]) if main.op_type in PRODUCTS else (*read, *written)
+    multiplies = main.op_type in (*PRODUCTS, *RECURRENT)
+    operands = map(stored_tensor, main.inputs[:2]) if multiplies else (*read, *written)
     types = {value.dtype for value in operands}
     precision = next((name for dtype, name in PRECISIONS.items() if dtype in types), Precision.FP32)
     inputs, outputs = ({value.name: size for value, size in each.items()} for each in (read, written))
@@ -217,6 +219,8 @@ def macs(node: ir.Node) -> int:
     Raises:
         ZooError: for an Einsum with an ellipsis.
     """
+    if node.op_type in RECURRENT:  # at each step, a product with the input and one with the state
+        return dims(node.inputs[0])[0] * sum(math.prod(dims(value)) for value in node.inputs[1:3])
     if node.op_type not in PRODUCTS:
         return 0
     first, second = dims(node.inputs[0]), dims(node.inputs[1])

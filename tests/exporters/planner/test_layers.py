@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -200,3 +201,22 @@ def test_static_batch_is_an_error():
         layers.read(fixed)
     single = convert.convert(source.find(zoo.load("lenet5-modern")), batch=1)
     assert sum(layer.macs for layer in layers.read(single)) == 416_520
+
+
+@pytest.mark.parametrize(
+    ("layer", "gates", "directions"),
+    [
+        (keras.layers.LSTM(16), 4, 1),
+        (keras.layers.GRU(16), 3, 1),
+        (keras.layers.Bidirectional(keras.layers.SimpleRNN(16, name="inner"), name="both"), 1, 2),
+    ],
+)
+def test_recurrent_layer_multiplies_at_each_step(layer, gates, directions):
+    steps = keras.Input((12, 8))
+    model = keras.Model(steps, keras.layers.Dense(3)(layer(steps)))
+    found = {each.operator: each for each in layers.read(convert.convert(source.find(model)))}
+    recurrent = found[{4: "LSTM", 3: "GRU", 1: "RNN"}[gates]]
+    assert recurrent.macs == 12 * directions * gates * 16 * (8 + 16)
+    assert recurrent.name.startswith(f"{layer.name}/") and recurrent.weight_bytes == 4 * directions * gates * 16 * (
+        8 + 16 + 2
+    )
