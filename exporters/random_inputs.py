@@ -161,7 +161,7 @@ def _draw(chosen, count):
     shares = [len(share) for share in np.array_split(np.arange(count - len(constant)), len(random) or 1)]
     sizes = dict.fromkeys(constant, 1) | dict(zip(random, shares, strict=False))
     generator = np.random.default_rng(1)
-    return np.concatenate([chosen[name](generator, size) for name, size in sizes.items()])
+    return np.concatenate([chosen[name](generator, size) for name, size in sizes.items() if size])
 
 
 def spread(outputs: np.ndarray) -> float:
