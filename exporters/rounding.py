@@ -17,7 +17,8 @@ def allowance(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return how much a right file may differ from a model at each input because the model itself rounds.
 
-    The error of one output may be small by chance. So the largest error counts among the inputs of the same scale.
+    The error of one output may be small by chance. So the largest error counts among the inputs of the same scale. Whole
+    numbers may not differ.
 
     Args:
         inputs: (n, ...) array.
@@ -33,6 +34,8 @@ def allowance(
         errors = np.nan_to_num(np.abs(outputs - exact), nan=np.inf).max(axis=axes, initial=0)
         magnitudes = np.abs(inputs.astype("float64")).max(axis=tuple(range(1, inputs.ndim)), initial=0)
         scales = np.round(np.log2(np.maximum(magnitudes, 1e-30)) / 2)
+    if outputs.dtype.kind in "iub":  # a whole number is the same in float64, or it is at a tie
+        return np.zeros(len(errors)), errors == 0
     for scale in np.unique(scales):
         errors[scales == scale] = errors[scales == scale].max()
     allowed = FACTOR * STEP[precision] * errors

@@ -27,3 +27,10 @@ def test_float16_rounds_more():
 def test_outputs_that_are_not_finite_in_one_of_both_are_not_judged():
     inputs, outputs = np.ones((1, 2)), np.array([[1.0, 2.0]])
     assert not rounding.allowance(inputs, outputs, np.array([[1.0, np.inf]]), "fp32")[1].any()
+
+
+def test_whole_numbers_may_not_differ():
+    inputs, outputs = np.ones((3, 2)), np.int32([[900, 7], [5, 20_000], [3, 4]])
+    exact = outputs + np.float64([[0, 0], [0, 0], [1, 0]])
+    allowed, clear = rounding.allowance(inputs, outputs, exact, "fp32")
+    assert allowed.tolist() == [0, 0, 0] and clear.tolist() == [True, True, False]

@@ -18,6 +18,7 @@ MOST_NOISE = 0.25
 MOST_UNEXPLAINED = 0.05
 # A probability below this part of the largest one counts as this part: of less, coarse numbers hold no digit.
 LEAST_PROBABILITY = 1e-3
+WHOLE = 0.5  # what whole numbers may differ by: none of them is nearly another
 SUM_OF_PROBABILITIES = 1e-3  # how far the sum of a softmax may be from 1, in float16 too
 ADVICE = "leave layers out with --exclude, or as many as it takes with --data and --max-drop"
 
@@ -82,6 +83,8 @@ class Comparison:
         """
         self.rounding = np.zeros(len(expected)) if rounding is None else rounding
         self.asked = set()
+        if expected.dtype.kind in "iu":  # differences of whole numbers may not fit in their own type
+            expected = expected.astype("float64")
         self.scores, self.order, self.dtype, self.real = expected, order, dtype, real
         self.tolerance, self.coarse = TOLERANCES[precision], precision == "int8"
         self.softmax = precision != "fp32" and _are_probabilities(expected)
@@ -132,6 +135,7 @@ class Comparison:
             return f"gives {given.dtype} instead of {self.dtype}"
         if not np.isfinite(given).all():
             return "gives scores that are not finite"
+        whole = given.dtype.kind in "iu"
         self.largest_difference = max(self.largest_difference, float(np.abs(given - expected).max()))
         expected, given = self.expected[places], self._judged(given, places)
         self.values[places] = np.where(np.isnan(self.values[places]), given, self.values[places])
@@ -139,6 +143,8 @@ class Comparison:
         tolerance = self.tolerance.of(np.full_like(expected, self.largest) if self.softmax else expected, self.largest)
         if not self.softmax:
             tolerance = tolerance + self.rounding[self.order[places]].reshape(tolerance.shape)
+        if whole:
+            tolerance = np.minimum(tolerance, WHOLE)
         self._compare_labels(_by_class(expected), _by_class(given), self.order[places], tolerance.reshape(-1, 1))
         difference = np.abs(given - self.values[places])
         domain = " in the logarithm" if self.softmax else ""

@@ -78,3 +78,16 @@ def test_the_difference_of_probabilities_is_reported_as_they_are():
 def test_every_batch_is_full():
     np.testing.assert_array_equal(gate.filled(5, (1, 3)), [0, 1, 2, 3, 4, 0])
     np.testing.assert_array_equal(gate.filled(2, (5,)), [0, 1, 0, 1, 0])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64"])
+def test_whole_numbers_are_compared_exactly(dtype):
+    bounds = np.iinfo(dtype)
+    expected = np.array([[0, 100], [3, bounds.max], [50_000 % (int(bounds.max) + 1), bounds.min]], dtype)
+    comparison = gate.Comparison(expected, np.arange(3), "fp32", dtype, 3)
+    assert comparison.ask(lambda pictures: expected[pictures], np.arange(3), (3,)) == []
+    for row, wrong in ((0, (0, 101)), (0, (bounds.min or 1, 100)), (2, (expected[2, 0] - 1, bounds.min))):
+        given = expected.copy()
+        given[row] = wrong
+        comparison = gate.Comparison(expected, np.arange(3), "fp32", dtype, 3)
+        assert "differs" in comparison.ask(lambda pictures, given=given: given[pictures], np.arange(3), (3,))[0]
