@@ -26,8 +26,9 @@ def in_float32(model: keras.Model) -> keras.Model:
         ZooError: if the model cannot be copied.
     """
     if isinstance(model, Classifier):
-        net = in_float32(model.net)
-        return Classifier(net, model.preprocessing, model.image_spec, model.class_names, model.card)
+        config = {"class_names": model.class_names, "class_ids": model.class_ids, "card": model.card}
+        config |= {"weights": model.weights_name, "options": model.options, "name": model.name}
+        return Classifier(in_float32(model.net), _copy(model.preprocessing), model.image_spec, **config)
     try:
         copy = keras.models.clone_model(model, clone_function=_copy)
         copy.set_weights([keras.ops.convert_to_numpy(keras.ops.cast(each, "float32")) for each in model.weights])

@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 import exporters
+import zoo
 from exporters import float32, source
 from zoo.errors import ZooError
 
@@ -76,3 +77,20 @@ def test_a_model_that_cannot_be_rebuilt_is_refused_with_the_step_that_works(tmp_
     model(np.zeros((1, 4), "float32"))
     with pytest.raises(ZooError, match=r"computes in mixed_float16 and cannot be rebuilt.*set_dtype_policy\('float32'\)"):
         exporters.to_onnx(model, tmp_path / "model.onnx")
+
+
+def test_a_classifier_keeps_its_metadata_and_has_no_half_precision():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        classifier = zoo.load("lenet5.mnist")
+    finally:
+        keras.config.set_dtype_policy(before)
+    classifier.class_ids = [f"n{index}" for index in range(10)]
+    found = source.find(classifier)
+    assert found.policy == "mixed_float16" and float32.policy_of(found.model) is None
+    own, copy = classifier.get_config(), found.model.get_config()
+    for key in ("name", "picture", "class_names", "card", "weights", "options", "class_ids"):
+        assert copy[key] == own[key], key
+    images = np.random.default_rng(0).integers(0, 256, (3, *classifier.input_image_shape), "uint8")
+    np.testing.assert_allclose(found.model(images), zoo.load("lenet5.mnist")(images), rtol=1e-5, atol=1e-5)
