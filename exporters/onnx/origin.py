@@ -42,7 +42,11 @@ def opened(path: Path, against: str | None = None) -> tuple[ir.Model, dict, sour
     model = against or _find_origin(path, about["model"])
     pixels, general = str(graph_input.dtype.numpy()), "signature" in about
     exported = source.find(model, about.get("raw_input", True), pixels, _known(about), size=_size(about), general=general)
-    if isinstance(exported, GeneralSource):
+    if general != isinstance(exported, GeneralSource):
+        raise ZooError(
+            printable(f"{path} lists several inputs or outputs, {about['model']} has one of each; export it again")
+        )
+    if general:
         _check_tensors(path, graph, about, exported)
     else:
         _check_shape(path, graph_input, exported.shape, about.get("layout"))
@@ -58,7 +62,11 @@ def _known(about):
         return None
     spec = about.get("picture") or {}
     known = {name: about.get(name) for name in ("title", "value_range", "preprocessing")}
-    known |= {"classes": tuple(about["class_names"]), "resize": spec.get("resize"), "crop_from": spec.get("crop_from")}
+    known |= {
+        "classes": tuple(about.get("class_names") or ()),
+        "resize": spec.get("resize"),
+        "crop_from": spec.get("crop_from"),
+    }
     return schema.validate(known, description.Known, "the metadata of the file")
 
 

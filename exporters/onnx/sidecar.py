@@ -4,6 +4,7 @@ Other tools read the class names and the preprocessing from it, so a wrong one i
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,8 @@ def read(path: Path) -> dict:
 
 
 def _object(pairs):
-    keys = [key for key, _ in pairs]
-    if twice := sorted({key for key in keys if keys.count(key) > 1}):
-        raise ValueError(f"it has the key {twice[0]} twice")
+    if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
+        raise ValueError(f"it has the key {min(twice)} twice")
     return dict(pairs)
 
 

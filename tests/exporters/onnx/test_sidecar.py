@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+import time
 
 import pytest
 
@@ -101,6 +102,12 @@ def test_each_mutation_of_each_key_is_found_and_named(exported, check):
 )
 def test_what_is_no_sidecar_is_a_problem(content, message, check):
     assert message in check(content)[0]
+
+
+def test_many_keys_take_no_longer_than_the_file(check):
+    started = time.monotonic()
+    assert check(json.dumps({f"key{number}": 0 for number in range(200_000)}))
+    assert time.monotonic() - started < 20  # a comparison of each key with all others takes minutes
 
 
 def test_a_large_file_is_not_read(check, monkeypatch):

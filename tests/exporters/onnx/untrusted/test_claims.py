@@ -1,5 +1,8 @@
 """What a file claims about itself in its metadata and inputs is checked, not trusted."""
 
+import json
+
+import keras
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -86,6 +89,28 @@ def test_input_shape_must_match_the_model(mine, monkeypatch, sizes, reason):
     (mine / "changed.onnx").write_bytes(proto.SerializeToString())
     with pytest.raises(ZooError, match=reason):
         exporters.verify(mine / "changed.onnx")
+
+
+def test_a_list_of_inputs_in_the_metadata_does_not_allow_several(mine, with_metadata):
+    proto = onnx.load(with_metadata(signature={"inputs": [], "outputs": []}))
+    proto.graph.input.append(value_info("second", ["n"]))
+    (mine / "changed.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ZooError, match=r"lists several inputs or outputs, mine\.keras has one of each"):
+        exporters.verify(mine / "changed.onnx")
+
+
+def test_a_described_model_needs_class_names(mine, tmp_path):
+    image = keras.Input((8, 8, 1))
+    keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(image))).save(tmp_path / "own.keras")
+    exporters.to_onnx(tmp_path / "own.keras", tmp_path / "own.onnx", value_range=(0, 1))
+    model = files.load(tmp_path / "own.onnx")
+    about = metadata.find(model)
+    del about["class_names"]
+    model.metadata_props["zoo"] = json.dumps(about)
+    (tmp_path / "own.json").unlink()
+    files.save(model, tmp_path / "own.onnx")
+    with pytest.raises(ZooError, match=r"0 class names, but own\.keras returns 2 scores"):
+        exporters.verify(tmp_path / "own.onnx")
 
 
 def test_second_input_is_rejected(mine):
