@@ -28,6 +28,7 @@ FEWEST_INPUTS, MOST_INPUTS = 8, 512
 ROUGH = 1e-2  # relative difference between compiled and eager outputs that rounding may cause
 # Tensors that share the memory of their input.
 VIEWS = {"Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient"}
+CONSTANT = {"Placeholder", "Const"}  # the inputs of the graph, most of which are weights, and its constants
 
 
 @dataclass(frozen=True)
@@ -94,15 +95,17 @@ class CompiledModel:
         alive = most = written = 0
         freed = {}
         for place, operator in enumerate(operators):
-            sizes = {} if operator.type in VIEWS else {tensor.ref(): _bytes(tensor) for tensor in operator.outputs}
+            sizes = (
+                {} if operator.type in VIEWS else {tensor.ref(): _bytes(tensor, self.batch) for tensor in operator.outputs}
+            )
             for tensor, size in sizes.items():
                 freed.setdefault(last_use.get(tensor, place), []).append(size)
             alive += sum(sizes.values())
             written += sum(sizes.values())
             most = max(most, alive)
             alive -= sum(freed.pop(place, ()))
-        outputs = sum(_bytes(tensor) for tensor in self._function.outputs)
-        return Cost(most, outputs, sum(map(_multiply_adds, operators)), written)
+        outputs = sum(_bytes(tensor, self.batch) for tensor in self._function.outputs)
+        return Cost(most, outputs, sum(map(_multiply_adds, operators)) // (self.batch or 1), written)
 
     @cached_property
     def largest_batch(self) -> int:
@@ -208,11 +211,14 @@ def power_of_two(number: int) -> int:
     return 1 << number.bit_length() - 1 if number else 0
 
 
-def _bytes(tensor):
+def _bytes(tensor, batch):
     """Return the bytes of a tensor for one input; 0 if it does not depend on the batch or its shape is unknown."""
-    if tensor.shape.rank is None or None not in tensor.shape:
+    sizes = tensor.shape
+    if sizes.rank is None or (batch and tensor.op.type in CONSTANT):
         return 0
-    return math.prod(size or 1 for size in tensor.shape) * tensor.dtype.size
+    if batch:  # every axis is known
+        return math.prod(size or 1 for size in sizes) * tensor.dtype.size // batch
+    return math.prod(size or 1 for size in sizes) * tensor.dtype.size if None in sizes else 0
 
 
 def _owner(tensor):

@@ -95,6 +95,18 @@ def test_model_with_a_static_batch_is_run_with_it():
     predict.check_eager(x)
 
 
+def test_an_input_of_a_static_batch_costs_the_same():
+    def cost(batch):
+        given = keras.Input(batch_shape=(batch, 32, 32, 3))
+        net = keras.Model(given, layers.Flatten()(layers.Conv2D(16, 3, activation="relu")(given)))
+        return CompiledModel(net, (32, 32, 3), "float32", batch).cost
+
+    one, any_size = cost(4), cost(None)
+    assert one.operations == any_size.operations and one.outputs == any_size.outputs
+    assert one.activations == pytest.approx(any_size.activations, rel=0.2)
+    assert one.written == pytest.approx(any_size.written, rel=0.2)
+
+
 def test_batch_on_which_the_model_fails_is_an_error():
     table = tf.constant([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     net = functional((3,), lambda x: layers.Lambda(lambda x: x + table, output_shape=(3,))(x))
