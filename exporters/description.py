@@ -6,6 +6,7 @@ model of the zoo.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,8 +204,10 @@ def infer_range(model: keras.Model) -> tuple[tuple[float, float] | None, str]:
     name = f"the model begins with the layer {getattr(layer, 'name', '')} ({type(layer).__name__})"
     if isinstance(layer, keras.layers.Rescaling):
         low, high = np.asarray(layer.offset), np.asarray(layer.scale) * BYTE + np.asarray(layer.offset)
-        raw = max(np.abs(low).max(), np.abs(high).max()) <= LARGEST_SCALED
-        return (0.0, float(BYTE if raw else 1)), name
+        if max(np.abs(low).max(), np.abs(high).max()) <= LARGEST_SCALED:
+            return (0.0, float(BYTE)), name
+        # A large offset, such as a mean of raw pixels, does not show what it is subtracted from.
+        return ((0.0, 1.0), name) if np.abs(low).max() <= LARGEST_SCALED else (None, "")
     if isinstance(layer, keras.layers.Normalization):
         mean = np.asarray(layer.mean)
         if mean.max() > 1:
@@ -254,8 +257,8 @@ def _class_names(classes, count, origin):
             raise ZooError(f"{path} is not a text file in UTF-8: {error}") from error
     if len(classes) != count:
         raise ZooError(f"{text}: {len(classes)} class names, but {origin} returns {count} scores; give one name per score")
-    if twice := sorted({name for name in classes if classes.count(name) > 1}):
-        raise ZooError(f"{text}: two classes have the name '{twice[0]}'; give each class its own name")
+    if twice := [name for name, times in Counter(classes).items() if times > 1]:
+        raise ZooError(f"{text}: two classes have the name '{min(twice)}'; give each class its own name")
     return classes
 
 

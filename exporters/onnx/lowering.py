@@ -81,6 +81,7 @@ def _index_of_extreme(function):
 
     def find(x, axis=None, keepdims=False):
         x = tf.convert_to_tensor(x)
+        x = tf.cast(x, "int32") if x.dtype.is_bool else x  # ONNX orders no booleans
         flat = tf.reshape(x, [-1]) if axis is None else x
         index = function(flat, axis=0 if axis is None else axis, output_type="int32")
         if not keepdims:

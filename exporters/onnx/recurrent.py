@@ -30,7 +30,8 @@ def methods(layer: keras.Layer) -> dict[str, Callable]:
     """
     if isinstance(layer, keras.layers.Bidirectional):
         pair = layer.forward_layer, layer.backward_layer
-        if all(map(_has_operator, pair)) and _settings(pair[0]) == _settings(pair[1]):
+        ordered = not pair[0].go_backwards  # else the layers have exchanged directions, which the operator has not
+        if ordered and all(map(_has_operator, pair)) and _settings(pair[0]) == _settings(pair[1]):
             return {"call": lambda *args, **kwargs: _bidirectional(layer, *args, **kwargs)}
         return {}
     if not _has_operator(layer):

@@ -78,9 +78,11 @@ def _wrong_sign(ctx, node, remainder, y, computed):
         return insert(ctx, node, "Less", [remainder, zero])
     if divisor is not None and (divisor < 0).all():
         return insert(ctx, node, "Greater", [remainder, zero])
-    signs = [insert(ctx, node, "Less", [each, zero]) for each in (remainder, y)]
-    is_zero = insert(ctx, node, "Equal", [remainder, zero])
-    return insert(ctx, node, "And", [insert(ctx, node, "Not", [is_zero]), insert(ctx, node, "Xor", signs)])
+    # Equal takes no floats before opset 11.
+    negative = [insert(ctx, node, "Less", [each, zero]) for each in (remainder, y)]
+    positive = [insert(ctx, node, "Greater", [each, zero]) for each in (y, remainder)]
+    pairs = [insert(ctx, node, "And", [each, other]) for each, other in zip(negative, positive, strict=True)]
+    return insert(ctx, node, "Or", pairs)
 
 
 def _finish(ctx, node, operator, inputs, computed):

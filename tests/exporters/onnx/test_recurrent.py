@@ -35,6 +35,11 @@ def states_of_both_directions(x):
     return layers.Bidirectional(layers.LSTM(5))(x, initial_state=states)
 
 
+def exchanged_directions(x):
+    first, second = (layers.LSTM(5, return_sequences=True, go_backwards=each) for each in (True, False))
+    return layers.Bidirectional(first, backward_layer=second)(x)
+
+
 NETS = {
     "lstm": (layers.LSTM(5), ["LSTM"]),
     "stacked": (lambda x: layers.LSTM(6)(layers.LSTM(5, return_sequences=True)(x)), ["LSTM", "LSTM"]),
@@ -48,6 +53,7 @@ NETS = {
     "both, last": (layers.Bidirectional(layers.GRU(5)), ["GRU"]),
     "both, sum": (layers.Bidirectional(layers.SimpleRNN(5, return_sequences=True), merge_mode="sum"), ["RNN"]),
     "both, average": (layers.Bidirectional(layers.GRU(5), merge_mode="ave"), ["GRU"]),
+    "both, exchanged": (exchanged_directions, ["LSTM", "LSTM"]),
     "states": (states_passed_on, ["LSTM", "LSTM"]),
     "states of both": (states_of_both_directions, ["LSTM", "LSTM"]),
     "masked": (lambda x: layers.LSTM(5)(layers.Masking()(x)), ["Loop"]),

@@ -35,6 +35,15 @@ def test_labels_of_pixels_are_one_operator(name, settings, tmp_path):
     np.testing.assert_array_equal(result, getattr(np, name)(images, axis, keepdims=settings.get("keepdims", False)))
 
 
+def test_labels_of_booleans_are_those_of_keras(tmp_path):
+    given = keras.Input((5,))
+    model = keras.Model(given, keras.ops.argmax(given > 0, axis=-1))
+    exporters.to_onnx(model, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    values = np.random.default_rng(0).normal(size=(9, 5)).astype("float32")
+    np.testing.assert_array_equal(session.run(None, {"input": values})[0], (values > 0).argmax(axis=1))
+
+
 def stateful():
     steps = keras.Input((6, 4), batch_size=2)
     return keras.Model(steps, layers.LSTM(4, stateful=True, name="memory")(steps))
