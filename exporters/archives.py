@@ -105,8 +105,10 @@ def prove(exported: GeneralSource, runtime: str, open_file: Callable[[], Callabl
     batch = batch or exported.signature.batch
     for sizes in exported.sizes:
         inputs = exported.inputs(sizes, batch)
-        batches = (batch,) if batch else tuple(sorted({min(size, len(inputs)) for size in parity.BATCHES}))
-        reports.append(outputs.compare(exported.predict, {runtime: parity.Candidate(opened)}, inputs, types, batches))
+        compiled = exported.compiled(inputs.dtype)
+        batches = (batch,) if batch else tuple(sorted({min(size, len(inputs)) for size in compiled.batches}))
+        candidates = {runtime: parity.Candidate(opened)}
+        reports.append(outputs.compare(compiled, candidates, inputs, types, batches, compiled.float64))
     report = outputs.of_all_sizes(reports, exported.sizes)
     report.raise_if_failed()
     return dataclasses.replace(report, assumed=exported.assumed)

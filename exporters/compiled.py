@@ -150,6 +150,10 @@ class CompiledModel:
         some = inputs[np.linspace(0, len(inputs) - 1, self.batch or FEWEST).astype(int)]
         compiled = self(some).astype("float64")
         eager = np.asarray(keras.ops.convert_to_numpy(self.model(some, training=False)), "float64")
+        self._check_alike(compiled, eager)
+
+    def _check_alike(self, compiled, eager):
+        """Raise `CheckFailed` unless a compiled output is about that of the model run eagerly."""
         scale = np.abs(compiled[np.isfinite(compiled)]).max(initial=0)
         with np.errstate(invalid="ignore"):
             different = ~np.isclose(compiled, eager, rtol=ROUGH, atol=ROUGH * scale, equal_nan=True)
@@ -172,17 +176,27 @@ class CompiledModel:
                 raise ZooError(f"{self.model.name} fails on a batch of {len(batch)}: {_reason(error)}") from error
         return np.concatenate(results)
 
+    def _specs(self):
+        """Return the specifications of the inputs."""
+        import tensorflow as tf
+
+        return [tf.TensorSpec((self.batch, *self.shape), self.dtype, name="inputs")]
+
+    def _forward(self, inputs):
+        """Return the outputs of the model for a list of tensors."""
+        return self.model(inputs[0], training=False)
+
     @cached_property
     def _function(self) -> "tf.types.experimental.ConcreteFunction":
         import tensorflow as tf
 
-        weights = list(self.model.weights)
+        weights, specs = list(self.model.weights), self._specs()
+        count = len(specs)
 
-        def forward(inputs, *values):
-            with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
-                return self.model(inputs, training=False)
+        def forward(*values):
+            with keras.StatelessScope(state_mapping=list(zip(weights, values[count:], strict=True))):
+                return self._forward(values[:count])
 
-        specs = [tf.TensorSpec((self.batch, *self.shape), self.dtype)]
         specs += [tf.TensorSpec(each.shape, each.dtype) for each in weights]
         eagerly = tf.config.functions_run_eagerly()
         # Trace inner functions inline: Keras wraps grouped convolutions in one for XLA, which is six times slower.

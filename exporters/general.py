@@ -1,20 +1,18 @@
 """A Keras model with several inputs or outputs, or with inputs of free size, such as any height, width or time."""
 
-import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 
+from exporters.compiled_outputs import CompiledOutputs
 from exporters.signature import Signature
 from zoo.errors import ZooError
 from zoo.weights import fingerprint
 
-FEWEST, MOST = 8, 64  # inputs of a comparison, over all sizes
-HELD = 2**25  # bytes of the inputs and outputs of a comparison
-AT_A_TIME = 16  # inputs in a batch of the model
-UNKNOWN_SIZE = 64  # of an axis of an output, for an estimate
+MOST = 64  # inputs of a comparison, over all sizes
 LARGEST = 1000  # magnitude of whole numbers
 
 
@@ -60,12 +58,17 @@ class GeneralSource:
         """Return the output tensors of the model for an (n,) structured array, in the order of its signature."""
         return self.signature.call(self.model, [np.ascontiguousarray(inputs[name]) for name in inputs.dtype.names])
 
+    def compiled(self, dtype: np.dtype) -> CompiledOutputs:
+        """Return the model, compiled for rows of a structured type, for predictions in batches that fit in memory."""
+        return self._compiled.setdefault(dtype, CompiledOutputs(self.model, self.signature, dtype))
+
+    @cached_property
+    def _compiled(self):
+        return {}
+
     def predict(self, inputs: np.ndarray) -> list[np.ndarray]:
-        """Return the outputs of the model as arrays, computed in batches of bounded size."""
-        size = self.signature.batch or AT_A_TIME
-        batches = [self.call(inputs[start : start + size]) for start in range(0, len(inputs), size)]
-        arrays = [[np.asarray(keras.ops.convert_to_numpy(each)) for each in outputs] for outputs in batches]
-        return [np.concatenate(each) for each in zip(*arrays, strict=True)]
+        """Return the outputs of the model as arrays."""
+        return self.compiled(inputs.dtype)(inputs)
 
     def inputs(self, sizes: dict[str, int], batch: int | None = None) -> np.ndarray:
         """Return random inputs on which the model is finite and does not fail, if there are any.
@@ -82,37 +85,29 @@ class GeneralSource:
         Raises:
             ZooError: if the model fails on all of them.
         """
-        count, failure, first = self._affordable(sizes), None, None
+        row = np.dtype([(each.name, each.dtype, each.sized(sizes)) for each in self.signature.inputs])
+        count, failure, first = self.compiled(row).affordable(MOST // len(self.sizes)), None, None
         if batch := batch or self.signature.batch:
             count = -(-count // batch) * batch
         for draw in (_any, _positive, _unit):
-            inputs = self._draw(draw, sizes, count)
+            inputs = self._draw(draw, row, count)
             try:
                 outputs = self.predict(inputs)
-            except Exception as error:  # layers of users raise any type of error
+            except ZooError as error:
                 failure = failure or error
                 continue
             if all(np.isfinite(each).all() for each in outputs if each.dtype.kind == "f"):
                 return inputs
             first = inputs if first is None else first
         if first is None:
-            reason = f"{type(failure).__name__}: {failure}"
-            raise ZooError(f"{self.model.name} fails on random inputs: {reason}") from failure
+            raise failure
         return first
 
-    def _affordable(self, sizes):
-        """Return the number of inputs of a comparison: all inputs and outputs are held in memory."""
-        numbers = [
-            math.prod(sizes.get(size, UNKNOWN_SIZE) if isinstance(size, str) else size for size in each.named_shape()[1:])
-            for each in (*self.signature.inputs, *self.signature.outputs)
-        ]
-        return max(FEWEST, min(MOST // len(self.sizes), HELD // (8 * max(1, sum(numbers)))))
-
-    def _draw(self, draw, sizes, count):
+    def _draw(self, draw, row, count):
         """Return inputs whose values a function draws. The second is all ones, and the first all zeros where they may be."""
         generator = np.random.default_rng(0)
         tables = [each.input_dim for each in self.model._flatten_layers() if isinstance(each, keras.layers.Embedding)]
-        inputs = np.zeros(count, [(each.name, each.dtype, each.sized(sizes)) for each in self.signature.inputs])
+        inputs = np.zeros(count, row)
         start = 1 if draw is _any else 0
         for name in inputs.dtype.names:
             field = inputs[name]

@@ -51,6 +51,7 @@ def compare(
     inputs: np.ndarray,
     outputs: Mapping[str, str],
     batches: Sequence[int],
+    exact: Callable[[np.ndarray], Sequence[np.ndarray] | None] = lambda inputs: None,
 ) -> Report:
     """Compare a model with its file in several runtimes, output by output.
 
@@ -60,19 +61,20 @@ def compare(
         inputs: (n,) structured array.
         outputs: name of an output -> its type in the file.
         batches: batch sizes.
+        exact: the model in float64, or a function that returns None.
 
     Returns:
         `Report`. Its problems name the output.
     """
     places = np.arange(len(inputs))
-    model = _Runs(predict, inputs)
+    model, in_float64 = _Runs(predict, inputs), _Runs(exact, inputs)
     opened = {name: _Opened(candidate, inputs, len(outputs)) for name, candidate in candidates.items()}
     reports: dict[str, parity.Report] = {}
     for index, (name, dtype) in enumerate(outputs.items()):
         runs = {each: _of_output(candidates[each], opened[each], index, model, dtype) for each in candidates}
         expected = model.output(index, dtype)
         spec = parity.FileSpec(batches=tuple(batches), dtype=dtype if np.dtype(dtype).kind == "f" else "float32")
-        report = parity.compare(expected, runs, places, spec, real=0)
+        report = parity.compare(expected, runs, places, spec, real=0, exact=in_float64.part(index))
         reports[name] = report if np.dtype(dtype).kind == "f" else replace(report, spread=None)
     return merged(reports)
 
@@ -88,6 +90,10 @@ class _Runs:
         if key not in self.known:
             self.known[key] = self.function(self.inputs[places])
         return self.known[key]
+
+    def part(self, index):
+        """Return a function of places that returns one output, or None if there are none."""
+        return lambda places: None if (found := self(places)) is None else found[index]
 
     def output(self, index, dtype):
         """Return a function of places that returns one output; of whole numbers zeros, see `_of_output`."""

@@ -177,12 +177,15 @@ def _prove_all_outputs(graph, exported, path, data, trusted):
     with console.progress() as bars, console.counting(bars, "comparing with the model", len(exported.sizes)) as advance:
         for sizes in exported.sizes:
             inputs = exported.inputs(sizes, static)
-            batches = (static,) if static else tuple(sorted({min(size, len(inputs)) for size in parity.BATCHES}))
-            candidates = runtimes.all_outputs(path, layout, trusted, batch=static, graph=graph)
-            reports.append(outputs.compare(exported.predict, candidates, inputs, types, batches))
+            compiled = exported.compiled(inputs.dtype)
+            compiled.check_eager(inputs)
+            batches = (static,) if static else tuple(sorted({min(size, len(inputs)) for size in compiled.batches}))
+            operations = compiled.cost.operations
+            candidates = runtimes.all_outputs(path, layout, trusted, batch=static, operations=operations, graph=graph)
+            reports.append(outputs.compare(compiled, candidates, inputs, types, batches, compiled.float64))
             advance()
             if not reports[-1].passed:
-                relative, batch = parity.TOLERANCES[Precision.FP32].relative, static or min(activations.BATCH, len(inputs))
+                relative, batch = parity.TOLERANCES[Precision.FP32].relative, static or min(compiled.batches)
                 some = inputs[: len(inputs) // batch * batch]
                 call = exported.call
                 layer = activations.first_difference(exported.model, path, some, layout, relative, batch, call)
