@@ -319,12 +319,13 @@ def test_scales_and_integers_are_those_of_the_formula():
 
 
 @pytest.mark.slow("quantizes AlexNet at full size")
-def test_model_of_the_zoo_keeps_names_and_values():
+@pytest.mark.parametrize(("exclude", "full_range"), [((), True), (("local3", "local4"), False)])
+def test_model_of_the_zoo_keeps_names_and_values(exclude, full_range):
     keras.utils.set_random_seed(4)
     full = convert.convert(source.find(zoo.load("alexnet-cifar")))
     pictures = np.random.default_rng(7).integers(0, 256, (16, 24, 24, 3), "uint8")
     ranges = calibrate.ranges(full, insert.tensors(full), pictures, "minmax")
-    quantized = insert.quantize(full, ranges)
+    quantized = insert.quantize(full, ranges, exclude, full_range)
     named = {value.name for node in full.graph for value in node.outputs}
     assert named <= {value.name for node in quantized.graph for value in node.outputs}
     expected, output = (run.scores(run.session(model), pictures) for model in (full, quantized))
