@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import keras
 
 SAVED_MODEL = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}  # written by TensorFlow
+CALLING = "Exception encountered when calling"  # first words of Keras' errors
 METADATA = "assets.extra/zoo.json"  # in a SavedModel; assets.extra is for files that TensorFlow does not read
 
 
@@ -103,8 +104,8 @@ def to_savedmodel(model: "keras.Model | str | Path", path: str | Path, data: str
         except OSError:
             raise
         except Exception as error:  # TensorFlow raises any exception of the trace
-            reason = f"cannot be converted to a SavedModel: {first_line(error)}"
-            raise ZooError(f"{exported.model.name} {reason}; use --to onnx") from error
+            reason = f"cannot be converted to a SavedModel: {_line(error)}"
+            raise ZooError(f"{exported.model.name} {reason}; {_instead(exported)}") from error
         about = temporary / METADATA
         about.parent.mkdir()
         about.write_text(_about(exported), "utf-8")
@@ -212,14 +213,31 @@ def _reason(error, exported):
     """Return in one line why LiteRT's converter failed, with the layer and the operator if it names them."""
     missing = re.findall(r"(?:TF Select|Custom) ops: (.+)", str(error))
     if not missing:
-        return f"{first_line(error)}; use --to onnx"
+        return f"{_line(error)}; {_instead(exported)}"
     layers = {layer.name for layer in exported.model._flatten_layers()}
     scope = re.search(rf'fused\["{missing[0].split(", ")[0]}:", "([^"@]+)', str(error))
     # One of the scopes is the layer; TensorFlow appends numbers to them.
     parts = re.sub(r"_\d+(/|$)", r"\1", scope[1]).split("/") + scope[1].split("/") if scope else []
     names = [part for part in parts if part in layers]
     where = f"its layer {names[-1]}" if names else "it"
-    return f"{where} needs {', '.join(missing)}, for which LiteRT has no built-in operator; use --to onnx"
+    return f"{where} needs {', '.join(missing)}, for which LiteRT has no built-in operator; {_instead(exported)}"
+
+
+def _line(error):
+    """Return the reason of an error in one line, without the line that Keras puts before it."""
+    lines = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines() if not line.startswith(CALLING)]
+    return first_line(Exception("\n".join(lines)))
+
+
+def _instead(exported):
+    """Return the advice to export to ONNX, if that works, or why it does not."""
+    from exporters.onnx import convert
+
+    try:
+        convert.convert(exported)
+    except ZooError as error:
+        return f"--to onnx fails too: {first_line(error)}"
+    return "use --to onnx"
 
 
 def _check_replaceable(path):

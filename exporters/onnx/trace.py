@@ -5,6 +5,7 @@ become constants again in the converted graph.
 """
 
 import contextlib
+import itertools
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -120,6 +121,9 @@ def _reason(error):
     """Return the line of an error message with the reason, without those that Keras and TensorFlow wrap around it."""
     lines = [re.sub(r"\x1b\[[0-9;]*m|\\x1b\[[0-9;]*m", "", line).strip() for line in str(error).splitlines()]
     lines = [line for line in lines if line] or [type(error).__name__]
+    for line, following in itertools.pairwise(lines):
+        if "Exception encountered when calling" in line:
+            return following
     return next((line for line in reversed(lines) if re.match(r"\w*(Error|Exception): ", line)), lines[0])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import exporters
 import zoo
 from exporters import keras_formats
 from zoo.classifier import Classifier
@@ -141,10 +142,20 @@ def test_given_images_are_used_for_verification(kind, digits, tmp_path):
 @pytest.mark.parametrize(("function", "operator"), [(tf.math.erfinv, "Erfinv"), (tf.raw_ops.Betainc, "Betainc")])
 def test_error_names_the_operator_that_litert_lacks_and_its_layer(tmp_path, function, operator):
     layer = function if operator == "Erfinv" else lambda x: function(a=x * x + 1, b=x * x + 2, x=tf.sigmoid(x))
-    with pytest.raises(ZooError, match=rf"layer strange needs {operator}.*use --to onnx") as error:
+    with pytest.raises(
+        ZooError, match=rf"layer strange needs {operator}.*--to onnx fails too: layer strange uses {operator}"
+    ) as error:
         keras_formats.to_tflite(with_odd(layer), tmp_path / "odd.tflite")
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_error_advises_onnx_only_if_it_has_the_operator(tmp_path):
+    given = keras.Input((5,), dtype="int32")
+    model = keras.Model(given, keras.ops.left_shift(given, 1))
+    with pytest.raises(ZooError, match=r"LeftShift, for which LiteRT has no built-in operator; use --to onnx"):
+        keras_formats.to_tflite(model, tmp_path / "model.tflite")
+    assert exporters.to_onnx(model, tmp_path / "model.onnx").passed
 
 
 def test_untraceable_model_is_an_error(tmp_path):
@@ -153,9 +164,9 @@ def test_untraceable_model_is_an_error(tmp_path):
 
     classifier = load("linear")
     classifier.call = lambda pictures, training=None: untraceable(classifier.net(classifier.preprocessing(pictures)))
-    with pytest.raises(ZooError, match=r"cannot be converted to a SavedModel: .*use --to onnx"):
+    with pytest.raises(ZooError, match=r"cannot be converted to a SavedModel: .*--to onnx fails too: "):
         keras_formats.to_savedmodel(classifier, tmp_path / "model")
-    with pytest.raises(ZooError, match=r"cannot be converted to LiteRT: .*use --to onnx"):
+    with pytest.raises(ZooError, match=r"cannot be converted to LiteRT: .*--to onnx fails too: "):
         keras_formats.to_tflite(classifier, tmp_path / "model.tflite")
     assert list(tmp_path.iterdir()) == []
 
@@ -257,6 +268,7 @@ def test_export_prints_nothing(tmp_path):
 def test_full_disk_leaves_no_partial_file(tmp_path):
     child = """
 import resource, sys
+import exporters
 import zoo
 from exporters import keras_formats
 classifier = zoo.load("linear")

@@ -5,7 +5,7 @@ A converter is a function of a graph and a node of tf2onnx, which changes the gr
 
 from collections.abc import Callable
 
-from exporters.onnx.converters import division, recurrent, resizing, shapes
+from exporters.onnx.converters import division, indices, recurrent, resizing, shapes
 from exporters.onnx.converters.nodes import NotConvertible
 
 CONVERTERS = {
@@ -13,6 +13,7 @@ CONVERTERS = {
     "EagerPyFunc": recurrent.recurrent,
     "FloorDiv": division.floor_divide,
     "FloorMod": division.floor_modulo,
+    "OneHot": indices.one_hot,
     "Squeeze": shapes.squeeze,
     "TruncateDiv": division.truncate_divide,
     "TruncateMod": division.truncate_modulo,
