@@ -99,7 +99,7 @@ def to_tensorrt(
         data: folder of images for the samples and the comparison. Default: the folder of the calibration, else images that
             scikit-learn ships.
         **options: other fields of `exporters.options.BoardOptions`: jetpack, tensorrt, dla, opset, batches, and for INT8
-            method and exclude; for a model that is not of the zoo value_range and classes.
+            method, exclude and full_range (True); for a model that is not of the zoo value_range and classes.
 
     Returns:
         `Report`.
