@@ -13,6 +13,7 @@ from zoo.errors import ZooError
 from zoo.weights import fingerprint
 
 MOST = 64  # inputs of a comparison, over all sizes
+PROBES = 4  # inputs on which limits of whole numbers are tried
 LARGEST = 1000  # magnitude of whole numbers
 
 
@@ -79,8 +80,8 @@ class GeneralSource:
 
         Returns:
             (n,) structured array. Values are zeros, ones, and of the standard normal distribution or larger; if the model is
-            not finite on them, from 0 to 1. Whole numbers are up to 1000 of both signs, if the model fails on them 0 and 1,
-            and below the size of the smallest embedding of a model that has one.
+            not finite on them, from 0 to 1. Whole numbers are up to 1000 of both signs; of an input on which the model fails
+            then, below the size of an embedding, or 0 and 1.
 
         Raises:
             ZooError: if the model fails on all of them.
@@ -89,8 +90,9 @@ class GeneralSource:
         count, failure, first = self.compiled(row).affordable(MOST // len(self.sizes)), None, None
         if batch := batch or self.signature.batch:
             count = -(-count // batch) * batch
+        limits = self._limits(row, batch)
         for draw in (_any, _positive, _unit):
-            inputs = self._draw(draw, row, count)
+            inputs = self._draw(draw, row, count, limits)
             try:
                 outputs = self.predict(inputs)
             except ZooError as error:
@@ -103,21 +105,40 @@ class GeneralSource:
             raise failure
         return first
 
-    def _draw(self, draw, row, count):
+    def _limits(self, row, batch):
+        """Return (lowest, highest) for each input of whole numbers, by name: the widest on which the model does not fail."""
+        layers = self.model._flatten_layers()
+        tables = sorted({each.input_dim for each in layers if isinstance(each, keras.layers.Embedding)}, reverse=True)
+        whole = [name for name in row.names if row[name].base.kind in "iu"]
+        limits = dict.fromkeys(whole, (0, min(tables, default=2) - 1))
+        for name in whole:
+            known = np.iinfo(row[name].base)
+            widest = max(known.min, -LARGEST), min(known.max, LARGEST)
+            for low, high in (widest, *((0, rows - 1) for rows in tables), (0, 1)):
+                inputs = self._draw(_any, row, batch or PROBES, {**limits, name: (low, high)})
+                inputs[name].flat[0], inputs[name].flat[-1] = low, high
+                try:
+                    self.predict(inputs)
+                except ZooError:
+                    continue
+                limits[name] = low, high
+                break
+        return limits
+
+    def _draw(self, draw, row, count, limits):
         """Return inputs whose values a function draws. The second is all ones, and the first all zeros where they may be."""
         generator = np.random.default_rng(0)
-        tables = [each.input_dim for each in self.model._flatten_layers() if isinstance(each, keras.layers.Embedding)]
         inputs = np.zeros(count, row)
         start = 1 if draw is _any else 0
         for name in inputs.dtype.names:
             field = inputs[name]
-            field[start:] = draw(generator, field.dtype, field[start:].shape, min(tables, default=None))
-            field[1] = 1
+            field[start:] = draw(generator, field.dtype, field[start:].shape, limits.get(name))
+            field[1:2] = 1
         return inputs
 
 
-def _any(generator, dtype, shape, table):
-    """Return normal values, every fourth ten times as large and every fourth from 0 to 1; whole numbers of both signs."""
+def _any(generator, dtype, shape, limits):
+    """Return normal values, every fourth ten times as large and every fourth from 0 to 1; whole numbers within limits."""
     if dtype.kind == "f":
         values = generator.normal(size=shape)
         values[2::4] *= 10
@@ -125,16 +146,14 @@ def _any(generator, dtype, shape, table):
         return values
     if dtype.kind == "b":
         return generator.integers(0, 2, shape)
-    limits = np.iinfo(dtype)
-    low, high = (max(limits.min, -LARGEST), min(limits.max, LARGEST) + 1) if table is None else (0, table)
-    return generator.integers(low, high, shape)
+    return generator.integers(*limits, shape, endpoint=True)
 
 
-def _positive(generator, dtype, shape, table):
+def _positive(generator, dtype, shape, limits):
     """Return values from 0 to 1, without 0; whole numbers as `_any`."""
-    return generator.uniform(1e-3, 1, shape) if dtype.kind == "f" else _any(generator, dtype, shape, table)
+    return generator.uniform(1e-3, 1, shape) if dtype.kind == "f" else _any(generator, dtype, shape, limits)
 
 
-def _unit(generator, dtype, shape, table):
+def _unit(generator, dtype, shape, limits):
     """Return values from 0 to 1; whole numbers 0 and 1."""
-    return _positive(generator, dtype, shape, table) if dtype.kind == "f" else generator.integers(0, 2, shape)
+    return _positive(generator, dtype, shape, limits) if dtype.kind == "f" else generator.integers(0, 2, shape)

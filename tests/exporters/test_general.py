@@ -271,3 +271,18 @@ def test_model_that_is_not_finite_everywhere_gets_other_inputs(tmp_path):
     x, y = keras.Input((3,), name="x"), keras.Input((3,), name="y")
     model = keras.Model([x, y], [keras.ops.log(x), keras.ops.sqrt(y)])
     assert exporters.to_onnx(model, tmp_path / "log.onnx").passed
+
+
+def test_each_input_of_whole_numbers_has_the_widest_range_on_which_the_model_runs(tmp_path):
+    small, large, number, byte = (
+        keras.Input((6,), dtype=dtype, name=name)
+        for name, dtype in (("small", "int32"), ("large", "int32"), ("number", "int32"), ("byte", "uint8"))
+    )
+    tokens = layers.Embedding(5, 3)(small) + layers.Embedding(700, 3)(large)
+    model = keras.Model([small, large, number, byte], [tokens, number // 2, byte])
+    found = source.find(model, general=True)
+    inputs = found.inputs(found.sizes[0])
+    ranges = {name: (int(inputs[name].min()), int(inputs[name].max())) for name in inputs.dtype.names}
+    assert ranges["small"] == (0, 4) and ranges["large"][0] == 0 and 500 < ranges["large"][1] < 700
+    assert ranges["number"][0] < -800 and ranges["number"][1] > 800 and ranges["byte"][1] > 200
+    assert exporters.to_onnx(model, tmp_path / "model.onnx").passed
