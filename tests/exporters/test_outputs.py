@@ -91,3 +91,22 @@ def test_reports_of_several_sizes_become_one():
     assert report.images == 80
     assert report.sizes == ({"time": 7}, {"time": 12})
     assert all(problem.startswith("with time 12, output scores: ") for problem in report.problems)
+
+
+def test_whole_numbers_are_judged_on_all_inputs_whatever_they_are_in_float64():
+    """Most rows have the same labels, and the file has wrong ones in the others."""
+
+    def rare(inputs):
+        labels = np.zeros(len(inputs), "int64")
+        labels[inputs["left"][:, 0] == INPUTS["left"][37, 0]] = 3
+        return [inputs["left"], labels, labels > 0]
+
+    def wrong(inputs):
+        return [inputs["left"], np.zeros(len(inputs), "int64"), np.zeros(len(inputs), bool)]
+
+    def exact(inputs):
+        return [each.astype("float64") for each in rare(inputs)]
+
+    report = outputs.compare(rare, {"runtime": parity.Candidate(lambda: wrong)}, INPUTS, TYPES, (1, 3, 40), exact)
+    assert {problem.partition(":")[0] for problem in report.problems} == {"output labels", "output mask"}
+    assert not report.skipped
