@@ -147,9 +147,16 @@ def prove(
     inputs, batches = found.inputs, (static,) if static else exported.compiled.batches
     spec = parity.FileSpec(precision, str(graph_output.dtype.numpy()), batches)
     exported.compiled.check_eager(inputs)
-    candidates = runtimes.candidates(path, layout, trusted, precision, static, exported.compiled.cost.operations, graph)
+    settings = path, layout, trusted, precision, static, exported.compiled.cost.operations, graph
+    candidates = runtimes.candidates(*settings)
     with console.progress() as bars, console.counting(bars, "comparing with the model", 1 + len(candidates)) as advance:
-        report = parity.compare(exported.predict, candidates, inputs, spec, found.real, advance, exported.compiled.float64)
+        if graph_output.dtype.is_floating_point():
+            report = parity.compare(
+                exported.predict, candidates, inputs, spec, found.real, advance, exported.compiled.float64
+            )
+        else:
+            every = runtimes.all_outputs(*settings)
+            report = outputs.compare_whole_numbers(exported.predict, every, inputs, spec.dtype, batches)
     report = dataclasses.replace(report, skipped={**found.skipped, **report.skipped})
     if report.cause == "file":
         layer = _first_difference(exported, path, inputs, layout, precision, static)

@@ -286,3 +286,17 @@ def test_each_input_of_whole_numbers_has_the_widest_range_on_which_the_model_run
     assert ranges["small"] == (0, 4) and ranges["large"][0] == 0 and 500 < ranges["large"][1] < 700
     assert ranges["number"][0] < -800 and ranges["number"][1] > 800 and ranges["byte"][1] > 200
     assert exporters.to_onnx(model, tmp_path / "model.onnx").passed
+
+
+def test_an_off_by_one_of_large_whole_numbers_is_found(tmp_path):
+    """The tolerance of scores would accept it."""
+    x = keras.Input((4,), dtype="int32", name="x")
+    model = keras.Model(x, x * 30000 + 100000)
+    path = tmp_path / "model.onnx"
+    assert exporters.to_onnx(model, path).passed
+    proto = onnx.load(path)
+    number = next(tensor for tensor in proto.graph.initializer if onnx.numpy_helper.to_array(tensor).ravel()[0] == 100000)
+    number.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(number) + np.int32(1), number.name))
+    onnx.save(proto, path)
+    (tmp_path / "model.json").unlink()
+    assert not exporters.verify(path, model).passed
