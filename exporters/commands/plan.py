@@ -36,7 +36,7 @@ def plan(
         if options.opset is not None:
             raise ZooError("--opset is for a model; an .onnx file has its own")
         if options.image_options != ImageOptions():
-            raise ZooError("--value-range and --classes are for a model; an .onnx file has its own metadata")
+            raise ZooError("--value-range, --classes and --size are for a model; an .onnx file has its own metadata")
         path = Path(model)
         graph, about = _opened(path, options.target)
         precision = options.precision or _precision_of_file(about)

@@ -61,23 +61,9 @@ def trace(
     results, failed = {}, []
     lowering.check(model)
 
-    def forward(*values):
-        inputs, values = list(values[: len(names)]), values[len(names) :]
-        if channels_first:
-            inputs[0] = tf.transpose(inputs[0], (0, *range(2, len(inputs[0].shape)), 1))
-        with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
-            outputs = signature.call(model, inputs)
-        if signature.is_single:
-            return _with_shape(outputs[0], model)
-        # An output may be an input, or the same tensor as another output.
-        outputs = [tf.identity(each) for each in outputs]
-        for each, known in zip(outputs, signature.outputs, strict=True):
-            each.set_shape(known.shape)
-        return outputs
-
     with lowering.lowered(model), _layer_scopes(model, results, failed):
         try:
-            function = tf.function(forward, input_signature=specs)
+            function = tf.function(_forward(model, signature, channels_first), input_signature=specs)
             traced = function.get_concrete_function().graph
             captured = {inner.name: outer for outer, inner in traced.captures}
             handlers = converters.handlers(errors := [])
@@ -97,6 +83,27 @@ def trace(
     _check_operators(converted.graph, model.name)
     _name_inputs_and_outputs(converted.graph, names, signature)
     return converted
+
+
+def _forward(model, signature, channels_first):
+    """Return a function of the inputs of a file and the values of all weights that returns the outputs of a model."""
+    weights, count = list(model.weights), len(signature.inputs)
+
+    def forward(*values):
+        inputs, values = list(values[:count]), values[count:]
+        if channels_first:
+            inputs[0] = tf.transpose(inputs[0], (0, *range(2, len(inputs[0].shape)), 1))
+        with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
+            outputs = signature.call(model, inputs)
+        if signature.is_single:
+            return _with_shape(outputs[0], model)
+        # An output may be an input, or the same tensor as another output.
+        outputs = [tf.identity(each) for each in outputs]
+        for each, known in zip(outputs, signature.outputs, strict=True):
+            each.set_shape(known.shape)
+        return outputs
+
+    return forward
 
 
 def _name_inputs_and_outputs(graph, names, signature):

@@ -201,7 +201,7 @@ def _find(model, images):
 def _check_undescribed(model, options):
     """Raise `ZooError` for options that describe an .onnx file, whose metadata describe it."""
     if options.image_options != ImageOptions():
-        raise ZooError(f"--value-range and --classes are for a Keras model; {model} has its own metadata")
+        raise ZooError(f"--value-range, --classes and --size are for a Keras model; {model} has its own metadata")
 
 
 def _quantize(full, path, precision, options, folder):
