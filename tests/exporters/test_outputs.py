@@ -60,8 +60,8 @@ def test_the_output_that_differs_is_named(run, output):
     assert all(problem.startswith(f"output {output}: runtime: ") for problem in report.problems)
 
 
-def differ_at(count, dtype, size=2000):
-    """Return the report of a file that has other whole numbers at some places."""
+def differ_at(count, dtype, size=2000, same=False):
+    """Return the report of a file that has other whole numbers at some places, the same or others in each input."""
     inputs = np.zeros((8, 3), dtype)
 
     def numbers(batch):
@@ -69,7 +69,9 @@ def differ_at(count, dtype, size=2000):
 
     def run(batch):
         found = numbers(batch)
-        found[:, :count] += 1
+        for index, row in enumerate(found):
+            start = 0 if same else index * count
+            row[start : start + count] += 1
         return [found]
 
     return outputs.compare_whole_numbers(numbers, {"runtime": parity.Candidate(lambda: run)}, inputs, "int32", (1, 8))
@@ -81,6 +83,11 @@ def test_few_whole_numbers_of_floats_may_differ():
     assert not differ_at(3, "float32").passed
     assert not differ_at(1, "float32", size=900).passed
     assert not differ_at(1, "int64").passed
+
+
+def test_the_same_place_may_not_differ_in_many_inputs():
+    """Such as a corner of every image."""
+    assert not differ_at(1, "float32", same=True).passed
 
 
 def test_a_missing_output_fails():
