@@ -8,6 +8,7 @@ The commands show the fields of these dataclasses as options (`zoo.console.optio
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NewType, Self, TypedDict, TypeVar
 
 import typer
@@ -18,8 +19,6 @@ from exporters.precision import Precision
 from zoo.errors import ZooError, did_you_mean
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import keras
     import numpy as np
 
@@ -30,7 +29,7 @@ Size = NewType("Size", tuple)
 BATCHES_EXPECTED = "a batch is one number from 1, or smallest, best and largest, as in --batch 1,8,64"
 
 
-def check_suffix(out: "Path", suffix: str) -> None:
+def check_suffix(out: Path, suffix: str) -> None:
     """Raise `ZooError` if a path does not have the suffix of its format; "" allows any."""
     if suffix and out.suffix != suffix:
         raise ZooError(f"the name of the file must end in {suffix}; given was --out {out}. Give --out {out}{suffix}")
@@ -203,7 +202,7 @@ class ImageKeywords(TypedDict, total=False):
     """Keyword arguments for a model that is not of the zoo: the fields of `ImageOptions`."""
 
     value_range: tuple[float, float] | None
-    classes: "Sequence[str] | str | Path | None"
+    classes: Sequence[str] | str | Path | None
     size: tuple[int, ...] | None
 
 
@@ -321,6 +320,11 @@ class CalibrationOptions(Options):
             show_default=False,
         ),
     ] = None
+
+    def typical_images(self) -> Path | None:
+        """Return the folder of the calibration images, which show more than images of other objects, or None."""
+        given = self.calibration
+        return Path(given) if isinstance(given, str | Path) and Path(given).is_dir() else None
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 def _unknown(name: str) -> ZooError:
     names = list_models() + list_models(pretrained=True)
-    if Path(name).exists():
+    if name and Path(name).exists():
         return ZooError(foreign_files.refusal(Path(name)))
     return ZooError(f"no model '{name}'{did_you_mean(name, names)} `zoo list` shows all")
 

@@ -59,7 +59,9 @@ def quantize(
         return
     _print_report(report)
     origin = options.against or ("" if model.endswith(".onnx") else model)
-    shared.print_report(report.proof, False, shlex.join(["zoo", "verify", str(path), *formats.against(origin, path)]))
+    folder = options.typical_images()
+    data = [] if folder is None else ["--data", str(folder)]
+    shared.print_report(report.proof, False, shlex.join(["zoo", "verify", str(path), *formats.against(origin, path), *data]))
 
 
 def _check_options(given, model, precision, sensitivity):

@@ -69,7 +69,8 @@ def quantize(
         calibration: for INT8: folder of some hundred typical images, name of a data set, or
             (n, height, width, channels) uint8 array.
         opset: ONNX operator set; not for an .onnx file.
-        pictures: folder of images for the comparison. Default: images that scikit-learn ships.
+        pictures: folder of images for the comparison. Default: the folder of calibration images, else images that
+            scikit-learn ships.
         **options: fields of `exporters.options.QuantizeOptions`: method ("percentile"), data, max_drop, exclude,
             full_range (False), scores, runtime, against; for a model that is not of the zoo value_range and classes.
 
@@ -85,7 +86,8 @@ def quantize(
     path, precision = Path(path), Precision.parse(precision, QUANTIZED)
     options = QuantizeOptions.parse(calibration=calibration, **options)
     _check(path, precision, options)
-    return _quantize(_Float32.of(model, options, opset), path, precision, options, pictures)
+    folder = options.typical_images() if pictures is None else pictures
+    return _quantize(_Float32.of(model, options, opset), path, precision, options, folder)
 
 
 def rank_layers(

@@ -120,9 +120,7 @@ def export_bundle(model: "keras.Model | str | Path", out: str | Path, data: str 
     folder.check(out)
     images = settings.options.image_options
     exported = source.find(model, pixels=settings.pixels, images=images, describe=source.Describe.ALWAYS)
-    calibration = settings.options.calibration
-    if data is None and isinstance(calibration, str | Path) and Path(calibration).is_dir():
-        data = calibration  # typical images prove more than those that this machine has
+    data = settings.options.typical_images() if data is None else data
     with folder.writing(out) as temporary:
         path = temporary / "model.onnx"
         proof, ranges = _write_model(exported, path, settings, data)

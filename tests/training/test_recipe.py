@@ -40,7 +40,7 @@ def test_a_packaged_recipe_is_valid_and_names_a_model(name):
     if checked.loss:
         assert type(keras_objects.loss(checked.loss)).__name__ == checked.loss.class_name.rpartition(">")[2]
     layers = keras_objects.augmentation(checked.augmentation, checked.seed)
-    assert [type(layer).__name__ for layer in layers] == [
+    assert [keras.saving.get_registered_name(type(layer)).rpartition(">")[2] for layer in layers] == [
         each.class_name.rpartition(">")[2] for each in checked.augmentation
     ]
 

@@ -67,9 +67,16 @@ def free_sizes(path: str) -> list[dict[str, int]]:
     import onnx
 
     model = onnx.load(path, load_external_data=False)
-    about = next((json.loads(each.value) for each in model.metadata_props if each.key == "zoo"), {})
-    found = (about.get("signature") or {}).get("sizes") or [{}]
-    if not all(type(size) is int and 0 < size <= LARGEST_SIZE for each in found for size in each.values()):
+    try:
+        about = next((json.loads(each.value) for each in model.metadata_props if each.key == "zoo"), {})
+    except (ValueError, RecursionError):
+        return [{}]  # not of the zoo: the parent process reads the metadata too, and rejects the file
+    signature = about.get("signature") if isinstance(about, dict) else None
+    found = signature.get("sizes") if isinstance(signature, dict) else None
+    if not found:
+        return [{}]
+    valid = isinstance(found, list) and all(isinstance(each, dict) for each in found)
+    if not valid or not all(type(size) is int and 0 < size <= LARGEST_SIZE for each in found for size in each.values()):
         raise ValueError(f"its metadata list sizes that are not whole numbers from 1 to {LARGEST_SIZE}")
     return found
 
